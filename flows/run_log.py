@@ -1,0 +1,52 @@
+"""Log lines are written once, with loguru; here they reach the terminal and Prefect's runs."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from loguru import logger
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_run_logger
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from loguru import Message
+
+console = Console(stderr=True, soft_wrap=True)
+_LEVEL_WITHOUT_PREFECT_NAME = {"SUCCESS": 20, "TRACE": 10}
+_sinks: dict[str, int] = {}
+
+
+def log_to_terminal() -> None:
+    """Show log lines on standard error, above a progress bar where there is one."""
+    _start()
+    if "terminal" not in _sinks:
+        _sinks["terminal"] = logger.add(_print, format="{time:HH:mm:ss}  {message}", level="INFO")
+
+
+def log_to_prefect() -> None:
+    """Send log lines to the run that writes them. Every flow calls this first."""
+    _start()
+    if "prefect" not in _sinks:
+        _sinks["prefect"] = logger.add(_to_run, format="{message}", level="INFO")
+
+
+def _start() -> None:
+    if not _sinks:
+        logger.remove()  # loguru's own handler for standard error
+
+
+def _print(message: "Message") -> None:
+    if sys.stderr.isatty():
+        console.print(message.rstrip("\n"), markup=False, highlight=False)
+    else:
+        sys.stderr.write(message)
+
+
+def _to_run(message: "Message") -> None:
+    record = message.record
+    try:
+        run_logger = get_run_logger()
+    except MissingContextError:  # outside of any run
+        return
+    level = _LEVEL_WITHOUT_PREFECT_NAME.get(record["level"].name, record["level"].no)
+    run_logger.log(level, "%s", record["message"])

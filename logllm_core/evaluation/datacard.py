@@ -1,0 +1,35 @@
+"""The data card: where the log came from, what was read, kept and dropped, and how it was split."""
+
+from typing import Any
+
+from logllm_core.logs.windows import Windows
+from logllm_core.store import Artifact, Json
+
+
+def data_card(
+    raw: Artifact, messages: Artifact, windows: Artifact, train: Windows, test: Windows
+) -> dict[str, Json]:
+    """Counts of the log, its windows, and how much of the test split repeats the training split."""
+    source: dict[str, Any] = raw.results
+    assert train.is_anomalous is not None
+    assert test.is_anomalous is not None
+    seen = dict(zip(train.message_ids, train.is_anomalous.tolist(), strict=True))
+    known = {message for ids in train.message_ids for message in ids}
+    repeats = [
+        seen[ids] == label
+        for ids, label in zip(test.message_ids, test.is_anomalous.tolist(), strict=True)
+        if ids in seen
+    ]
+    return {
+        "source": source,
+        "log": messages.results,
+        "splits": windows.results["splits"],
+        "requested": windows.results["requested"],
+        "obtained": windows.results["obtained"],
+        "num_labels_without_lines": windows.results["num_labels_without_lines"],
+        "num_test_windows_seen_in_training": len(repeats),
+        "num_test_windows_seen_with_other_label": repeats.count(False),
+        "num_test_messages_unseen_in_training": len(
+            {message for ids in test.message_ids for message in ids} - known
+        ),
+    }

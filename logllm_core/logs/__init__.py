@@ -1,0 +1,1 @@
+"""From raw log files to windows of message ids. Never imports torch."""

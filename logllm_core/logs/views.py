@@ -1,0 +1,77 @@
+"""`logllm.duckdb`: views over the newest Parquet of each data set, and nothing else.
+
+The file is built beside its place and renamed, so a reader never waits and never sees half of it.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import duckdb
+
+from logllm_core.errors import LogLLMError
+from logllm_core.logs.catalog import DATASET_NAME
+from logllm_core.store import Kind, Store
+
+FILE_NAME = "logllm.duckdb"
+# view -> (kind of artifact, files inside it)
+VIEWS: Mapping[str, tuple[Kind, str]] = {
+    "messages": ("messages", "messages.parquet"),
+    "vocabulary": ("messages", "vocabulary.parquet"),
+    "rejects": ("messages", "rejects.parquet"),
+    "windows": ("windows", "split=*/*.parquet"),
+    "predictions": ("predictions", "split=*/*.parquet"),
+}
+
+
+def refresh_views(store: Store) -> Path:
+    """Rebuild the file of views from what the store holds; returns its path."""
+    path = store.data_dir / FILE_NAME
+    beside = path.with_name(f".{FILE_NAME}.{os.getpid()}")
+    beside.unlink(missing_ok=True)
+    with duckdb.connect(beside) as connection:
+        for name in _names(store):
+            schema = _identifier(name)
+            connection.execute(f"create schema if not exists {schema}")
+            for view, (kind, files) in VIEWS.items():
+                artifact = store.newest(kind, name)
+                if artifact and any(artifact.path.glob(files)):
+                    glob = _literal(str(artifact.path.absolute() / files))
+                    connection.execute(
+                        f"create view {schema}.{view} as select * from read_parquet({glob},"
+                        f" hive_partitioning = {str('split=' in files).lower()})"
+                    )
+    beside.replace(path)
+    return path
+
+
+def query(store: Store, statement: str) -> tuple[list[str], list[tuple[object, ...]]]:
+    """Column names and rows that a statement gives over the views.
+
+    Raises:
+        LogLLMError: nothing is prepared yet, or DuckDB refuses the statement.
+    """
+    path = store.data_dir / FILE_NAME
+    if not path.is_file():
+        raise LogLLMError(f"There is no {path} yet. Prepare a data set first: logllm prepare NAME.")
+    try:
+        with duckdb.connect(path, read_only=True) as connection:
+            result = connection.execute(statement)
+            return [column[0] for column in result.description or []], result.fetchall()
+    except duckdb.Error as fault:
+        raise LogLLMError(f"DuckDB refuses the query: {fault}") from None
+
+
+def _names(store: Store) -> list[str]:
+    kinds = {kind for kind, _ in VIEWS.values()}
+    folders = (folder for kind in kinds for folder in (store.data_dir / kind).glob("*"))
+    return sorted({folder.name for folder in folders if DATASET_NAME.fullmatch(folder.name)})
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    """A view cannot take parameters, so its path is quoted here."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,1 @@
+"""The LogLLM model: encoder -> projector -> decoder (paper, section IV-B)."""

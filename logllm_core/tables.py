@@ -1,0 +1,94 @@
+"""The tables that pass between the rooms, enforced on write and on read."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+MESSAGES = pa.schema(
+    [
+        pa.field("line_number", pa.int64(), nullable=False),  # 0-based, of the raw file
+        pa.field("time", pa.timestamp("us")),
+        pa.field("content", pa.string(), nullable=False),
+        pa.field("message_id", pa.int32(), nullable=False),  # row of the vocabulary
+        pa.field("alert", pa.string()),  # null where the line is normal or carries no label
+        pa.field("session_ids", pa.list_(pa.string()), nullable=False),
+    ]
+)
+VOCABULARY = pa.schema(
+    [
+        pa.field("message_id", pa.int32(), nullable=False),  # in order of first appearance
+        pa.field("text", pa.string(), nullable=False),  # the masked message
+        pa.field("num_lines", pa.int64(), nullable=False),
+        pa.field("first_line_number", pa.int64(), nullable=False),
+    ]
+)
+REJECTS = pa.schema(
+    [
+        pa.field("line_number", pa.int64(), nullable=False),
+        pa.field("line", pa.string(), nullable=False),
+    ]
+)
+SESSION_LABELS = pa.schema(
+    [
+        pa.field("session_id", pa.string(), nullable=False),
+        pa.field("is_anomalous", pa.bool_(), nullable=False),
+    ]
+)
+WINDOWS = pa.schema(  # the split is the folder: split=train, split=validation, split=test
+    [
+        pa.field("window_id", pa.int64()),
+        pa.field("session_id", pa.string()),
+        pa.field("message_ids", pa.list_(pa.int32())),
+        pa.field("line_numbers", pa.list_(pa.int64())),
+        pa.field("alerts", pa.list_(pa.bool_())),  # null where only the session is labelled
+        pa.field("is_anomalous", pa.bool_()),
+        pa.field("start_time", pa.timestamp("us")),
+        pa.field("end_time", pa.timestamp("us")),
+    ]
+)
+PREDICTIONS = pa.schema(
+    [
+        pa.field("window_id", pa.int64(), nullable=False),
+        pa.field("probability", pa.float64(), nullable=False),  # of "anomalous" against "normal"
+        pa.field("verdict", pa.string(), nullable=False),  # "normal" or "anomalous"
+        pa.field("is_anomalous", pa.bool_()),  # the label
+    ]
+)
+
+
+def write(path: Path, table: pa.Table, schema: pa.Schema) -> None:
+    """Write Parquet; a column that does not fit the schema is our fault and raises."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table.select(schema.names).cast(schema), path, compression="zstd")
+
+
+def read(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+    """Read one Parquet file or a folder of them, in order of their names."""
+    paths = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    for part in paths:
+        check(part, schema)
+    # One file at a time: read as a data set, a folder "split=train" would become a column.
+    tables = [pq.ParquetFile(part).read(columns=columns) for part in paths]
+    wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    if not tables:
+        return wanted.empty_table()
+    return pa.concat_tables(tables).select(wanted.names).cast(wanted)
+
+
+def check(path: Path, schema: pa.Schema) -> None:
+    """Assert that a Parquet file has the columns and types of the schema."""
+    found = pq.read_schema(path)
+    differing = [
+        field.name
+        for field in schema
+        if field.name not in found.names or not _same_type(found.field(field.name).type, field.type)
+    ]
+    assert not differing, f"{path}: columns {differing} are not as in logllm_core/tables.py"
+
+
+def _same_type(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Equality that passes over the name Parquet gives to a list's elements."""
+    if pa.types.is_list(found) and pa.types.is_list(wanted):
+        return bool(found.value_type == wanted.value_type)
+    return bool(found == wanted)

@@ -1,0 +1,83 @@
+"""Which windows a stage sees, in which order (paper, section IV-C1)."""
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from logllm_core.errors import LogLLMError
+from logllm_core.logs.windows import Windows
+from logllm_core.training.recipes import Recipe, Stage
+
+Indices = NDArray[np.int64]
+
+
+def derived_seed(seed: int, *words: str) -> int:
+    """An independent seed for each purpose, the same on every machine."""
+    digest = hashlib.sha256(":".join([str(seed), *words]).encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def distinct_windows(windows: Windows, max_window_messages: int) -> Indices:
+    """Places of the first window of each distinct message sequence and label."""
+    assert windows.is_anomalous is not None
+    firsts: dict[tuple[tuple[int, ...], bool], int] = {}
+    for place, (ids, label) in enumerate(
+        zip(windows.message_ids, windows.is_anomalous, strict=True)
+    ):
+        firsts.setdefault((ids[:max_window_messages], bool(label)), place)
+    return np.fromiter(firsts.values(), dtype=np.int64)
+
+
+def oversampled(
+    is_anomalous: NDArray[np.bool_], beta: float, generator: np.random.Generator
+) -> Indices:
+    """Places of all windows, the minority class repeated by equation (1).
+
+    With N windows and a minority share alpha < beta, the minority is repeated up to
+    `beta (1 - alpha) / (1 - beta) * N` places, which makes its share beta. Every window of it
+    occurs equally often, give or take one.
+    """
+    places = np.arange(len(is_anomalous), dtype=np.int64)
+    is_minority = is_anomalous if is_anomalous.mean() <= 0.5 else ~is_anomalous
+    minority, majority = places[is_minority], places[~is_minority]
+    wanted = max(round(beta * len(majority) / (1 - beta)), len(minority))
+    whole, rest = divmod(wanted, len(minority))
+    chosen = generator.permutation(minority)[:rest]
+    return np.concatenate([majority, np.tile(minority, whole), chosen])
+
+
+def check_both_classes(dataset: str, windows: Windows) -> None:
+    """Training needs labels, and both of them.
+
+    Raises:
+        LogLLMError: which one is missing.
+    """
+    if windows.is_anomalous is None:
+        raise LogLLMError(
+            f"{dataset} is not labelled, so nothing can be learnt from it. Give [labels] in the "
+            "data set's file, or train on another data set."
+        )
+    num_anomalous = int(windows.is_anomalous.sum())
+    if num_anomalous in (0, len(windows)):
+        found = "no" if num_anomalous == 0 else "only"
+        raise LogLLMError(
+            f"{dataset}: the training split of {len(windows):,} windows holds {found} anomalous "
+            "ones; training needs both kinds. Use a longer log, another train_fraction, or another "
+            "split seed."
+        )
+
+
+def epochs(stage: Stage, recipe: Recipe, windows: Windows) -> Iterator[Indices]:
+    """The places of each epoch's windows, in the order of training."""
+    assert windows.is_anomalous is not None
+    generator = np.random.default_rng(derived_seed(recipe.seed, "sampling", stage.name))
+    places = np.arange(len(windows), dtype=np.int64)
+    if recipe.is_distinct:
+        places = distinct_windows(windows, recipe.max_window_messages)
+    for _ in range(stage.num_epochs):
+        pool = places[oversampled(windows.is_anomalous[places], recipe.beta, generator)]
+        pool = np.tile(pool, -(-stage.min_samples // len(pool)) or 1)
+        pool = pool[: max(stage.min_samples, 0) or None] if stage.min_samples > 0 else pool
+        yield generator.permutation(pool)[: stage.num_samples]

@@ -1,0 +1,221 @@
+"""One training stage: from a model and labelled windows to trained weights."""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from loguru import logger
+from torch import Tensor
+
+from logllm_core import tables
+from logllm_core.errors import LogLLMError
+from logllm_core.logs.windows import Windows, read_windows
+from logllm_core.model import backbones
+from logllm_core.model.batches import TokenizedVocabulary, WindowBatch, make_batch
+from logllm_core.model.logllm import LogLLM
+from logllm_core.progress import track
+from logllm_core.store import Artifact, Json, Store
+from logllm_core.training import checkpoint, sampling
+from logllm_core.training.recipes import Recipe, Stage
+
+VERSION = 1
+METRICS = "metrics.jsonl"  # one line an optimiser step
+TENTHS = 10  # the learning rate falls this often in a stage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingData:
+    """What a stage learns from."""
+
+    windows: Windows
+    vocabulary: TokenizedVocabulary
+    vectors_ME: Tensor | None  # all messages' encoder vectors, where the encoder is frozen
+
+
+def read_vocabulary(messages: Artifact) -> list[str]:
+    """The distinct masked messages; the position is the message id."""
+    table = tables.read(messages.path / "vocabulary.parquet", tables.VOCABULARY)
+    texts: list[str] = table["text"].to_pylist()
+    return texts
+
+
+def train_stage(
+    store: Store,
+    dataset: str,
+    *,
+    stage_name: str,
+    recipe: Recipe,
+    places: backbones.Places,
+    messages: Artifact,
+    windows: Artifact,
+    previous: Artifact | None,
+    must_exist: bool = False,
+) -> Artifact:
+    """Train one stage on the training split; the test split is never read.
+
+    Args:
+        previous: the artifact of the stage before, None for the first.
+        must_exist: refuse to train, only find.
+
+    Raises:
+        LogLLMError: no labels, one class only, or a loss that is not finite.
+    """
+    stage = next(stage for stage in recipe.stages if stage.name == stage_name)
+    device = backbones.default_device()
+    dtype = backbones.fastest_dtype(device)
+    config = {
+        "stage": stage.model_dump(mode="json"),
+        "recipe": recipe.model_dump(mode="json", exclude={"name", "stages"}),
+        "backbones": places.identity,
+        "dtype": str(dtype),
+    }
+    inputs = {"messages": messages, "windows": windows}
+
+    def build(out_dir: Path) -> dict[str, Json]:
+        if must_exist:
+            raise LogLLMError(
+                f"Stage {stage.name} of {dataset} has not been trained with these settings. Train "
+                f"it first: logllm train {dataset}, with the same options."
+            )
+        train = read_windows(windows, "train")
+        sampling.check_both_classes(dataset, train)
+        model, tokenizer = checkpoint.load_model(
+            places, recipe, previous, device=device, dtype=dtype
+        )
+        vocabulary = TokenizedVocabulary(
+            read_vocabulary(messages), tokenizer, max_message_tokens=recipe.max_message_tokens
+        )
+        if previous is None and recipe.projector_init == "aligned":
+            model.align_projector(encode_vocabulary(model, vocabulary))
+        results = run_stage(model, stage, recipe, train, vocabulary, out_dir / METRICS)
+        checkpoint.save_weights(model, out_dir)
+        logger.info(
+            "{} stage {}: {} steps, loss {:.4f} -> {:.4f}",
+            *(dataset, stage.name, results["num_steps"]),
+            *(results["first_loss"], results["last_loss"]),
+        )
+        return results
+
+    return store.reuse_or_build(
+        "models",
+        dataset,
+        config=config,
+        inputs=inputs | ({"previous": previous} if previous else {}),
+        version=VERSION,
+        build=build,
+    )
+
+
+def run_stage(
+    model: LogLLM,
+    stage: Stage,
+    recipe: Recipe,
+    windows: Windows,
+    vocabulary: TokenizedVocabulary,
+    metrics_path: Path,
+) -> dict[str, Json]:
+    """Train `model` in place and write the loss of each step.
+
+    Raises:
+        LogLLMError: the loss is not finite.
+    """
+    torch.manual_seed(sampling.derived_seed(recipe.seed, "dropout", stage.name))
+    parameters = backbones.set_trainable(model, stage.trains)
+    # Where the encoder is frozen, the whole vocabulary is encoded once.
+    is_frozen = "encoder" not in stage.trains
+    data = TrainingData(
+        windows=windows,
+        vocabulary=vocabulary,
+        vectors_ME=encode_vocabulary(model, vocabulary) if is_frozen else None,
+    )
+    optimizer = torch.optim.AdamW(parameters, lr=stage.learning_rate)
+    batches = list(_batches(stage, recipe, windows))
+    losses = []
+    with (
+        metrics_path.open("w", encoding="utf-8") as metrics,
+        track(f"Training stage {stage.name}", total=len(batches), unit="steps") as advance,
+    ):
+        for step, places in enumerate(batches):
+            rate = learning_rate(stage, recipe, step, len(batches))
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            loss = _step(model, optimizer, data, places, recipe)
+            if not math.isfinite(loss):
+                ids = windows.window_ids[places].tolist()
+                raise LogLLMError(
+                    f"Stage {stage.name}: the loss of step {step + 1} is {loss} (windows {ids}). "
+                    "Lower learning_rate, or use --quantization none."
+                )
+            losses.append(loss)
+            metrics.write(json.dumps({"step": step + 1, "loss": loss, "rate": rate}) + "\n")
+            advance(1)
+    return {
+        "num_steps": len(losses),
+        "num_samples": sum(map(len, batches)),
+        "num_trained_parameters": sum(parameter.numel() for parameter in parameters),
+        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "num_cut_messages": vocabulary.num_cut_messages,
+        "num_cut_windows": windows.num_longer_than(recipe.max_window_messages),
+        "first_loss": losses[0],
+        "last_loss": float(np.mean(losses[-10:])),
+    }
+
+
+def learning_rate(stage: Stage, recipe: Recipe, step: int, num_steps: int) -> float:
+    """The rate at a step (from 0): multiplied by the decay after each tenth of the stage."""
+    return stage.learning_rate * recipe.learning_rate_decay ** (TENTHS * step // num_steps)
+
+
+@torch.no_grad()
+def encode_vocabulary(
+    model: LogLLM, vocabulary: TokenizedVocabulary, batch_size: int = 256
+) -> Tensor:
+    """Encoder vectors [M, E] of every message; those of like length share a batch."""
+    order = sorted(range(len(vocabulary)), key=vocabulary.num_tokens)
+    parts = [
+        model.encode(vocabulary.tokens(order[start : start + batch_size]).to(model.device))
+        for start in range(0, len(order), batch_size)
+    ]
+    place_of = torch.empty(len(order), dtype=torch.int64)
+    place_of[order] = torch.arange(len(order))
+    return torch.cat(parts)[place_of.to(model.device)]
+
+
+def _batches(stage: Stage, recipe: Recipe, windows: Windows) -> Iterator[sampling.Indices]:
+    for places in sampling.epochs(stage, recipe, windows):
+        for start in range(0, len(places), recipe.batch_size):
+            yield places[start : start + recipe.batch_size]
+
+
+def _step(
+    model: LogLLM,
+    optimizer: torch.optim.Optimizer,
+    data: TrainingData,
+    places: sampling.Indices,
+    recipe: Recipe,
+) -> float:
+    """One optimiser step over a batch, micro-batch by micro-batch; the batch's mean loss."""
+    total = 0.0
+    optimizer.zero_grad()
+    for start in range(0, len(places), recipe.micro_batch_size):
+        micro = places[start : start + recipe.micro_batch_size]
+        batch = _batch(data, micro.tolist(), recipe.max_window_messages).to(model.device)
+        loss = model(batch) * (len(micro) / len(places))
+        loss.backward()
+        total += float(loss.detach())
+    optimizer.step()
+    return total
+
+
+def _batch(data: TrainingData, places: Sequence[int], max_window_messages: int) -> WindowBatch:
+    assert data.windows.is_anomalous is not None
+    return make_batch(
+        [data.windows.message_ids[place][:max_window_messages] for place in places],
+        [bool(data.windows.is_anomalous[place]) for place in places],
+        vocabulary=data.vocabulary,
+        vectors_ME=data.vectors_ME,
+    )

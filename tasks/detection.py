@@ -1,0 +1,30 @@
+"""Tasks that ask the model."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from logllm_core.detection import scoring
+from logllm_core.model.backbones import Places
+from logllm_core.store import Artifact, Store
+from logllm_core.training.recipes import Recipe
+
+
+@task(task_run_name="predict-{dataset}", cache_policy=NO_CACHE)
+def predict(
+    store: Store,
+    dataset: str,
+    recipe: Recipe,
+    places: Places,
+    messages: Artifact,
+    windows: Artifact,
+    trained: Artifact,
+) -> Artifact:
+    return scoring.predict(
+        store,
+        dataset,
+        recipe=recipe,
+        places=places,
+        messages=messages,
+        windows=windows,
+        trained=trained,
+    )

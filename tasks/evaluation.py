@@ -1,0 +1,36 @@
+"""Tasks that measure and report."""
+
+import json
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from logllm_core.evaluation import report
+from logllm_core.logs.catalog import Dataset
+from logllm_core.store import Artifact, Store
+from logllm_core.training.recipes import Recipe
+
+
+@task(task_run_name="build-report-{dataset.name}", cache_policy=NO_CACHE)
+def build_report(
+    store: Store, dataset: Dataset, recipe: Recipe, backbones: str, run: report.Run
+) -> Artifact:
+    return report.build_report(store, dataset, recipe=recipe, backbones=backbones, run=run)
+
+
+@task(task_run_name="publish-report-{built.dataset}", cache_policy=NO_CACHE)
+def publish_report(built: Artifact) -> None:
+    """The test figures as a Prefect table, the report as Prefect markdown."""
+    content = json.loads((built.path / "report.json").read_text(encoding="utf-8"))
+    key = built.dataset.replace("_", "-")
+    create_table_artifact(
+        key=f"metrics-{key}",
+        table=report.figure_rows(content),
+        description=f"Test split of {built.dataset}",
+    )
+    create_markdown_artifact(
+        key=f"report-{key}",
+        markdown=report.as_markdown(content, built.path / "report.html"),
+        description=content["verdict"],
+    )

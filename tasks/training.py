@@ -1,0 +1,34 @@
+"""Tasks that train."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from logllm_core.model.backbones import Places
+from logllm_core.store import Artifact, Store
+from logllm_core.training import stage
+from logllm_core.training.recipes import Recipe
+
+
+@task(task_run_name="train-stage-{stage_name}", cache_policy=NO_CACHE)
+def train_stage(
+    store: Store,
+    dataset: str,
+    stage_name: str,
+    recipe: Recipe,
+    places: Places,
+    messages: Artifact,
+    windows: Artifact,
+    previous: Artifact | None,
+    must_exist: bool = False,
+) -> Artifact:
+    return stage.train_stage(
+        store,
+        dataset,
+        stage_name=stage_name,
+        recipe=recipe,
+        places=places,
+        messages=messages,
+        windows=windows,
+        previous=previous,
+        must_exist=must_exist,
+    )
