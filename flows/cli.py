@@ -46,7 +46,10 @@ RecipeName = Annotated[
     str, typer.Option("--recipe", help="quick, paper, reference, or a TOML file of your own.")
 ]
 BackboneName = Annotated[
-    str, typer.Option("--backbones", help="small, llama3.2-1b or llama3-8b (the paper's).")
+    str,
+    typer.Option(
+        "--backbones", help="small, llama3.2-1b, llama3-8b (the paper's), or ENCODER,DECODER."
+    ),
 ]
 Quantization = Annotated[
     str | None, typer.Option("--quantization", help="nf4 or none. Default: the recipe's.")

@@ -87,7 +87,7 @@ def score_windows(
 
     Windows of like length in a row waste least on padding.
     """
-    model.eval()
+    backbones.set_trainable(model, ())
     probabilities = np.empty(len(windows))
     if not windows:
         return probabilities

@@ -70,45 +70,51 @@ DECODER_LORA = LoraConfig(
 )
 
 
-def backbones_named(name: str) -> Backbones:
-    try:
-        return BACKBONES[name]
-    except KeyError:
-        known = ", ".join(BACKBONES)
-        raise LogLLMError(
-            f'There are no backbones named "{name}". Known: {known}. Choose one with --backbones.'
-        ) from None
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Places:
-    """Where `from_pretrained` finds the two models: hub ids or folders."""
+    """Where `from_pretrained` finds the two models on this machine: hub ids or folders."""
 
-    name: str
+    named: Backbones  # as a person names them, the same on every machine
     encoder: str
     decoder: str
 
     @property
     def identity(self) -> dict[str, str]:
-        """The models as the table names them, wherever they lie on this machine."""
-        return asdict(BACKBONES[self.name])
+        return asdict(self.named)
+
+
+def backbones_named(name: str) -> Backbones:
+    """A row of the table, or `ENCODER,DECODER`, two places of one's own.
+
+    Raises:
+        LogLLMError: there is no such row.
+    """
+    encoder, comma, decoder = name.partition(",")
+    if comma:
+        return Backbones(encoder=encoder.strip(), decoder=decoder.strip())
+    if name not in BACKBONES:
+        raise LogLLMError(
+            f'There are no backbones named "{name}". Known: {", ".join(BACKBONES)}. Choose one '
+            "with --backbones, or give two hub ids or folders: --backbones ENCODER,DECODER."
+        )
+    return BACKBONES[name]
 
 
 def find_backbones(store: Store, name: str) -> Places:
-    """The places of named backbones; a GGUF decoder is re-saved into the store once."""
-    backbones = backbones_named(name)
-    decoder = local_place(backbones.decoder)
+    """The places of the backbones; a GGUF decoder is re-saved into the store once."""
+    named = backbones_named(name)
+    decoder = local_place(named.decoder)
     if decoder.endswith(".gguf"):
         artifact = store.reuse_or_build(
             "backbones",
-            name,
-            config={"decoder": backbones.decoder, "size_bytes": Path(decoder).stat().st_size},
+            Path(decoder).stem,
+            config={"decoder": named.decoder, "size_bytes": Path(decoder).stat().st_size},
             inputs={},
             version=VERSION,
             build=lambda out_dir: _save_gguf_as_safetensors(Path(decoder), out_dir),
         )
         decoder = str(artifact.path)
-    return Places(name=name, encoder=local_place(backbones.encoder), decoder=decoder)
+    return Places(named=named, encoder=local_place(named.encoder), decoder=decoder)
 
 
 def local_place(place: str) -> str:
@@ -198,7 +204,7 @@ def load_backbones(
         decoder = AutoModelForCausalLM.from_pretrained(places.decoder, dtype=dtype, **kwargs)
         encoder_tokenizer = AutoTokenizer.from_pretrained(places.encoder, trust_remote_code=False)
         decoder_tokenizer = AutoTokenizer.from_pretrained(places.decoder, trust_remote_code=False)
-    except OSError as fault:
+    except (OSError, ValueError) as fault:  # transformers raises either
         raise LogLLMError(
             f"The backbones {places.encoder} and {places.decoder} cannot be loaded: "
             f"{str(fault).splitlines()[0]} Give hub ids that you may read (for gated models, "
@@ -240,7 +246,7 @@ def trainable_parameters(model: LogLLM, part: Part) -> Iterator[tuple[str, nn.Pa
 
 
 def set_trainable(model: LogLLM, parts: tuple[Part, ...]) -> list[nn.Parameter]:
-    """Freeze all but the trainable weights of `parts`; returns those.
+    """Freeze all but the trainable weights of `parts`; returns those. With no parts: to score.
 
     A part that trains has its LoRA dropout on; the backbone's own dropout stays off, as in the
     reference code, which never calls `.train()`.

@@ -26,7 +26,7 @@ class Recipe(Settings):
     """Everything that shapes a training besides data and backbones."""
 
     name: str
-    stages: tuple[Stage, ...] = Field(min_length=1)
+    stages: tuple[Stage, ...]
     batch_size: int = Field(default=16, ge=1)  # windows per optimiser step
     micro_batch_size: int = Field(default=4, ge=1)  # windows per forward pass
     beta: float = Field(default=0.3, ge=0, lt=1)  # wanted share of the minority class, eq. (1)
@@ -41,7 +41,9 @@ class Recipe(Settings):
 
     @field_validator("stages")
     @classmethod
-    def _stage_names_differ(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    def _stages_are_told_apart(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        if not stages:
+            raise ValueError("a recipe needs at least one stage")
         if len({stage.name for stage in stages}) < len(stages):
             raise ValueError("stage names must differ from each other")
         return stages

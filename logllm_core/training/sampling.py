@@ -78,6 +78,6 @@ def epochs(stage: Stage, recipe: Recipe, windows: Windows) -> Iterator[Indices]:
         places = distinct_windows(windows, recipe.max_window_messages)
     for _ in range(stage.num_epochs):
         pool = places[oversampled(windows.is_anomalous[places], recipe.beta, generator)]
-        pool = np.tile(pool, -(-stage.min_samples // len(pool)) or 1)
-        pool = pool[: max(stage.min_samples, 0) or None] if stage.min_samples > 0 else pool
+        if len(pool) < stage.min_samples:
+            pool = np.resize(pool, stage.min_samples)  # repeats it
         yield generator.permutation(pool)[: stage.num_samples]

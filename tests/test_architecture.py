@@ -1,0 +1,115 @@
+"""The house of the design, held against the imports."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+# From the ground up: a room imports only what stands below it (or beside it in the same room).
+FLOORS = (
+    "logllm_core.errors",
+    "logllm_core.config",
+    "logllm_core.progress",
+    "logllm_core.store",
+    "logllm_core.tables",
+    "logllm_core.logs",
+    "logllm_core.model",
+    "logllm_core.training",
+    "logllm_core.detection",
+    "logllm_core.evaluation",
+    "tasks",
+    "flows",
+)
+FORBIDDEN = {
+    "logllm_core": {"prefect", "tasks", "flows"},
+    "logllm_core.logs": {"torch", "transformers", "peft", "bitsandbytes"},
+    "flows": {"torch", "transformers", "peft", "bitsandbytes"},
+    "tasks": {"torch", "transformers", "peft", "bitsandbytes", "flows"},
+}
+ONLY_BACKBONES = {"transformers", "peft", "bitsandbytes"}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for top in ("flows", "tasks", "logllm_core"):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(parts).removesuffix(".__init__"), path
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno} imports relatively"
+            for alias in node.names:
+                yield node.lineno, f"{node.module}.{alias.name}"
+
+
+def is_within(name: str, room: str) -> bool:
+    return name == room or name.startswith(room + ".")
+
+
+def floor(name: str) -> int:
+    return max(place for place, room in enumerate(FLOORS) if is_within(name, room))
+
+
+def test_no_import_runs_up_the_house() -> None:
+    faults = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for module, path in modules()
+        for line, name in imports(path)
+        if any(is_within(name, room) for room in FLOORS)
+        and any(is_within(module, room) for room in FLOORS)
+        and floor(name) > floor(module)
+    ]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize("room", FORBIDDEN)
+def test_a_room_does_not_know_what_it_must_not_know(room: str) -> None:
+    faults = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for module, path in modules()
+        if is_within(module, room)
+        for line, name in imports(path)
+        if any(is_within(name, other) for other in FORBIDDEN[room])
+    ]
+    assert not faults, "\n".join(faults)
+
+
+def test_backbones_alone_knows_the_model_libraries() -> None:
+    faults = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for module, path in modules()
+        if module != "logllm_core.model.backbones"
+        for line, name in imports(path)
+        if name.split(".")[0] in ONLY_BACKBONES
+    ]
+    assert not faults, "\n".join(faults)
+
+
+def test_environment_variables_are_read_in_flows_alone() -> None:
+    faults = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for module, path in modules()
+        if not is_within(module, "flows")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
+    ]
+    assert not faults, "\n".join(faults)
+
+
+def test_files_stay_short() -> None:
+    lengths = {module: path.read_text(encoding="utf-8").count("\n") for module, path in modules()}
+    assert {module: length for module, length in lengths.items() if length > 330} == {}
+
+
+def test_every_package_is_installed() -> None:
+    import tomllib
+
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    packages = {module for module, path in modules() if path.name == "__init__.py"}
+    assert set(declared["tool"]["setuptools"]["packages"]) == packages

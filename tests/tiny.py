@@ -1,0 +1,104 @@
+"""Two-layer backbones of a few thousand weights, small and real."""
+
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
+from transformers import PreTrainedTokenizerFast as FastTokenizer
+
+from logllm_core.model.backbones import assemble
+from logllm_core.model.batches import TokenizedVocabulary
+from logllm_core.model.logllm import LogLLM
+from logllm_core.model.prompt import ANSWERS, INTRODUCTION, QUESTION
+
+ENCODER_WIDTH, DECODER_WIDTH = 16, 32
+WORDS = ["alpha", "beta", "gamma", "delta", "ok", "failed", "read", "write", "disk", *"<*>"]
+
+
+def _tokenizer(words: list[str], special: list[str], *, lowercase: bool) -> Tokenizer:
+    vocabulary = {word: place for place, word in enumerate([*special, *dict.fromkeys(words)])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=special[0]))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    if lowercase:
+        tokenizer.normalizer = normalizers.Lowercase()
+    return tokenizer
+
+
+def encoder_tokenizer() -> FastTokenizer:
+    tokenizer = _tokenizer(WORDS, ["[UNK]", "[PAD]", "[CLS]", "[SEP]"], lowercase=True)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return FastTokenizer(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+    )
+
+
+def decoder_tokenizer(*, has_bos: bool = True) -> FastTokenizer:
+    """Like Llama's with `has_bos`, like SmolLM2's without."""
+    text = " ".join([INTRODUCTION, QUESTION, *ANSWERS])
+    words = [word for word, _ in pre_tokenizers.BertPreTokenizer().pre_tokenize_str(text)]
+    tokenizer = _tokenizer(words, ["<unk>", "<s>", "</s>"], lowercase=False)
+    if has_bos:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", 1)]
+        )
+    return FastTokenizer(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+    )
+
+
+def encoder() -> BertModel:
+    return BertModel(
+        BertConfig(
+            vocab_size=len(encoder_tokenizer()),
+            hidden_size=ENCODER_WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=64,
+            initializer_range=0.3,
+        )
+    )
+
+
+def decoder() -> LlamaForCausalLM:
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(decoder_tokenizer()),
+            hidden_size=DECODER_WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            intermediate_size=64,
+            initializer_range=0.3,
+            bos_token_id=1,
+            eos_token_id=2,
+        )
+    )
+
+
+def model(seed: int = 0, *, has_bos: bool = True) -> LogLLM:
+    torch.manual_seed(seed)
+    return assemble(encoder(), decoder(), decoder_tokenizer(has_bos=has_bos))
+
+
+def vocabulary(texts: list[str]) -> TokenizedVocabulary:
+    return TokenizedVocabulary(texts, encoder_tokenizer(), max_message_tokens=16)
+
+
+def save(folder: Path) -> str:
+    """Write both models below `folder`; returns what --backbones takes."""
+    torch.manual_seed(0)
+    for name, network, tokenizer in (
+        ("encoder", encoder(), encoder_tokenizer()),
+        ("decoder", decoder(), decoder_tokenizer()),
+    ):
+        network.save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
+    return f"{folder / 'encoder'},{folder / 'decoder'}"

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logllm_core.errors import LogLLMError
+from logllm_core.logs.windows import Windows
+from logllm_core.training import sampling
+from logllm_core.training.recipes import Recipe, Stage
+
+
+def windows(message_ids: list[tuple[int, ...]], is_anomalous: list[bool] | None) -> Windows:
+    return Windows(
+        window_ids=np.arange(len(message_ids)),
+        message_ids=message_ids,
+        is_anomalous=None if is_anomalous is None else np.array(is_anomalous),
+    )
+
+
+def recipe(**settings: object) -> Recipe:
+    stage = Stage(name="1", trains=("decoder",), num_epochs=1, learning_rate=1.0)
+    return Recipe.parse({"name": "test", "stages": (stage,), **settings}, origin="test")
+
+
+def test_the_minority_is_repeated_as_equation_1_says() -> None:
+    # N = 100, alpha = 0.1, beta = 0.3: 0.3 * 0.9 / 0.7 * 100 = 38.57 places for 10 windows.
+    labels = np.array([True] * 10 + [False] * 90)
+    places = sampling.oversampled(labels, 0.3, np.random.default_rng(0))
+    counts = np.bincount(places, minlength=100)
+    assert counts[10:].tolist() == [1] * 90
+    assert counts[:10].sum() == 39
+    assert set(counts[:10]) == {3, 4}
+
+
+def test_normal_windows_are_repeated_where_they_are_the_minority() -> None:
+    labels = np.array([True] * 90 + [False] * 10)
+    places = sampling.oversampled(labels, 0.3, np.random.default_rng(0))
+    assert (places >= 90).sum() == 39
+
+
+def test_nothing_is_repeated_where_the_minority_is_large_enough() -> None:
+    labels = np.array([True] * 40 + [False] * 60)
+    places = sampling.oversampled(labels, 0.3, np.random.default_rng(0))
+    assert sorted(places) == list(range(100))
+
+
+@given(
+    num_anomalous=st.integers(1, 50),
+    num_normal=st.integers(1, 50),
+    beta=st.floats(0, 0.9),
+)
+def test_the_minoritys_share_is_beta_or_what_it_was(
+    num_anomalous: int, num_normal: int, beta: float
+) -> None:
+    labels = np.array([True] * num_anomalous + [False] * num_normal)
+    places = sampling.oversampled(labels, beta, np.random.default_rng(0))
+    assert set(places) == set(range(len(labels)))  # no window is lost
+    minority = min(num_anomalous, num_normal)
+    majority = max(num_anomalous, num_normal)
+    wanted = max(minority, beta * majority / (1 - beta))
+    assert abs(len(places) - majority - wanted) <= 0.5
+
+
+def test_distinct_windows_are_told_by_messages_within_the_limit_and_label() -> None:
+    found = windows([(1, 2), (1, 2, 3), (1, 2), (1, 2), (4,)], [False, False, False, True, False])
+    assert sampling.distinct_windows(found, 128).tolist() == [0, 1, 3, 4]
+    assert sampling.distinct_windows(found, 2).tolist() == [0, 3, 4]
+
+
+def test_epochs_are_seeded_and_differ_from_each_other() -> None:
+    found = windows([(i,) for i in range(40)], [i < 10 for i in range(40)])
+    stage = Stage(name="2", trains=("projector",), num_epochs=2, learning_rate=1.0)
+    first, second = sampling.epochs(stage, recipe(), found)
+    again, _ = sampling.epochs(stage, recipe(), found)
+    other, _ = sampling.epochs(stage, recipe(seed=1), found)
+    assert first.tolist() == again.tolist()
+    assert first.tolist() != second.tolist()
+    assert first.tolist() != other.tolist()
+
+
+@pytest.mark.parametrize(
+    ("settings", "num_expected"),
+    # 30 normal and 10 anomalous; beta 0.3 wants 12.86 anomalous: a pool of 43.
+    [({}, 43), ({"num_samples": 5}, 5), ({"min_samples": 100}, 100), ({"min_samples": 10}, 43)],
+)
+def test_a_stage_takes_as_many_samples_as_it_says(
+    settings: dict[str, int], num_expected: int
+) -> None:
+    found = windows([(i,) for i in range(40)], [i < 10 for i in range(40)])
+    values = {"name": "2", "trains": ("projector",), "num_epochs": 1, "learning_rate": 1.0}
+    stage = Stage.parse(values | settings, origin="test")
+    (places,) = sampling.epochs(stage, recipe(), found)
+    assert len(places) == num_expected
+
+
+@pytest.mark.parametrize(("label", "found"), [(False, "holds no anom"), (True, "holds only anom")])
+def test_a_training_split_with_one_class_is_refused(label: bool, found: str) -> None:
+    with pytest.raises(LogLLMError, match=found):
+        sampling.check_both_classes("bgl", windows([(1,), (2,)], [label, label]))
+
+
+def test_a_training_split_without_labels_is_refused() -> None:
+    with pytest.raises(LogLLMError, match="mine is not labelled"):
+        sampling.check_both_classes("mine", windows([(1,), (2,)], None))
