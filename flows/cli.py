@@ -115,21 +115,12 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Prepare, train all stages, evaluate. What is done already is reused."""
+    options = _named_options(data_dir, mirror, recipe, backbones, quantization, seed)
     _quieten_prefect()
     from flows.settings import TrainSettings
     from flows.train import train_logllm
 
-    settings = TrainSettings.parse(
-        {
-            "data_dir": data_dir,
-            "mirror": mirror,
-            "recipe": recipe,
-            "backbones": backbones,
-            "quantization": quantization,
-            "seed": seed,
-        },
-        origin="The command line",
-    )
+    settings = TrainSettings.parse(options, origin="The command line")
     with _shown_progress():
         report = train_logllm(name, settings)
     _print_report(report, as_json=as_json)
@@ -147,21 +138,12 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure the model that these settings trained, without training."""
+    options = _named_options(data_dir, mirror, recipe, backbones, quantization, seed)
     _quieten_prefect()
     from flows.evaluate import evaluate_logllm
     from flows.settings import TrainSettings
 
-    settings = TrainSettings.parse(
-        {
-            "data_dir": data_dir,
-            "mirror": mirror,
-            "recipe": recipe,
-            "backbones": backbones,
-            "quantization": quantization,
-            "seed": seed,
-        },
-        origin="The command line",
-    )
+    settings = TrainSettings.parse(options, origin="The command line")
     with _shown_progress():
         report = evaluate_logllm(name, settings)
     _print_report(report, as_json=as_json)
@@ -237,6 +219,18 @@ def _fail(message: str, status: int = 1) -> None:
         f"[bold red]error:[/bold red] {_escaped(message)}", soft_wrap=True, highlight=False
     )
     sys.exit(status)
+
+
+def _named_options(
+    data_dir: Path,
+    mirror: Path | None,
+    recipe: str,
+    backbones: str,
+    quantization: str | None,
+    seed: int | None,
+) -> dict[str, object]:
+    """What `train` and `evaluate` have in common, as `TrainSettings` names it."""
+    return locals()
 
 
 def _quieten_prefect() -> None:

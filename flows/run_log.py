@@ -1,5 +1,6 @@
 """Log lines are written once, with loguru; here they reach the terminal and Prefect's runs."""
 
+import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ def log_to_prefect() -> None:
 def _start() -> None:
     if not _sinks:
         logger.remove()  # loguru's own handler for standard error
+        # Advises, at every import on a CPU, to install a package that fetches code from a hub.
+        logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def _print(message: "Message") -> None:

@@ -83,7 +83,7 @@ def probability_over_time(is_anomalous: Labels, scores: Scores) -> str:
         axes.plot(anomalous, scores[anomalous], "o", color=_ALARM, markersize=4, label="anomalous")
         axes.axhline(0.5, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.set(ylim=(-0.03, 1.03), xlabel="test window, in log order", ylabel="probability")
-        axes.legend(loc="center right", title="label", ncols=1, fontsize=8)
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0, fontsize=8.5)
         axes.margins(x=0.01)
         return _svg(figure)
 
@@ -103,11 +103,11 @@ def losses(stages: Sequence[tuple[str, Artifact]]) -> str:
             smooth = np.convolve(values, np.ones(width) / width, mode="valid")
             axes.plot(steps[width - 1 :], smooth, color=_ACCENT, linewidth=1.8)
             axes.annotate(
-                f"stage {name}", (start, 1), xycoords=("data", "axes fraction"), fontsize=8
+                name, (start, 1), (3, -8), ("data", "axes fraction"), "offset points", fontsize=8.5
             )
             axes.axvline(start, color=_FAINT, linewidth=0.8)
             start += len(values)
-        axes.set(xlabel="optimiser step", ylabel="loss", yscale="log")
+        axes.set(xlabel="optimiser step, by stage", ylabel="loss", yscale="log")
         return _svg(figure)
 
 

@@ -107,27 +107,33 @@ def _build(
     }
     (out_dir / "report.html").write_text(render(content, pictures), encoding="utf-8")
     logger.info("{}: {}", dataset.name, content["verdict"])
-    return {"figures": asdict(figures[MODEL]), "verdict": content["verdict"]}
+    return {
+        "verdict": content["verdict"],
+        "figures": asdict(figures[MODEL]),
+        "source": run.raw.results,
+    }
 
 
 def verdict(figures: Mapping[str, Figures]) -> str:
-    """The report's first sentence: how the model stands beside the simple detectors."""
-    model = figures[MODEL]
-    better = [
-        name
-        for name, found in figures.items()
-        if name != MODEL and (found.f1 or 0.0) > (model.f1 or 0.0)
-    ]
-    if better:
-        names = " and ".join(f"{name} (F1 {figures[name].f1:.3f})" for name in better)
-        return f"{MODEL} reaches F1 {_shown(model.f1)} and is beaten by {names}."
-    others = [(found.f1 or 0.0, name) for name, found in figures.items() if name != MODEL]
-    best_f1, best = max(others)
-    word = "as good as" if best_f1 == model.f1 else "ahead of"
+    """The report's first sentence: how the model stands beside the best simple detector."""
     return (
-        f"{MODEL} reaches F1 {_shown(model.f1)}, {word} the best simple detector, {best} "
-        f"(F1 {best_f1:.3f})."
+        f"{MODEL} reaches {_standing(figures, 'F1', 'f1')}, and "
+        f"{_standing(figures, 'PR-AUC', 'pr_auc')}."
     )
+
+
+def _standing(figures: Mapping[str, Figures], label: str, key: str) -> str:
+    own: float | None = getattr(figures[MODEL], key)
+    others = {
+        name: value
+        for name, found in figures.items()
+        if name != MODEL and (value := getattr(found, key)) is not None
+    }
+    if own is None or not others:
+        return f"{label} {_shown(own)}"
+    best = max(others, key=lambda name: others[name])
+    word = "ahead of" if own > others[best] else "behind" if own < others[best] else "level with"
+    return f"{label} {own:.3f}, {word} {best} ({others[best]:.3f})"
 
 
 def figure_rows(content: Mapping[str, Any]) -> list[dict[str, Json]]:

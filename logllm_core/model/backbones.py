@@ -3,7 +3,9 @@
 The one room that knows transformers, peft and bitsandbytes. Everything else takes modules.
 """
 
+import contextlib
 import importlib.util
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from transformers import (
     BitsAndBytesConfig,
     PreTrainedModel,
 )
+from transformers.utils import logging as transformers_logging
 
 from logllm_core.errors import LogLLMError
 from logllm_core.model.batches import MessageTokenizer
@@ -142,11 +145,13 @@ def _save_gguf_as_safetensors(gguf: Path, out_dir: Path) -> dict[str, Json]:
     """Re-save a GGUF decoder and its tokenizer, so that it can be loaded quantised and fast."""
     kwargs: dict[str, Any] = {"gguf_file": gguf.name}
     folder = str(gguf.parent)
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, **kwargs)
+    _hush_progress_bars()
+    with contextlib.redirect_stderr(io.StringIO()):  # a bar that cannot be switched off
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **kwargs)
     # The tensors are plain again; transformers still takes the model for a quantised one.
     model.hf_quantizer = None
     del model.config.quantization_config
-    model.save_pretrained(out_dir)
+    model.to(torch.bfloat16).save_pretrained(out_dir)
     AutoTokenizer.from_pretrained(folder, **kwargs).save_pretrained(out_dir)
     return {"num_parameters": sum(p.numel() for p in model.parameters())}
 
@@ -181,6 +186,7 @@ def load_backbones(
         device: where the model lives.
         dtype: of frozen weights and products; adapters and projector stay float32.
     """
+    _hush_progress_bars()
     config = (
         BitsAndBytesConfig(  # type: ignore[no-untyped-call]
             load_in_4bit=True,
@@ -212,6 +218,11 @@ def load_backbones(
         ) from fault
     model = assemble(encoder, decoder, cast(Tokenizer, decoder_tokenizer)).to(device)
     return model, cast(MessageTokenizer, encoder_tokenizer)
+
+
+def _hush_progress_bars() -> None:
+    """Loading takes a second; the bars of a download are huggingface_hub's and stay."""
+    transformers_logging.disable_progress_bar()
 
 
 def assemble(

@@ -31,7 +31,6 @@ class Recipe(Settings):
     micro_batch_size: int = Field(default=4, ge=1)  # windows per forward pass
     beta: float = Field(default=0.3, ge=0, lt=1)  # wanted share of the minority class, eq. (1)
     learning_rate_decay: float = Field(default=1.0, gt=0, le=1)  # at each tenth of a stage
-    is_distinct: bool = False  # train on each distinct window once, however often it occurs
     projector_init: Literal["torch", "aligned"] = "torch"  # see LogLLM.align_projector
     validation_fraction: float = Field(default=0.0, ge=0, lt=1)  # of the training part
     quantization: Literal["nf4", "none"] = "nf4"
@@ -52,25 +51,31 @@ class Recipe(Settings):
 RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        # Minutes on a laptop, with the backbones `small`.
+        # Minutes on a laptop, with the backbones `small`: higher rates, bounded samples.
         Recipe(
             name="quick",
             stages=(
                 Stage(
                     name="1", trains=("decoder",), num_epochs=1, learning_rate=2e-3, num_samples=160
                 ),
-                Stage(name="2", trains=("projector", "encoder"), num_epochs=1, learning_rate=2e-3),
+                Stage(
+                    name="2",
+                    trains=("projector", "encoder"),
+                    num_epochs=1,
+                    learning_rate=2e-3,
+                    num_samples=400,
+                ),
                 Stage(
                     name="3",
                     trains=("projector", "encoder", "decoder"),
-                    num_epochs=2,
+                    num_epochs=1,
                     learning_rate=1e-3,
+                    num_samples=10_000,
                 ),
             ),
             batch_size=8,
             micro_batch_size=8,
             learning_rate_decay=0.7,
-            is_distinct=True,
             projector_init="aligned",
             validation_fraction=0.1,
             quantization="none",

@@ -19,17 +19,6 @@ def derived_seed(seed: int, *words: str) -> int:
     return int.from_bytes(digest[:4], "big")
 
 
-def distinct_windows(windows: Windows, max_window_messages: int) -> Indices:
-    """Places of the first window of each distinct message sequence and label."""
-    assert windows.is_anomalous is not None
-    firsts: dict[tuple[tuple[int, ...], bool], int] = {}
-    for place, (ids, label) in enumerate(
-        zip(windows.message_ids, windows.is_anomalous, strict=True)
-    ):
-        firsts.setdefault((ids[:max_window_messages], bool(label)), place)
-    return np.fromiter(firsts.values(), dtype=np.int64)
-
-
 def oversampled(
     is_anomalous: NDArray[np.bool_], beta: float, generator: np.random.Generator
 ) -> Indices:
@@ -73,11 +62,8 @@ def epochs(stage: Stage, recipe: Recipe, windows: Windows) -> Iterator[Indices]:
     """The places of each epoch's windows, in the order of training."""
     assert windows.is_anomalous is not None
     generator = np.random.default_rng(derived_seed(recipe.seed, "sampling", stage.name))
-    places = np.arange(len(windows), dtype=np.int64)
-    if recipe.is_distinct:
-        places = distinct_windows(windows, recipe.max_window_messages)
     for _ in range(stage.num_epochs):
-        pool = places[oversampled(windows.is_anomalous[places], recipe.beta, generator)]
+        pool = oversampled(windows.is_anomalous, recipe.beta, generator)
         if len(pool) < stage.min_samples:
             pool = np.resize(pool, stage.min_samples)  # repeats it
         yield generator.permutation(pool)[: stage.num_samples]

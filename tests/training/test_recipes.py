@@ -20,7 +20,6 @@ def test_the_papers_recipe_is_section_v_b() -> None:
     ]
     assert (paper.batch_size, paper.beta, paper.quantization) == (16, 0.3, "nf4")
     assert paper.validation_fraction == 0
-    assert not paper.is_distinct
 
 
 def test_the_references_recipe_trains_stage_2_in_two_steps() -> None:

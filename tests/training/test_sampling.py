@@ -61,12 +61,6 @@ def test_the_minoritys_share_is_beta_or_what_it_was(
     assert abs(len(places) - majority - wanted) <= 0.5
 
 
-def test_distinct_windows_are_told_by_messages_within_the_limit_and_label() -> None:
-    found = windows([(1, 2), (1, 2, 3), (1, 2), (1, 2), (4,)], [False, False, False, True, False])
-    assert sampling.distinct_windows(found, 128).tolist() == [0, 1, 3, 4]
-    assert sampling.distinct_windows(found, 2).tolist() == [0, 3, 4]
-
-
 def test_epochs_are_seeded_and_differ_from_each_other() -> None:
     found = windows([(i,) for i in range(40)], [i < 10 for i in range(40)])
     stage = Stage(name="2", trains=("projector",), num_epochs=2, learning_rate=1.0)

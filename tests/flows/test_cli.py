@@ -1,0 +1,237 @@
+"""The command line as a user meets it: output, exit status, one clear error."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows import cli
+
+Run = Callable[..., tuple[int, str, str]]
+COLUMNS = [
+    *("label", "epoch", "date", "node", "full_time", "node_repeated", "type", "component"),
+    *("level", "content"),
+]
+
+
+@pytest.fixture
+def run(
+    prefect_server: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Calls `logllm ...` in this process; gives exit status, standard output, standard error."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("LOGLLM_MIRROR", raising=False)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["logllm", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        output = capsys.readouterr()
+        code = end.value.code
+        assert isinstance(code, int | None)
+        return code or 0, output.out, output.err
+
+    return call
+
+
+def dataset_toml(folder: Path, name: str, source: str, rest: str = "") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.toml").write_text(
+        f"""
+title = "a test"
+{rest}
+[source]
+{source}
+[line]
+fields = {json.dumps(COLUMNS)}
+[labels]
+kind = "field"
+[windows]
+kind = "count"
+length = 10
+"""
+    )
+
+
+def bgl_line(number: int, label: str = "-") -> str:
+    return f"{label} {number} 2005.06.03 R02 2005-06-03-15.42.50.6 R02 RAS KERNEL INFO up {number}"
+
+
+def test_help_teaches_every_command(run: Run) -> None:
+    status, output, _ = run("--help")
+    assert status == 0
+    for command in ("datasets", "prepare", "train", "evaluate", "simulate", "query"):
+        assert command in output
+        status, its_help, _ = run(command, "--help")
+        assert status == 0
+        assert "--data-dir" in its_help
+        assert "--json" in its_help
+
+
+def test_datasets_are_listed(run: Run, data_dir: Path) -> None:
+    _, table, _ = run("datasets", "--data-dir", data_dir)
+    _, output, _ = run("datasets", "--data-dir", data_dir, "--json")
+    names = [dataset["name"] for dataset in json.loads(output)]
+    assert names == ["bgl", "demo", "hdfs", "liberty", "small-log", "thunderbird"]
+    assert all(name in table for name in names)
+
+
+def test_simulate_writes_the_same_log_for_the_same_seed(run: Run, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        arguments = ("simulate", tmp_path / name, "--num-lines", 1_000, "--seed", 5, "--json")
+        status, output, _ = run(*arguments)
+        assert status == 0
+        assert json.loads(output)["num_lines"] == 1_000
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    status, _, fault = run("simulate", tmp_path / "one")
+    assert status == 1
+    assert "exists already" in fault
+
+
+def test_prepare_then_query(run: Run, data_dir: Path) -> None:
+    status, output, _ = run("prepare", "small-log", "--data-dir", data_dir, "--json")
+    assert status == 0
+    splits = json.loads(output)["splits"]
+    status, output, _ = run(
+        "query",
+        "select split, count(*) n, sum(is_anomalous::int) a"
+        ' from "small-log".windows group by split',
+        *("--data-dir", data_dir, "--json"),
+    )
+    assert status == 0
+    found = {row["split"]: (row["n"], row["a"]) for row in json.loads(output)}
+    assert found == {k: (v["num_windows"], v["num_anomalous"]) for k, v in splits.items()}
+
+
+def test_train_prints_the_figures_and_the_reports_path(
+    run: Run, data_dir: Path, tiny_backbones: str
+) -> None:
+    arguments = ("small-log", "--data-dir", data_dir, "--recipe", data_dir / "tiny.toml")
+    status, output, log = run("train", *arguments, "--backbones", tiny_backbones)
+    assert status == 0
+    for word in ("precision", "recall", "F1", "PR-AUC", "LogLLM", "logistic regression"):
+        assert word in output
+    page = Path(output.split("Report: ")[1].strip())
+    assert page.is_file()
+    assert "small-log stage 3:" in log
+    assert "Traceback" not in log
+    status, output, _ = run("evaluate", *arguments, "--backbones", tiny_backbones, "--json")
+    assert status == 0
+    assert json.loads(output)["report"] == str(page)
+
+
+def test_log_text_in_a_table_is_shown_as_it_is(run: Run, data_dir: Path) -> None:
+    run("prepare", "small-log", "--data-dir", data_dir)
+    _, output, _ = run(
+        "query", "select '[red]x[/red]' a, chr(27) || '[2J' b", "--data-dir", data_dir
+    )
+    assert "[red]x[/red]" in output
+    assert "\x1b" not in output
+
+
+def check_error(result: tuple[int, str, str], *words: str) -> None:
+    status, _, fault = result
+    assert status == 1
+    assert fault.count("error:") == 1
+    assert "Traceback" not in fault
+    for word in words:
+        assert word in fault
+
+
+def test_an_unknown_data_set_is_one_error(run: Run, data_dir: Path) -> None:
+    result = run("prepare", "hfds", "--data-dir", data_dir)
+    check_error(result, 'There is no data set "hfds". Known: bgl, demo, hdfs')
+
+
+def test_an_unknown_key_in_a_settings_file_is_one_error(run: Run, data_dir: Path) -> None:
+    dataset_toml(data_dir / "datasets", "odd", 'kind = "file"\npath = "x"\ncolour = 1')
+    result = run("prepare", "odd", "--data-dir", data_dir)
+    check_error(result, "odd.toml has 1 fault", "colour: no such setting")
+
+
+def test_a_missing_log_file_is_one_error(run: Run, data_dir: Path) -> None:
+    dataset_toml(data_dir / "datasets", "mine", 'kind = "file"\npath = "no.log"')
+    check_error(run("prepare", "mine", "--data-dir", data_dir), "There is no file", "no.log")
+
+
+def test_a_log_without_a_parsable_line_is_one_error(run: Run, data_dir: Path) -> None:
+    (data_dir / "datasets" / "x.log").write_text("nothing\nto see\n")
+    dataset_toml(data_dir / "datasets", "mine", 'kind = "file"\npath = "x.log"')
+    result = run("prepare", "mine", "--data-dir", data_dir)
+    check_error(result, "2 of 2 lines do not match the line format", "'nothing'")
+    assert not list(data_dir.glob("messages/mine/*"))
+
+
+def test_a_training_split_with_one_class_is_one_error(run: Run, data_dir: Path) -> None:
+    lines = [bgl_line(number) for number in range(200)]
+    (data_dir / "datasets" / "x.log").write_text("\n".join(lines))
+    dataset_toml(data_dir / "datasets", "mine", 'kind = "file"\npath = "x.log"')
+    result = run("train", "mine", "--data-dir", data_dir, "--recipe", data_dir / "tiny.toml")
+    check_error(result, "training split of 15 windows holds no anomalous ones")
+
+
+def test_a_missing_archive_is_one_error(run: Run, data_dir: Path, tmp_path: Path) -> None:
+    result = run("prepare", "bgl", "--data-dir", data_dir, "--mirror", tmp_path)
+    check_error(result, "has no BGL.zip")
+
+
+def test_a_cut_archive_is_one_error(run: Run, data_dir: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "BGL.zip", "w") as archive:
+        archive.writestr("BGL.log", "\n".join(map(bgl_line, range(50))))
+    content = (tmp_path / "BGL.zip").read_bytes()
+    (tmp_path / "BGL.zip").write_bytes(content[: len(content) // 2])
+    result = run("prepare", "bgl", "--data-dir", data_dir, "--mirror", tmp_path)
+    check_error(result, "BGL.zip is damaged or cut off")
+    assert not list(data_dir.glob("messages/bgl/*/manifest.json"))
+
+
+def test_a_wrong_checksum_is_one_error(run: Run, data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "BGL.zip").write_bytes(b"PK")
+    (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  BGL.zip\n")
+    result = run("prepare", "bgl", "--data-dir", data_dir, "--mirror", tmp_path)
+    check_error(result, "has the SHA-256", "says 000000")
+
+
+def test_a_data_folder_that_cannot_be_written_is_one_error(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = run("prepare", "demo", "--data-dir", tmp_path / "file")
+    check_error(result, "Cannot write to", "--data-dir")
+
+
+def test_an_unknown_value_of_an_option_is_one_error(run: Run, data_dir: Path) -> None:
+    result = run("train", "demo", "--data-dir", data_dir, "--quantization", "int8")
+    check_error(result, "quantization", "'nf4' or 'none'", "found 'int8'")
+    check_error(run("train", "demo", "--data-dir", data_dir, "--recipe", "x"), 'no recipe "x"')
+
+
+def test_a_query_that_duckdb_refuses_is_one_error(run: Run, data_dir: Path) -> None:
+    check_error(run("query", "select 1", "--data-dir", data_dir), "Prepare a data set first")
+    run("prepare", "small-log", "--data-dir", data_dir)
+    check_error(run("query", "selekt", "--data-dir", data_dir), "DuckDB refuses the query")
+
+
+def test_the_program_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
+    """Without a Prefect server: a temporary one is started for the flow."""
+    dataset_toml(tmp_path / "datasets", "mine", 'kind = "simulator"\nnum_lines = 1_000')
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    environment["PREFECT_HOME"] = str(tmp_path / "prefect")
+    program = Path(sys.executable).with_name("logllm")
+    command = [program, "prepare", "mine", "--data-dir", tmp_path, "--json"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["splits"]["test"]["num_windows"] > 0
+    lines = done.stderr.splitlines()
+    assert [line[10:16] for line in lines] == ["mine: ", "mine: "], done.stderr
+
+
+def test_an_unreachable_server_is_one_error(tmp_path: Path) -> None:
+    dataset_toml(tmp_path / "datasets", "mine", 'kind = "simulator"\nnum_lines = 1_000')
+    environment = os.environ | {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    command = [Path(sys.executable).with_name("logllm"), "prepare", "mine", "--data-dir", tmp_path]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    check_error((done.returncode, done.stdout, done.stderr), "Failed to reach API")

@@ -1,0 +1,142 @@
+"""Whole flows on a CPU, with two-layer models, against a real Prefect API."""
+
+import json
+import time
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.exceptions import ParameterTypeError
+
+from flows.evaluate import evaluate_logllm, find_stages
+from flows.prepare import prepare_logs
+from flows.settings import RunSettings, TrainSettings
+from flows.train import train_logllm
+from logllm_core.errors import LogLLMError
+from logllm_core.model.backbones import find_backbones
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture
+def settings(data_dir: Path, tiny_backbones: str) -> TrainSettings:
+    return TrainSettings(
+        data_dir=data_dir, recipe=str(data_dir / "tiny.toml"), backbones=tiny_backbones
+    )
+
+
+def test_a_training_leaves_an_artifact_a_stage_and_a_report(settings: TrainSettings) -> None:
+    report = train_logllm("small-log", settings)
+
+    content = json.loads((report.path / "report.json").read_text())
+    assert [stage["name"] for stage in content["stages"]] == ["1", "2", "3"]
+    for stage in content["stages"]:
+        folder = settings.data_dir / "models" / "small-log" / stage["artifact"]
+        assert (folder / "trainable.safetensors").is_file()
+        assert json.loads((folder / "manifest.json").read_text())["config"]["stage"]["name"]
+    assert next(iter(content["detectors"])) == "LogLLM"
+    assert "logistic regression on message counts" in content["detectors"]
+    assert content["data"]["source"]["origin"] == "simulator"
+    assert "LogLLM on small-log" in (report.path / "report.html").read_text()
+
+    # The views answer, and every test window has a prediction.
+    with duckdb.connect(settings.data_dir / "logllm.duckdb", read_only=True) as connection:
+        splits = connection.execute(
+            'select split, count(*) from "small-log".windows group by split'
+        ).fetchall()
+        num_joined = connection.execute(
+            'select count(*) from "small-log".windows join "small-log".predictions'
+            " using (split, window_id) where split = 'test'"
+        ).fetchone()
+    assert dict(splits).keys() == {"train", "validation", "test"}
+    assert num_joined == (dict(splits)["test"],)
+
+
+def test_the_same_training_again_builds_nothing(settings: TrainSettings) -> None:
+    first = train_logllm("small-log", settings)
+    before = {path: path.read_bytes() for path in settings.data_dir.rglob("manifest.json")}
+    assert len(before) == 8  # raw, messages, windows, three stages, predictions, report
+    assert train_logllm("small-log", settings) == first
+    assert {p: p.read_bytes() for p in settings.data_dir.rglob("manifest.json")} == before
+
+
+def test_evaluate_finds_what_train_left_and_refuses_to_train(settings: TrainSettings) -> None:
+    with pytest.raises(LogLLMError, match="Stage 1 of small-log has not been trained with these"):
+        evaluate_logllm("small-log", settings)
+    assert not list(settings.data_dir.glob("models/*/*/manifest.json"))
+    trained = train_logllm("small-log", settings)
+    assert evaluate_logllm("small-log", settings) == trained
+
+
+def test_another_seed_is_another_training(settings: TrainSettings) -> None:
+    first = train_logllm("small-log", settings)
+    other = train_logllm("small-log", settings.model_copy(update={"seed": 1}))
+    assert first.path != other.path
+    assert len(list(settings.data_dir.glob("models/*/*/manifest.json"))) == 6
+    assert len(list(settings.data_dir.glob("windows/*/*/manifest.json"))) == 1
+
+
+def test_figures_report_and_log_lines_reach_prefect(settings: TrainSettings) -> None:
+    state = train_logllm("small-log", settings, return_state=True)
+    report = state.result()
+    with get_client(sync_client=True) as client:
+        artifacts = {artifact.key: artifact for artifact in client.read_artifacts()}
+        run_id = state.state_details.flow_run_id
+        assert run_id is not None
+        chosen = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id]))
+        for _ in range(30):  # log lines travel in batches
+            lines = [log.message for log in client.read_logs(chosen)]
+            if any("LogLLM reaches" in line for line in lines):
+                break
+            time.sleep(0.5)
+    rows = json.loads(str(artifacts["metrics-small-log"].data))
+    content = json.loads((report.path / "report.json").read_text())
+    assert rows[0]["detector"] == "LogLLM"
+    assert rows[0]["pr_auc"] == content["detectors"]["LogLLM"]["pr_auc"]
+    assert content["verdict"] in str(artifacts["report-small-log"].data)
+    assert sum("stage 2:" in line for line in lines) == 1
+
+
+def test_the_test_split_is_not_read_while_training(settings: TrainSettings) -> None:
+    """With the test windows made unreadable, the same weights come out."""
+    train_logllm("small-log", settings)
+    weights = {path: path.read_bytes() for path in settings.data_dir.rglob("trainable.safetensors")}
+    assert len(weights) == 3
+    prepared = prepare_logs("small-log", settings)
+    test_path = prepared.windows.path / "split=test" / "part-0.parquet"
+    test_path.write_bytes(bytes(test_path.stat().st_size))
+    for path in weights:
+        path.unlink()
+    find_stages(
+        settings.find_dataset("small-log"),
+        settings.find_recipe(),
+        find_backbones(settings.store, settings.backbones),
+        prepared,
+        settings,
+        must_exist=False,
+    )
+    assert {path: path.read_bytes() for path in weights} == weights
+
+
+@pytest.mark.parametrize("name", ["hdfs", "bgl"])
+def test_a_mirror_is_taken_and_told(name: str, mirror: Path, tmp_path: Path) -> None:
+    prepared = prepare_logs(name, RunSettings(data_dir=tmp_path, mirror=mirror))
+    source = prepared.raw.results
+    assert source["origin"] == "mirror"
+    listed = dict(
+        reversed(line.split()) for line in (mirror / "SHA256SUMS").read_text().splitlines()
+    )
+    assert source["sha256"] == listed[source["archive"]]
+    assert not source["is_official_content"]
+    parts = prepared.windows.path.glob("split=*/*.parquet")
+    num_windows = sum(pq.read_metadata(part).num_rows for part in parts)
+    # BGL: 2,000 lines in windows of 100, split at 1,440 and 1,600: 15 + 2 + 4.
+    assert num_windows == {"hdfs": 9_183, "bgl": 21}[name]
+
+
+def test_an_unknown_setting_is_refused_before_the_run_starts() -> None:
+    with pytest.raises(ParameterTypeError, match=r"extra_forbidden|not permitted"):
+        train_logllm("demo", {"recipes": "quick"})  # type: ignore[arg-type]
