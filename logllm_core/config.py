@@ -33,6 +33,10 @@ class Settings(BaseModel):
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
             raise LogLLMError(f"{path} is not a TOML file: {fault}.") from None
+        if taken := values.keys() & more.keys():
+            raise LogLLMError(
+                f"{path} sets {', '.join(sorted(taken))}, which the file's name tells. Remove it."
+            )
         return cls.parse({**values, **more}, origin=str(path))
 
 

@@ -160,7 +160,7 @@ def is_whole(place: Path) -> bool:
         manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
         sizes = {entry["name"]: entry["size_bytes"] for entry in manifest["files"]}
         return all((place / name).stat().st_size == size for name, size in sizes.items())
-    except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, ValueError):
         return False
 
 
@@ -226,14 +226,20 @@ def _lock(path: Path):  # type: ignore[no-untyped-def]
 
 @contextmanager
 def _writable(folder: Path):  # type: ignore[no-untyped-def]
-    """Turn the operating system's refusals into one clear error."""
+    """Turn the operating system's refusals to write below `folder` into one clear error."""
     refusals = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EEXIST}
     try:
         yield
     except OSError as fault:
-        if fault.errno not in refusals:
+        is_ours = fault.filename is None or _is_related(Path(fault.filename), folder)
+        if fault.errno not in refusals or not is_ours:
             raise
         raise LogLLMError(
             f"Cannot write to {folder}: {fault.strerror}. Free some space, mend the permissions, "
             "or choose another folder with --data-dir."
         ) from fault
+
+
+def _is_related(path: Path, folder: Path) -> bool:
+    """Whether one of the two lies below the other."""
+    return path.is_relative_to(folder) or folder.is_relative_to(path)

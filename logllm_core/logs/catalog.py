@@ -5,12 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+import httpx
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field, field_validator, model_validator
 
 from logllm_core.config import Settings
 from logllm_core.errors import LogLLMError
 
 DATASET_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+RESERVED_NAMES = {"information_schema", "logllm", "pg_catalog", "system", "temp"}
 CONTENT = "content"
 
 
@@ -27,7 +31,18 @@ class Archive(Settings):
 
     @property
     def file_name(self) -> str:
-        return self.url.rsplit("/", 1)[-1]
+        return httpx.URL(self.url).path.rsplit("/", 1)[-1]
+
+    @field_validator("url")
+    @classmethod
+    def _url_names_a_file(cls, url: str) -> str:
+        try:
+            path = httpx.URL(url).path
+        except httpx.InvalidURL as fault:
+            raise ValueError(f"not an address: {fault}") from None
+        if path.endswith("/"):
+            raise ValueError("the address must end in the archive's name")
+        return url
 
 
 class LocalFile(Settings):
@@ -79,6 +94,12 @@ class LineFormat(Settings):
             raise ValueError(f"not a regular expression: {fault}") from None
         if num_groups:
             raise ValueError("the whole match is the session id; write (?:...) for groups")
+        try:
+            pc.match_substring_regex(pa.array([""]), pattern or "")
+        except pa.ArrowInvalid as fault:
+            raise ValueError(f"not a regular expression as RE2 reads them: {fault}") from None
+        if pattern is not None and re.search(pattern, ""):
+            raise ValueError("the pattern matches the empty text; it must match at least one sign")
         return pattern
 
     @model_validator(mode="after")
@@ -142,6 +163,8 @@ class Dataset(Settings):
     def _name_is_a_plain_word(cls, name: str) -> str:
         if not DATASET_NAME.fullmatch(name):  # it becomes a folder and a schema
             raise ValueError("a data set's name is lower-case letters, digits, - and _")
+        if name in RESERVED_NAMES:
+            raise ValueError(f"DuckDB keeps the name {name} for itself; choose another")
         return name
 
     @model_validator(mode="after")
@@ -151,8 +174,8 @@ class Dataset(Settings):
         by_session = isinstance(self.windows, SessionWindows)
         if by_session != (self.line.session_pattern is not None):
             raise ValueError("windows by session and line.session_pattern go together")
-        if isinstance(self.labels, SessionLabels) and not by_session:
-            raise ValueError("labels by session need windows by session")
+        if self.labels and isinstance(self.labels, SessionLabels) != by_session:
+            raise ValueError("labels by session and windows by session go together")
         if self.line_slice and not 0 <= self.line_slice[0] < self.line_slice[1]:
             raise ValueError("line_slice must be two numbers, first smaller than the second")
         return self

@@ -6,7 +6,6 @@ which checksums. Archives are read as streams; nothing is unpacked.
 
 import gzip
 import hashlib
-import io
 import shutil
 import tarfile
 import zipfile
@@ -67,7 +66,7 @@ def obtain_log(store: Store, dataset: Dataset, *, mirror: Path | None) -> Artifa
     return store.reuse_or_build(
         "raw",
         dataset.name,
-        config={"origin": "official", "url": source.url, "md5": source.md5},
+        config={"origin": "official", "source": source.model_dump(mode="json")},
         inputs={},
         version=VERSION,
         build=lambda out_dir: _fetch(source, out_dir),
@@ -191,7 +190,8 @@ def _fetch(source: Archive, out_dir: Path) -> dict[str, Json]:
     reraise=True,
 )
 def _download(url: str, path: Path) -> None:
-    with httpx.stream("GET", url, follow_redirects=True, timeout=60) as response:
+    plain = {"Accept-Encoding": "identity"}  # the checksum is that of the bytes as they are
+    with httpx.stream("GET", url, headers=plain, follow_redirects=True, timeout=60) as response:
         response.raise_for_status()
         total = int(response.headers.get("content-length", 0)) or None
         with path.open("wb") as file, track("Downloading", total=total, unit="bytes") as advance:
@@ -261,7 +261,7 @@ def _open_member(path: Path, member: str | None, stack: ExitStack) -> BinaryIO:
         raise _no_member(path, member, names)
     if path.suffix == ".gz":
         return cast(BinaryIO, stack.enter_context(gzip.open(path)))
-    return cast(BinaryIO, stack.enter_context(io.FileIO(path)))
+    return stack.enter_context(path.open("rb"))
 
 
 def _no_member(path: Path, member: str | None, names: list[str]) -> LogLLMError:

@@ -2,7 +2,9 @@
 
 import csv
 import io
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -163,8 +165,30 @@ def _check_rejects(dataset: Dataset, num_lines: int, rejects: pa.Table) -> None:
 
 def _read_session_labels(dataset: Dataset, labels: SessionLabels, raw: Artifact) -> pa.Table:
     truth = {labels.normal: False, labels.anomalous: True}
-    with open_labels(dataset, raw) as stream:
-        rows = csv.DictReader(io.TextIOWrapper(stream, encoding="utf-8", newline=""))
+    found: dict[str, bool] = {}
+    try:
+        with open_labels(dataset, raw) as stream:
+            for session, label in _label_rows(dataset, labels, stream):
+                if label not in truth:
+                    raise LogLLMError(
+                        f"{dataset.name}: the label file calls {session} {label!r}. Wanted: "
+                        f"{' or '.join(truth)}."
+                    )
+                if found.setdefault(session, truth[label]) != truth[label]:
+                    raise LogLLMError(f"{dataset.name}: the label file labels {session} both ways.")
+    except (UnicodeDecodeError, csv.Error) as fault:
+        raise LogLLMError(
+            f"{dataset.name}: the label file is not a CSV file in UTF-8: {fault}."
+        ) from None
+    return pa.table({"session_id": list(found), "is_anomalous": list(found.values())})
+
+
+def _label_rows(
+    dataset: Dataset, labels: SessionLabels, stream: BinaryIO
+) -> Iterator[tuple[str, str]]:
+    """Session and label of each row."""
+    with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+        rows = csv.DictReader(text, strict=True)
         columns = rows.fieldnames or []
         for column in (labels.session_column, labels.label_column):
             if column not in columns:
@@ -172,14 +196,5 @@ def _read_session_labels(dataset: Dataset, labels: SessionLabels, raw: Artifact)
                     f"{dataset.name}: the label file has the columns {', '.join(columns)}, but no "
                     f"{column}. Mend labels.session_column and labels.label_column."
                 )
-        found: dict[str, bool] = {}
         for row in rows:
-            session, label = row[labels.session_column], row[labels.label_column]
-            if label not in truth:
-                raise LogLLMError(
-                    f"{dataset.name}: the label file calls {session} {label!r}. Wanted: "
-                    f"{' or '.join(truth)}."
-                )
-            if found.setdefault(session, truth[label]) != truth[label]:
-                raise LogLLMError(f"{dataset.name}: the label file labels {session} both ways.")
-    return pa.table({"session_id": list(found), "is_anomalous": list(found.values())})
+            yield row[labels.session_column], row[labels.label_column]

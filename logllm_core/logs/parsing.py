@@ -17,6 +17,8 @@ from logllm_core.logs.catalog import CONTENT, Dataset, FieldLabels, LineFormat
 
 VERSION = 1  # raise when a line would be parsed differently
 BLOCK_BYTES = 8 << 20
+# What Python calls white space; RE2's own \s leaves out the second half.
+_SPACE = r"\s\x0b\x1c-\x1f\x{85}\x{a0}"
 _MAX_EPOCH = r"^\d{1,11}$"  # beyond, microseconds do not fit 64 bits
 
 
@@ -89,8 +91,8 @@ def _split_lines(block: bytes) -> pa.StringArray:
 
 def line_pattern(line: LineFormat) -> str:
     """The regular expression of a line format: fields, white space, the rest."""
-    fields = "".join(rf"(?P<{name}>\S+)\s+" for name in line.fields[:-1])
-    return rf"^\s*{fields}(?P<{CONTENT}>\S(?s:.*))$"
+    fields = "".join(f"(?P<{name}>[^{_SPACE}]+)[{_SPACE}]+" for name in line.fields[:-1])
+    return f"^[{_SPACE}]*{fields}(?P<{CONTENT}>[^{_SPACE}](?s:.*))$"
 
 
 def parse_lines(dataset: Dataset, first_line_number: int, lines: pa.StringArray) -> ParsedBlock:
@@ -137,7 +139,8 @@ def _session_ids(pattern: str | None, contents: pa.StringArray) -> pa.ListArray:
     if pattern is None:
         empty = pa.array(np.zeros(len(contents) + 1, dtype=np.int32))
         return pa.ListArray.from_arrays(empty, pa.array([], pa.string()))
-    first = pc.extract_regex(contents, f"(?P<id>{pattern})").field("id")
+    # `struct_field` keeps the nulls of lines without a match, `.field` would not.
+    first = pc.struct_field(pc.extract_regex(contents, f"(?P<id>{pattern})"), "id")
     counts = pc.count_substring_regex(contents, pattern).to_numpy()
     several = np.flatnonzero(counts > 1)
     if not len(several):

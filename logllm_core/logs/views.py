@@ -3,7 +3,7 @@
 The file is built beside its place and renamed, so a reader never waits and never sees half of it.
 """
 
-import os
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,19 +27,20 @@ VIEWS: Mapping[str, tuple[Kind, str]] = {
 def refresh_views(store: Store) -> Path:
     """Rebuild the file of views from what the store holds; returns its path."""
     path = store.data_dir / FILE_NAME
-    beside = path.with_name(f".{FILE_NAME}.{os.getpid()}")
-    beside.unlink(missing_ok=True)
+    beside = path.with_name(f".{FILE_NAME}.{uuid.uuid4().hex}")
     with duckdb.connect(beside) as connection:
         for name in _names(store):
             schema = _identifier(name)
             connection.execute(f"create schema if not exists {schema}")
             for view, (kind, files) in VIEWS.items():
                 artifact = store.newest(kind, name)
-                if artifact and any(artifact.path.glob(files)):
-                    glob = _literal(str(artifact.path.absolute() / files))
+                if artifact and (paths := sorted(artifact.path.absolute().glob(files))):
+                    # Paths, not a pattern: a folder's name may hold its special signs.
+                    listed = ", ".join(_literal(str(part)) for part in paths)
+                    is_split = str("split=" in files).lower()
                     connection.execute(
-                        f"create view {schema}.{view} as select * from read_parquet({glob},"
-                        f" hive_partitioning = {str('split=' in files).lower()})"
+                        f"create view {schema}.{view} as select * from"
+                        f" read_parquet([{listed}], hive_partitioning = {is_split})"
                     )
     beside.replace(path)
     return path
@@ -57,6 +58,8 @@ def query(store: Store, statement: str) -> tuple[list[str], list[tuple[object, .
     try:
         with duckdb.connect(path, read_only=True) as connection:
             result = connection.execute(statement)
+            if result is None:
+                raise LogLLMError("The query is empty. Give a statement in SQL.")
             return [column[0] for column in result.description or []], result.fetchall()
     except duckdb.Error as fault:
         raise LogLLMError(f"DuckDB refuses the query: {fault}") from None

@@ -144,10 +144,11 @@ def read_windows(windows: Artifact, split: Split) -> Windows:
     columns = ["window_id", "message_ids", "is_anomalous"]
     table = tables.read(windows.path / f"split={split}", tables.WINDOWS, columns)
     labels = table["is_anomalous"]
+    is_labelled = windows.manifest["config"]["is_labelled"]
     return Windows(
         window_ids=table["window_id"].to_numpy(),
         message_ids=[tuple(ids) for ids in table["message_ids"].to_pylist()],
-        is_anomalous=None if labels.null_count else labels.to_numpy().astype(bool),
+        is_anomalous=labels.to_numpy().astype(bool) if is_labelled else None,
     )
 
 
@@ -155,8 +156,9 @@ def split_sizes(
     total: int, train_fraction: float, validation_fraction: float
 ) -> tuple[int, int, int]:
     """How many of `total` lines or sessions go to training, validation and test."""
-    num_train_all = int(total * train_fraction)
-    num_validation = int(num_train_all * validation_fraction)
+    tiny = 1e-9  # 100 * 0.29 is 28.999999999999996
+    num_train_all = int(total * train_fraction + tiny)
+    num_validation = int(num_train_all * validation_fraction + tiny)
     return num_train_all - num_validation, num_validation, total - num_train_all
 
 

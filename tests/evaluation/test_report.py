@@ -147,23 +147,28 @@ def test_the_page_tells_the_baseline_beside_the_model(built: Artifact) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "baseline", "expected"),
+    ("model", "baseline", "f1", "pr_auc"),
     [
-        # One alarm each; the wrong one ranks the anomaly second: average precision 1/2.
-        ([0.9, 0.1], [0.1, 0.9], "F1 1.000, ahead of rule (0.000), and PR-AUC 1.000, ahead of rule (0.500)"),
-        ([0.9, 0.1], [0.9, 0.1], "F1 1.000, level with rule (1.000), and PR-AUC 1.000, level with rule (1.000)"),
-        ([0.1, 0.9], [0.6, 0.5], "F1 0.000, behind rule (1.000), and PR-AUC 0.500, behind rule (1.000)"),
+        # One alarm each; where it is the wrong one, the anomaly ranks second: 1/2.
+        ([0.9, 0.1], [0.1, 0.9], "1.000, ahead of rule (0.000)", "1.000, ahead of rule (0.500)"),
+        (
+            [0.9, 0.1],
+            [0.9, 0.1],
+            "1.000, level with rule (1.000)",
+            "1.000, level with rule (1.000)",
+        ),
+        ([0.1, 0.9], [0.6, 0.5], "0.000, behind rule (1.000)", "0.500, behind rule (1.000)"),
     ],
-)  # fmt: skip
+)
 def test_the_verdict_says_how_the_model_stands(
-    model: list[float], baseline: list[float], expected: str
+    model: list[float], baseline: list[float], f1: str, pr_auc: str
 ) -> None:
     labels = np.array([True, False])
     figures = {
         "LogLLM": measure(labels, np.array(model)),
         "rule": measure(labels, np.array(baseline)),
     }
-    assert report.verdict(figures) == f"LogLLM reaches {expected}."
+    assert report.verdict(figures) == f"LogLLM reaches F1 {f1}, and PR-AUC {pr_auc}."
 
 
 def test_the_verdict_on_normal_windows_alone_claims_nothing() -> None:

@@ -257,7 +257,7 @@ def test_a_session_pattern_that_the_parser_cannot_use_is_refused(pattern: str) -
                     "normal": "d",
                 }
             },
-            "labels by session need windows by session",
+            "labels by session and windows by session go together",
         ),
         ({"line_slice": [5, 5]}, "line_slice must be two numbers"),
         ({"line_slice": [-1, 5]}, "line_slice must be two numbers"),
