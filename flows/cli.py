@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -216,7 +217,7 @@ def main() -> None:
 
 def _fail(message: str, status: int = 1) -> None:
     Console(stderr=True).print(
-        f"[bold red]error:[/bold red] {_escaped(message)}", soft_wrap=True, highlight=False
+        f"[bold red]error:[/bold red] {escape(message)}", soft_wrap=True, highlight=False
     )
     sys.exit(status)
 
@@ -255,8 +256,8 @@ def _print_report(report: "Artifact", *, as_json: bool) -> None:
         table.add_row(name, *cells, style="bold" if name == "LogLLM" else None)
     output = Console()
     output.print(table)
-    output.print(_escaped(content["verdict"]), soft_wrap=True, highlight=False)
-    output.print(f"Report: {_escaped(str(page))}", soft_wrap=True, highlight=False)
+    output.print(escape(content["verdict"]), soft_wrap=True, highlight=False)
+    output.print(f"Report: {escape(str(page))}", soft_wrap=True, highlight=False)
 
 
 def _print_json(value: object) -> None:
@@ -268,11 +269,7 @@ def _plain(value: object) -> str:
     text = "".join(
         mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in str(value)
     )
-    return _escaped(text)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
+    return escape(text)
 
 
 class _BarDisplay:

@@ -14,6 +14,7 @@ from logllm_core.logs.catalog import DATASET_NAME
 from logllm_core.store import Kind, Store
 
 FILE_NAME = "logllm.duckdb"
+OLDEST_READER = "storage_version 'v1.4.0'"  # the command line `duckdb` may be an older one
 # view -> (kind of artifact, files inside it)
 VIEWS: Mapping[str, tuple[Kind, str]] = {
     "messages": ("messages", "messages.parquet"),
@@ -28,9 +29,10 @@ def refresh_views(store: Store) -> Path:
     """Rebuild the file of views from what the store holds; returns its path."""
     path = store.data_dir / FILE_NAME
     beside = path.with_name(f".{FILE_NAME}.{uuid.uuid4().hex}")
-    with duckdb.connect(beside) as connection:
+    with duckdb.connect() as connection:
+        connection.execute(f"attach {_literal(str(beside))} as made ({OLDEST_READER})")
         for name in _names(store):
-            schema = _identifier(name)
+            schema = f"made.{_identifier(name)}"
             connection.execute(f"create schema if not exists {schema}")
             for view, (kind, files) in VIEWS.items():
                 artifact = store.newest(kind, name)
