@@ -222,7 +222,7 @@ def load_backbones(
 
 def _hush_progress_bars() -> None:
     """Loading takes a second; the bars of a download are huggingface_hub's and stay."""
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def assemble(

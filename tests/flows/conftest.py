@@ -16,7 +16,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": results,
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": None,
     }
-    with prefect_test_harness(server_startup_timeout=120), temporary_settings(settings):  # type: ignore[arg-type]
+    with prefect_test_harness(server_startup_timeout=120), temporary_settings(settings):
         yield
 
 

@@ -221,7 +221,7 @@ def test_the_program_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     environment["PREFECT_HOME"] = str(tmp_path / "prefect")
     program = Path(sys.executable).with_name("logllm")
-    command = [program, "prepare", "mine", "--data-dir", tmp_path, "--json"]
+    command = [str(program), "prepare", "mine", "--data-dir", str(tmp_path), "--json"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["splits"]["test"]["num_windows"] > 0
@@ -232,6 +232,7 @@ def test_the_program_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
 def test_an_unreachable_server_is_one_error(tmp_path: Path) -> None:
     dataset_toml(tmp_path / "datasets", "mine", 'kind = "simulator"\nnum_lines = 1_000')
     environment = os.environ | {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
-    command = [Path(sys.executable).with_name("logllm"), "prepare", "mine", "--data-dir", tmp_path]
+    program = Path(sys.executable).with_name("logllm")
+    command = [str(program), "prepare", "mine", "--data-dir", str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     check_error((done.returncode, done.stdout, done.stderr), "Failed to reach API")

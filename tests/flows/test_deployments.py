@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
-from prefect.flows import load_flow_from_entrypoint
+from prefect.flows import Flow, load_flow_from_entrypoint
 
 from flows.settings import TrainSettings
 
@@ -37,7 +37,7 @@ def test_there_is_a_training_for_every_data_set_of_the_paper_and_the_demo() -> N
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
 def test_a_deployment_fits_its_flow(deployment: dict[str, Any]) -> None:
     assert deployment.keys() <= KNOWN_KEYS
-    flow = load_flow_from_entrypoint(deployment["entrypoint"])
+    flow: Flow[..., Any] = load_flow_from_entrypoint(deployment["entrypoint"])
     found = flow.validate_parameters(deployment["parameters"])
     settings = found["settings"]
     assert isinstance(settings, TrainSettings)

@@ -126,9 +126,8 @@ def test_a_mirror_is_taken_and_told(name: str, mirror: Path, tmp_path: Path) -> 
     prepared = prepare_logs(name, RunSettings(data_dir=tmp_path, mirror=mirror))
     source = prepared.raw.results
     assert source["origin"] == "mirror"
-    listed = dict(
-        reversed(line.split()) for line in (mirror / "SHA256SUMS").read_text().splitlines()
-    )
+    sums = (mirror / "SHA256SUMS").read_text().split()
+    listed = dict(zip(sums[1::2], sums[::2], strict=True))
     assert source["sha256"] == listed[source["archive"]]
     assert not source["is_official_content"]
     parts = prepared.windows.path.glob("split=*/*.parquet")
@@ -139,4 +138,4 @@ def test_a_mirror_is_taken_and_told(name: str, mirror: Path, tmp_path: Path) -> 
 
 def test_an_unknown_setting_is_refused_before_the_run_starts() -> None:
     with pytest.raises(ParameterTypeError, match=r"extra_forbidden|not permitted"):
-        train_logllm("demo", {"recipes": "quick"})  # type: ignore[arg-type]
+        train_logllm("demo", {"recipes": "quick"})  # type: ignore[call-overload]
