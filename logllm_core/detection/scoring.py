@@ -9,19 +9,20 @@ import torch
 from loguru import logger
 
 from logllm_core import tables
+from logllm_core.detection import DECISION
+from logllm_core.logs.messages import read_vocabulary
 from logllm_core.logs.windows import Split, Windows, read_windows
 from logllm_core.model import backbones
 from logllm_core.model.batches import TokenizedVocabulary, make_batch
-from logllm_core.model.logllm import LogLLM
+from logllm_core.model.logllm import LogLLM, encode_vocabulary
 from logllm_core.progress import track
 from logllm_core.store import Artifact, Json, Store
 from logllm_core.training import checkpoint
 from logllm_core.training.recipes import Recipe
-from logllm_core.training.stage import encode_vocabulary, read_vocabulary
 
 VERSION = 1
 BATCH_SIZE = 32
-VERDICTS = np.array(["normal", "anomalous"])  # the more likely answer
+VERDICTS = np.array(["normal", "anomalous"])
 SCORED_SPLITS: tuple[Split, ...] = ("validation", "test")
 
 
@@ -57,12 +58,12 @@ def predict(
             _write(out_dir / f"split={split}" / "part-0.parquet", found, [scores[i] for i in cut])
             results[split] = {
                 "num_windows": len(cut),
-                "num_scored": len(new),
+                "num_distinct_windows": len(set(cut)),
                 "num_cut_windows": found.num_longer_than(recipe.max_window_messages),
             }
         logger.info(
-            "{}: {:,} test windows, {:,} of them scored",
-            *(dataset, results["test"]["num_windows"], results["test"]["num_scored"]),
+            "{}: {:,} test windows, {:,} of them distinct",
+            *(dataset, results["test"]["num_windows"], results["test"]["num_distinct_windows"]),
         )
         return results
 
@@ -72,7 +73,6 @@ def predict(
         config={
             "recipe": recipe.model_dump(mode="json", exclude={"name", "stages"}),
             "backbones": places.identity,
-            "dtype": str(dtype),
         },
         inputs={"messages": messages, "windows": windows, "trained": trained},
         version=VERSION,
@@ -111,7 +111,7 @@ def _write(path: Path, windows: Windows, probabilities: Sequence[float]) -> None
     columns: Mapping[str, object] = {
         "window_id": windows.window_ids,
         "probability": chances,
-        "verdict": VERDICTS[(chances > 0.5).astype(int)],
+        "verdict": VERDICTS[(chances > DECISION).astype(int)],
         "is_anomalous": pa.nulls(len(windows), pa.bool_())
         if windows.is_anomalous is None
         else windows.is_anomalous,

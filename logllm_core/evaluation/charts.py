@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve
 
+from logllm_core.detection import DECISION
 from logllm_core.evaluation.metrics import Labels, Scores, measure
 from logllm_core.store import Artifact
 
@@ -39,7 +40,7 @@ _STYLE: dict[Any, Any] = {
     "grid.linewidth": 0.4,
     "legend.frameon": False,
 }
-MAX_POINTS = 4_000  # of the timeline; beyond, normal windows are thinned evenly
+MAX_POINTS = 4_000  # of the timeline; beyond, quiet normal windows are thinned evenly
 
 
 def precision_recall(is_anomalous: Labels, scores: Mapping[str, Scores], model: str) -> str:
@@ -77,11 +78,14 @@ def probability_over_time(is_anomalous: Labels, scores: Scores) -> str:
         figure = Figure(figsize=(9.4, 2.5), layout="constrained")
         axes = figure.subplots()
         normal = np.flatnonzero(~is_anomalous)
-        normal = normal[:: max(1, len(normal) // MAX_POINTS)]
+        is_alarm = scores[normal] > DECISION
+        quiet = normal[~is_alarm]
+        quiet = quiet[:: max(1, len(quiet) // MAX_POINTS)]
+        normal = np.union1d(quiet, normal[is_alarm])
         anomalous = np.flatnonzero(is_anomalous)
         axes.plot(normal, scores[normal], ".", color=_FAINT, markersize=4, label="normal")
         axes.plot(anomalous, scores[anomalous], "o", color=_ALARM, markersize=4, label="anomalous")
-        axes.axhline(0.5, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.axhline(DECISION, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.set(ylim=(-0.03, 1.03), xlabel="test window, in log order", ylabel="probability")
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0, fontsize=8.5)
         axes.margins(x=0.01)

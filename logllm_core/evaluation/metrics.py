@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from logllm_core.detection import DECISION
+
 Labels = NDArray[np.bool_]
 Scores = NDArray[np.float64]
-DECISION = 0.5  # the more likely answer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,6 +15,7 @@ import numpy as np
 from loguru import logger
 
 from logllm_core import tables
+from logllm_core.detection import DECISION
 from logllm_core.errors import LogLLMError
 from logllm_core.evaluation import charts
 from logllm_core.evaluation.baselines import BASELINES
@@ -197,7 +198,6 @@ def _describe_stage(stage: Artifact) -> dict[str, Json]:
         "learning_rate": manifest["config"]["stage"]["learning_rate"],
         "seconds": manifest["seconds"],
         "peak_memory_bytes": manifest["peak_memory_bytes"],
-        "dtype": manifest["config"]["dtype"],
         "artifact": stage.fingerprint,
         **manifest["results"],
     }
@@ -205,20 +205,20 @@ def _describe_stage(stage: Artifact) -> dict[str, Json]:
 
 def _shown_windows(run: Run, is_anomalous: Any, scores: Scores) -> list[dict[str, Json]]:
     """The clearest windows of each kind, with lines of the raw log."""
-    alarms = scores > 0.5
+    alarms = scores > DECISION
     chosen = {
         "missed": (np.flatnonzero(is_anomalous & ~alarms), scores),
         "false alarm": (np.flatnonzero(~is_anomalous & alarms), -scores),
         "found": (np.flatnonzero(is_anomalous & alarms), -scores),
     }
     first = {
-        kind: (places[np.argsort(order[places], kind="stable")][:NUM_SHOWN_WINDOWS], len(places))
+        kind: places[np.argsort(order[places], kind="stable")][:NUM_SHOWN_WINDOWS]
         for kind, (places, order) in chosen.items()
     }
-    lines = _lines_of(run, [int(place) for places, _ in first.values() for place in places])
+    lines = _lines_of(run, [int(place) for places in first.values() for place in places])
     return [
-        {"kind": kind, "num_of_kind": num, "probability": float(scores[place])} | lines[int(place)]
-        for kind, (places, num) in first.items()
+        {"kind": kind, "probability": float(scores[place])} | lines[int(place)]
+        for kind, places in first.items()
         for place in places
     ]
 

@@ -15,7 +15,7 @@ from loguru import logger
 from logllm_core import tables
 from logllm_core.errors import LogLLMError
 from logllm_core.logs import masking, parsing
-from logllm_core.logs.catalog import Dataset, SessionLabels
+from logllm_core.logs.catalog import Archive, Dataset, SessionLabels
 from logllm_core.logs.download import open_labels, open_log
 from logllm_core.progress import track
 from logllm_core.store import Artifact, Json, Store
@@ -36,7 +36,7 @@ def build_messages(store: Store, dataset: Dataset, raw: Artifact) -> Artifact:
         "line": dataset.line.model_dump(mode="json"),
         "labels": dataset.labels and dataset.labels.model_dump(mode="json"),
         "line_slice": dataset.line_slice,
-        "source": dataset.source.model_dump(mode="json"),
+        "members": _members(dataset),
         "parsing": parsing.VERSION,
         "masking": masking.VERSION,
     }
@@ -48,6 +48,19 @@ def build_messages(store: Store, dataset: Dataset, raw: Artifact) -> Artifact:
         version=VERSION,
         build=lambda out_dir: _build(out_dir, dataset, raw),
     )
+
+
+def read_vocabulary(messages: Artifact) -> list[str]:
+    """The distinct masked messages; the position is the message id."""
+    table = tables.read(messages.path / "vocabulary.parquet", tables.VOCABULARY)
+    texts: list[str] = table["text"].to_pylist()
+    return texts
+
+
+def _members(dataset: Dataset) -> list[str | None]:
+    """Which files of the source are read."""
+    source = dataset.source
+    return [source.log_member, source.label_member] if isinstance(source, Archive) else []
 
 
 def _build(out_dir: Path, dataset: Dataset, raw: Artifact) -> dict[str, Json]:

@@ -4,16 +4,18 @@ The one room that knows transformers, peft and bitsandbytes. Everything else tak
 """
 
 import contextlib
+import hashlib
 import importlib.util
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from bitsandbytes.nn import Linear4bit
 from peft import LoraConfig, inject_adapter_in_model
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoModel,
@@ -25,14 +27,13 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from logllm_core.errors import LogLLMError
+from logllm_core.model import PARTS, Part, Quantization
 from logllm_core.model.batches import MessageTokenizer
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.prompt import Tokenizer, tokenize_prompt
+from logllm_core.model.prompt import QUESTION, Tokenizer, tokenize_prompt
 from logllm_core.store import Json, Store
 
 VERSION = 1  # raise when the re-saved decoder would differ
-Part = Literal["encoder", "projector", "decoder"]
-Quantization = Literal["nf4", "none"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,8 +83,22 @@ class Places:
     decoder: str
 
     @property
-    def identity(self) -> dict[str, str]:
-        return asdict(self.named)
+    def identity(self) -> dict[str, str | None]:
+        """What is fingerprinted: the names, and of folders what is in them."""
+        return asdict(self.named) | {
+            "encoder_content": _content_key(self.encoder),
+            "decoder_content": _content_key(self.decoder),
+        }
+
+
+def _content_key(place: str) -> str | None:
+    """Tells one content of a folder from another; None for hub ids."""
+    folder = Path(place)
+    if not (folder / "config.json").is_file():
+        return None
+    weights = sorted((path.name, path.stat().st_size) for path in folder.glob("*.safetensors"))
+    text = (folder / "config.json").read_text(encoding="utf-8") + repr(weights)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def backbones_named(name: str) -> Backbones:
@@ -108,6 +123,8 @@ def find_backbones(store: Store, name: str) -> Places:
     named = backbones_named(name)
     decoder = local_place(named.decoder)
     if decoder.endswith(".gguf"):
+        if not Path(decoder).is_file():
+            raise LogLLMError(f"There is no file {decoder}. Mend --backbones.")
         artifact = store.reuse_or_build(
             "backbones",
             Path(decoder).stem,
@@ -174,6 +191,7 @@ def load_backbones(
     quantization: Quantization,
     device: torch.device,
     dtype: torch.dtype,
+    question: str = QUESTION,
 ) -> tuple[LogLLM, MessageTokenizer]:
     """The untrained LogLLM model with fresh LoRA adapters, and the encoder's tokenizer.
 
@@ -185,39 +203,44 @@ def load_backbones(
         quantization: "nf4" loads both backbones in 4 bits (QLoRA: no double quantisation).
         device: where the model lives.
         dtype: of frozen weights and products; adapters and projector stay float32.
+        question: what the decoder is asked after the messages.
+
+    Raises:
+        LogLLMError: the models are not to be had, or are not of the two architectures.
     """
     _hush_progress_bars()
-    config = (
-        BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=False,
-            bnb_4bit_compute_dtype=dtype,
-        )
-        if quantization == "nf4"
-        else None
-    )
     kwargs: dict[str, Any] = {
         "use_safetensors": True,
         # On CPUs the fused kernel's backward pass is the slower one for windows this short.
         "attn_implementation": "eager" if device.type == "cpu" else "sdpa",
         "trust_remote_code": False,
         "device_map": {"": device},
-        "quantization_config": config,
+        "quantization_config": _nf4(dtype) if quantization == "nf4" else None,
+        "dtype": dtype,
     }
     try:
-        encoder = AutoModel.from_pretrained(places.encoder, dtype=dtype, **kwargs)
-        decoder = AutoModelForCausalLM.from_pretrained(places.decoder, dtype=dtype, **kwargs)
+        encoder = AutoModel.from_pretrained(places.encoder, **kwargs)
+        decoder = AutoModelForCausalLM.from_pretrained(places.decoder, **kwargs)
         encoder_tokenizer = AutoTokenizer.from_pretrained(places.encoder, trust_remote_code=False)
         decoder_tokenizer = AutoTokenizer.from_pretrained(places.decoder, trust_remote_code=False)
-    except (OSError, ValueError) as fault:  # transformers raises either
+        model = assemble(encoder, decoder, cast(Tokenizer, decoder_tokenizer), question)
+    except (OSError, ValueError, SafetensorError) as fault:  # transformers raises any of them
+        reason = next(iter(str(fault).splitlines()), type(fault).__name__)
         raise LogLLMError(
-            f"The backbones {places.encoder} and {places.decoder} cannot be loaded: "
-            f"{str(fault).splitlines()[0]} Give hub ids that you may read (for gated models, "
-            "log in with `hf auth login`) or folders that hold config.json and safetensors."
+            f"The backbones {places.encoder} and {places.decoder} cannot be loaded: {reason} Give "
+            "hub ids that you may read (for gated models, log in with `hf auth login`) or folders "
+            "that hold config.json and safetensors."
         ) from fault
-    model = assemble(encoder, decoder, cast(Tokenizer, decoder_tokenizer)).to(device)
-    return model, cast(MessageTokenizer, encoder_tokenizer)
+    return model.to(device), cast(MessageTokenizer, encoder_tokenizer)
+
+
+def _nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=False,
+        bnb_4bit_compute_dtype=dtype,
+    )
 
 
 def _hush_progress_bars() -> None:
@@ -226,15 +249,31 @@ def _hush_progress_bars() -> None:
 
 
 def assemble(
-    encoder: PreTrainedModel, decoder: PreTrainedModel, decoder_tokenizer: Tokenizer
+    encoder: PreTrainedModel,
+    decoder: PreTrainedModel,
+    decoder_tokenizer: Tokenizer,
+    question: str = QUESTION,
 ) -> LogLLM:
-    """Freeze the backbones, put LoRA adapters on both, join them with a fresh projector."""
+    """Freeze the backbones, put LoRA adapters on both, join them with a fresh projector.
+
+    Raises:
+        LogLLMError: the encoder is not of BERT's architecture, or the decoder not of Llama's.
+    """
+    if getattr(encoder, "pooler", None) is None:
+        raise LogLLMError(
+            f"The encoder is a {type(encoder).__name__} without a pooler; a BERT model is wanted."
+        )
+    if not hasattr(getattr(decoder, "model", None), "embed_tokens"):
+        raise LogLLMError(
+            f"The decoder is a {type(decoder).__name__}; a Llama-like model is wanted, with its "
+            "layers in `model` and its token embeddings in `model.embed_tokens`."
+        )
     projector = nn.Linear(encoder.config.hidden_size, decoder.config.hidden_size)
     model = LogLLM(
         encoder=_with_adapters(encoder, ENCODER_LORA),
         decoder=_with_adapters(decoder, DECODER_LORA),
         projector=projector,
-        prompt=tokenize_prompt(decoder_tokenizer),
+        prompt=tokenize_prompt(decoder_tokenizer, question=question),
     )
     set_trainable(model, ())
     return model
@@ -282,10 +321,9 @@ def set_trainable(model: LogLLM, parts: tuple[Part, ...]) -> list[nn.Parameter]:
 
 def trainable_state(model: LogLLM) -> dict[str, Tensor]:
     """The weights that training may change, by name: projector and adapters, on the CPU."""
-    parts: tuple[Part, ...] = ("encoder", "projector", "decoder")
     return {
         name: parameter.detach().cpu().contiguous().clone()
-        for part in parts
+        for part in PARTS
         for name, parameter in trainable_parameters(model, part)
     }
 
@@ -296,8 +334,7 @@ def load_trainable_state(model: LogLLM, state: Mapping[str, Tensor]) -> None:
     Raises:
         LogLLMError: the weights belong to other backbones.
     """
-    parts: tuple[Part, ...] = ("encoder", "projector", "decoder")
-    own = {name: p for part in parts for name, p in trainable_parameters(model, part)}
+    own = {name: p for part in PARTS for name, p in trainable_parameters(model, part)}
     strange = set(own.keys() ^ state.keys()) or {
         name for name in own if own[name].shape != state[name].shape
     }

@@ -67,11 +67,17 @@ class TokenizedVocabulary:
     def __init__(
         self, texts: Sequence[str], tokenizer: MessageTokenizer, *, max_message_tokens: int
     ) -> None:
-        encoded = tokenizer(list(texts), truncation=False, max_length=max_message_tokens)
-        lengths = [len(ids) for ids in encoded["input_ids"]]
-        cut = tokenizer(list(texts), truncation=True, max_length=max_message_tokens)
-        self._token_ids = cut["input_ids"]
-        self.num_cut_messages = sum(length > max_message_tokens for length in lengths)
+        encoded = tokenizer(list(texts), truncation=True, max_length=max_message_tokens)
+        self._token_ids = encoded["input_ids"]
+        full = [
+            text
+            for text, ids in zip(texts, self._token_ids, strict=True)
+            if len(ids) == max_message_tokens
+        ]
+        whole = tokenizer(full, truncation=False, max_length=max_message_tokens) if full else {}
+        self.num_cut_messages = sum(
+            len(ids) > max_message_tokens for ids in whole.get("input_ids", [])
+        )
 
     def __len__(self) -> int:
         return len(self._token_ids)

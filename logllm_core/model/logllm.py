@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from logllm_core.model.batches import MessageTokens, WindowBatch
+from logllm_core.model.batches import MessageTokens, TokenizedVocabulary, WindowBatch
 from logllm_core.model.prompt import PromptTokens
 
 
@@ -135,3 +135,18 @@ class LogLLM(nn.Module):
         for place, answer in enumerate(answers):
             target_BA[place, num_answer_positions - len(answer) :] = torch.tensor(answer)
         return cast(Tensor, logits_BAV), target_BA
+
+
+@torch.no_grad()
+def encode_vocabulary(
+    model: LogLLM, vocabulary: TokenizedVocabulary, batch_size: int = 256
+) -> Tensor:
+    """Encoder vectors [M, E] of every message; those of like length share a batch."""
+    order = sorted(range(len(vocabulary)), key=vocabulary.num_tokens)
+    parts = [
+        model.encode(vocabulary.tokens(order[start : start + batch_size]).to(model.device))
+        for start in range(0, len(order), batch_size)
+    ]
+    place_of = torch.empty(len(order), dtype=torch.int64)
+    place_of[order] = torch.arange(len(order))
+    return torch.cat(parts)[place_of.to(model.device)]

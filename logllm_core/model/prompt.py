@@ -1,8 +1,9 @@
 """The question that frames a window, and the two answers (paper, section IV-B and figure 3)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from logllm_core.errors import LogLLMError
 
 INTRODUCTION = "Below is a sequence of system log messages:"
 # A backslash and an n, two characters, as in the paper's figure and its code.
@@ -37,13 +38,7 @@ class PromptTokens:
         return next(place for place, (a, b) in enumerate(pairs) if a != b)
 
 
-def tokenize_prompt(
-    tokenizer: Tokenizer,
-    *,
-    introduction: str = INTRODUCTION,
-    question: str = QUESTION,
-    answers: Sequence[str] = ANSWERS,
-) -> PromptTokens:
+def tokenize_prompt(tokenizer: Tokenizer, *, question: str = QUESTION) -> PromptTokens:
     """Tokenise the prompt once.
 
     Whether a sequence starts with a BOS token is the tokenizer's own knowledge: it adds its special
@@ -51,15 +46,18 @@ def tokenize_prompt(
     the reference code does, would lose a word where the tokenizer has no BOS (SmolLM2, Qwen).
     """
     eos = tokenizer.eos_token_id
-    assert eos is not None, "the decoder's tokenizer has no end-of-sequence token"
+    if eos is None:
+        raise LogLLMError(
+            "The decoder's tokenizer has no end-of-sequence token; an answer needs it."
+        )
 
     def plain(text: str) -> tuple[int, ...]:
         return tuple(tokenizer.encode(text, add_special_tokens=False))
 
-    first = list(tokenizer.encode(introduction, add_special_tokens=True))
+    first = list(tokenizer.encode(INTRODUCTION, add_special_tokens=True))
     if first and first[-1] == eos:  # some tokenizers close every text; ours goes on
         first.pop()
-    normal, anomalous = answers
+    normal, anomalous = ANSWERS
     return PromptTokens(
         introduction=tuple(first),
         question=plain(question),

@@ -34,7 +34,11 @@ def load_model(
     """
     torch.manual_seed(derived_seed(recipe.seed, "weights"))
     model, tokenizer = backbones.load_backbones(
-        places, quantization=recipe.quantization, device=device, dtype=dtype
+        places,
+        quantization=recipe.quantization,
+        device=device,
+        dtype=dtype,
+        question=recipe.question,
     )
     if trained is not None:
         backbones.load_trainable_state(model, load_file(trained.path / WEIGHTS))

@@ -7,8 +7,8 @@ from pydantic import Field, field_validator
 
 from logllm_core.config import Settings
 from logllm_core.errors import LogLLMError
-
-Part = Literal["encoder", "projector", "decoder"]
+from logllm_core.model import Part, Quantization
+from logllm_core.model.prompt import QUESTION
 
 
 class Stage(Settings):
@@ -31,9 +31,12 @@ class Recipe(Settings):
     micro_batch_size: int = Field(default=4, ge=1)  # windows per forward pass
     beta: float = Field(default=0.3, ge=0, lt=1)  # wanted share of the minority class, eq. (1)
     learning_rate_decay: float = Field(default=1.0, gt=0, le=1)  # at each tenth of a stage
+    # An epoch is as long as ever, but each distinct window occurs in it equally often.
+    is_even: bool = False
+    question: str = QUESTION
     projector_init: Literal["torch", "aligned"] = "torch"  # see LogLLM.align_projector
     validation_fraction: float = Field(default=0.0, ge=0, lt=1)  # of the training part
-    quantization: Literal["nf4", "none"] = "nf4"
+    quantization: Quantization = "nf4"
     max_message_tokens: int = Field(default=100, ge=3)  # with [CLS] and [SEP]
     max_window_messages: int = Field(default=128, ge=1)
     seed: int = 0
@@ -70,12 +73,13 @@ RECIPES: Mapping[str, Recipe] = {
                     trains=("projector", "encoder", "decoder"),
                     num_epochs=1,
                     learning_rate=1e-3,
-                    num_samples=10_000,
+                    num_samples=6_000,
                 ),
             ),
             batch_size=8,
             micro_batch_size=8,
             learning_rate_decay=0.7,
+            is_even=True,
             projector_init="aligned",
             validation_fraction=0.1,
             quantization="none",

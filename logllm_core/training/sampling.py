@@ -37,6 +37,30 @@ def oversampled(
     return np.concatenate([majority, np.tile(minority, whole), chosen])
 
 
+def evened(
+    pool: Indices, windows: Windows, max_window_messages: int, generator: np.random.Generator
+) -> Indices:
+    """A pool of the same size and balance in which each distinct window occurs equally often.
+
+    Without this, a log that repeats itself teaches its commonest windows again and again, and the
+    rare ones hardly ever (give or take one occurrence).
+    """
+    assert windows.is_anomalous is not None
+    firsts: dict[tuple[tuple[int, ...], bool], int] = {}
+    for place, ids in enumerate(windows.message_ids):
+        label = bool(windows.is_anomalous[place])
+        firsts.setdefault((ids[:max_window_messages], label), place)
+    distinct = np.fromiter(firsts.values(), dtype=np.int64)
+    parts = [
+        np.resize(
+            generator.permutation(distinct[windows.is_anomalous[distinct] == label]),
+            int((windows.is_anomalous[pool] == label).sum()),
+        )
+        for label in (False, True)
+    ]
+    return np.concatenate(parts)
+
+
 def check_both_classes(dataset: str, windows: Windows) -> None:
     """Training needs labels, and both of them.
 
@@ -64,6 +88,9 @@ def epochs(stage: Stage, recipe: Recipe, windows: Windows) -> Iterator[Indices]:
     generator = np.random.default_rng(derived_seed(recipe.seed, "sampling", stage.name))
     for _ in range(stage.num_epochs):
         pool = oversampled(windows.is_anomalous, recipe.beta, generator)
+        if recipe.is_even:
+            pool = evened(pool, windows, recipe.max_window_messages, generator)
+        pool = generator.permutation(pool)
         if len(pool) < stage.min_samples:
-            pool = np.resize(pool, stage.min_samples)  # repeats it
-        yield generator.permutation(pool)[: stage.num_samples]
+            pool = np.resize(pool, stage.min_samples)  # repeats it, shuffled, so in balance
+        yield pool[: stage.num_samples]

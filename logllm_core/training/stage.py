@@ -11,12 +11,12 @@ import torch
 from loguru import logger
 from torch import Tensor
 
-from logllm_core import tables
 from logllm_core.errors import LogLLMError
+from logllm_core.logs.messages import read_vocabulary
 from logllm_core.logs.windows import Windows, read_windows
 from logllm_core.model import backbones
 from logllm_core.model.batches import TokenizedVocabulary, WindowBatch, make_batch
-from logllm_core.model.logllm import LogLLM
+from logllm_core.model.logllm import LogLLM, encode_vocabulary
 from logllm_core.progress import track
 from logllm_core.store import Artifact, Json, Store
 from logllm_core.training import checkpoint, sampling
@@ -28,19 +28,12 @@ TENTHS = 10  # the learning rate falls this often in a stage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingData:
+class TrainingMaterial:
     """What a stage learns from."""
 
     windows: Windows
     vocabulary: TokenizedVocabulary
     vectors_ME: Tensor | None  # all messages' encoder vectors, where the encoder is frozen
-
-
-def read_vocabulary(messages: Artifact) -> list[str]:
-    """The distinct masked messages; the position is the message id."""
-    table = tables.read(messages.path / "vocabulary.parquet", tables.VOCABULARY)
-    texts: list[str] = table["text"].to_pylist()
-    return texts
 
 
 def train_stage(
@@ -71,7 +64,6 @@ def train_stage(
         "stage": stage.model_dump(mode="json"),
         "recipe": recipe.model_dump(mode="json", exclude={"name", "stages"}),
         "backbones": places.identity,
-        "dtype": str(dtype),
     }
     inputs = {"messages": messages, "windows": windows}
 
@@ -90,8 +82,10 @@ def train_stage(
             read_vocabulary(messages), tokenizer, max_message_tokens=recipe.max_message_tokens
         )
         if previous is None and recipe.projector_init == "aligned":
-            model.align_projector(encode_vocabulary(model, vocabulary))
+            known = sorted({message for ids in train.message_ids for message in ids})
+            model.align_projector(encode_vocabulary(model, vocabulary)[known])
         results = run_stage(model, stage, recipe, train, vocabulary, out_dir / METRICS)
+        results["dtype"] = str(dtype)
         checkpoint.save_weights(model, out_dir)
         logger.info(
             "{} stage {}: {} steps, loss {:.4f} -> {:.4f}",
@@ -127,7 +121,7 @@ def run_stage(
     parameters = backbones.set_trainable(model, stage.trains)
     # Where the encoder is frozen, the whole vocabulary is encoded once.
     is_frozen = "encoder" not in stage.trains
-    data = TrainingData(
+    material = TrainingMaterial(
         windows=windows,
         vocabulary=vocabulary,
         vectors_ME=encode_vocabulary(model, vocabulary) if is_frozen else None,
@@ -143,7 +137,7 @@ def run_stage(
             rate = learning_rate(stage, recipe, step, len(batches))
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss = _step(model, optimizer, data, places, recipe)
+            loss = _step(model, optimizer, material, places, recipe)
             if not math.isfinite(loss):
                 ids = windows.window_ids[places].tolist()
                 raise LogLLMError(
@@ -170,21 +164,6 @@ def learning_rate(stage: Stage, recipe: Recipe, step: int, num_steps: int) -> fl
     return stage.learning_rate * recipe.learning_rate_decay ** (TENTHS * step // num_steps)
 
 
-@torch.no_grad()
-def encode_vocabulary(
-    model: LogLLM, vocabulary: TokenizedVocabulary, batch_size: int = 256
-) -> Tensor:
-    """Encoder vectors [M, E] of every message; those of like length share a batch."""
-    order = sorted(range(len(vocabulary)), key=vocabulary.num_tokens)
-    parts = [
-        model.encode(vocabulary.tokens(order[start : start + batch_size]).to(model.device))
-        for start in range(0, len(order), batch_size)
-    ]
-    place_of = torch.empty(len(order), dtype=torch.int64)
-    place_of[order] = torch.arange(len(order))
-    return torch.cat(parts)[place_of.to(model.device)]
-
-
 def _batches(stage: Stage, recipe: Recipe, windows: Windows) -> Iterator[sampling.Indices]:
     for places in sampling.epochs(stage, recipe, windows):
         for start in range(0, len(places), recipe.batch_size):
@@ -194,7 +173,7 @@ def _batches(stage: Stage, recipe: Recipe, windows: Windows) -> Iterator[samplin
 def _step(
     model: LogLLM,
     optimizer: torch.optim.Optimizer,
-    data: TrainingData,
+    material: TrainingMaterial,
     places: sampling.Indices,
     recipe: Recipe,
 ) -> float:
@@ -203,7 +182,7 @@ def _step(
     optimizer.zero_grad()
     for start in range(0, len(places), recipe.micro_batch_size):
         micro = places[start : start + recipe.micro_batch_size]
-        batch = _batch(data, micro.tolist(), recipe.max_window_messages).to(model.device)
+        batch = _batch(material, micro.tolist(), recipe.max_window_messages).to(model.device)
         loss = model(batch) * (len(micro) / len(places))
         loss.backward()
         total += float(loss.detach())
@@ -211,11 +190,13 @@ def _step(
     return total
 
 
-def _batch(data: TrainingData, places: Sequence[int], max_window_messages: int) -> WindowBatch:
-    assert data.windows.is_anomalous is not None
+def _batch(
+    material: TrainingMaterial, places: Sequence[int], max_window_messages: int
+) -> WindowBatch:
+    assert material.windows.is_anomalous is not None
     return make_batch(
-        [data.windows.message_ids[place][:max_window_messages] for place in places],
-        [bool(data.windows.is_anomalous[place]) for place in places],
-        vocabulary=data.vocabulary,
-        vectors_ME=data.vectors_ME,
+        [material.windows.message_ids[place][:max_window_messages] for place in places],
+        [bool(material.windows.is_anomalous[place]) for place in places],
+        vocabulary=material.vocabulary,
+        vectors_ME=material.vectors_ME,
     )

@@ -19,7 +19,6 @@ from logllm_core.training.recipes import recipe_named
 HOSTILE = '<script>alert(1)</script> & "quotes" </pre><img src=x onerror=alert(2)> {{ 7 * 7 }}'
 STAGE = {
     "stage": {"name": "1", "trains": ["decoder"], "learning_rate": 5e-4},
-    "dtype": "torch.float32",
 }
 
 
@@ -74,7 +73,7 @@ def built(tmp_path: Path, dataset: Dataset) -> Artifact:
             }
         )
         tables.write(out_dir / "split=test" / "part-0.parquet", table, tables.PREDICTIONS)
-        return {"test": {"num_windows": 6, "num_scored": 6, "num_cut_windows": 0}}
+        return {"test": {"num_windows": 6, "num_distinct_windows": 6, "num_cut_windows": 0}}
 
     stage = store.reuse_or_build(
         "models", "hostile", config=STAGE, inputs={}, version=1, build=train

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from logllm_core.model import backbones
 from logllm_core.model.batches import make_batch
-from logllm_core.model.logllm import LogLLM
-from logllm_core.training.stage import encode_vocabulary
+from logllm_core.model.logllm import LogLLM, encode_vocabulary
 from tests import tiny
 
 TEXTS = ["alpha read ok", "beta", "gamma disk failed < * >", "delta write"]

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -61,6 +63,23 @@ def test_the_minoritys_share_is_beta_or_what_it_was(
     assert abs(len(places) - majority - wanted) <= 0.5
 
 
+def test_an_even_pool_holds_each_distinct_window_equally_often() -> None:
+    # Normal: (0,) 27 times, (1,) twice, (2,) once; anomalous: (3,) nine times, (4,) once.
+    message_ids = [(0,)] * 27 + [(1,)] * 2 + [(2,)] + [(3,)] * 9 + [(4,)]
+    found = windows(message_ids, [False] * 30 + [True] * 10)
+    pool = np.arange(40)
+    even = sampling.evened(pool, found, 128, np.random.default_rng(0))
+    counts = Counter(message_ids[place][0] for place in even)
+    assert counts == {0: 10, 1: 10, 2: 10, 3: 5, 4: 5}
+
+
+def test_windows_alike_within_the_limit_or_of_two_labels_are_told_apart_as_trained() -> None:
+    found = windows([(1, 2), (1, 2, 3), (1, 2)], [False, False, True])
+    pool = np.arange(3)
+    even = sampling.evened(pool, found, 2, np.random.default_rng(0))
+    assert sorted(even) == [0, 0, 2]
+
+
 def test_epochs_are_seeded_and_differ_from_each_other() -> None:
     found = windows([(i,) for i in range(40)], [i < 10 for i in range(40)])
     stage = Stage(name="2", trains=("projector",), num_epochs=2, learning_rate=1.0)
@@ -85,6 +104,8 @@ def test_a_stage_takes_as_many_samples_as_it_says(
     stage = Stage.parse(values | settings, origin="test")
     (places,) = sampling.epochs(stage, recipe(), found)
     assert len(places) == num_expected
+    if num_expected >= 43:
+        assert (places < 10).mean() == pytest.approx(0.3, abs=0.05)
 
 
 @pytest.mark.parametrize(("label", "found"), [(False, "holds no anom"), (True, "holds only anom")])

@@ -8,9 +8,9 @@ import torch
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.windows import Windows
 from logllm_core.model import backbones
-from logllm_core.model.logllm import LogLLM
+from logllm_core.model.logllm import LogLLM, encode_vocabulary
 from logllm_core.training.recipes import Recipe, Stage
-from logllm_core.training.stage import encode_vocabulary, learning_rate, run_stage
+from logllm_core.training.stage import learning_rate, run_stage
 from tests import tiny
 
 TEXTS = ["alpha read ok", "beta write", "gamma disk failed", "delta"]
