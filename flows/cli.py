@@ -19,10 +19,17 @@ from logllm_core import progress
 from logllm_core.errors import LogLLMError
 
 if TYPE_CHECKING:
+    from flows.settings import TrainSettings
     from logllm_core.store import Artifact
 
-# Prefect's own lines repeat ours; errors reach the person as one message, not as a traceback.
-QUIET_PREFECT = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
+PREFECT_ENVIRONMENT = {
+    # Its own lines repeat ours; errors reach the person as one message, not as a traceback.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    # As in pyproject.toml, which Prefect reads in this project's folder only.
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "DO_NOT_TRACK": "1",
+}
 UNREACHABLE = "Failed to reach API"
 
 app = typer.Typer(
@@ -72,7 +79,9 @@ def datasets(data_dir: DataDir = DATA_DIR, as_json: AsJson = False) -> None:
         return
     table = Table("name", "source", "windows", "title", box=box.SIMPLE)
     for dataset in found:
-        table.add_row(dataset.name, dataset.source.kind, dataset.windows.kind, dataset.title)
+        table.add_row(
+            dataset.name, dataset.source.kind, dataset.windows.kind, escape(dataset.title)
+        )
     Console().print(table)
 
 
@@ -85,7 +94,7 @@ def prepare(
     as_json: AsJson = False,
 ) -> None:
     """Turn a raw log into labelled windows, split into training, validation and test."""
-    _quieten_prefect()
+    _set_up_prefect()
     from flows.prepare import prepare_logs
     from flows.settings import RunSettings
 
@@ -116,12 +125,13 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Prepare, train all stages, evaluate. What is done already is reused."""
-    options = _named_options(data_dir, mirror, recipe, backbones, quantization, seed)
-    _quieten_prefect()
-    from flows.settings import TrainSettings
+    _set_up_prefect()
     from flows.train import train_logllm
 
-    settings = TrainSettings.parse(options, origin="The command line")
+    settings = _train_settings(
+        **{"data_dir": data_dir, "mirror": mirror, "recipe": recipe},
+        **{"backbones": backbones, "quantization": quantization, "seed": seed},
+    )
     with _shown_progress():
         report = train_logllm(name, settings)
     _print_report(report, as_json=as_json)
@@ -139,12 +149,13 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure the model that these settings trained, without training."""
-    options = _named_options(data_dir, mirror, recipe, backbones, quantization, seed)
-    _quieten_prefect()
+    _set_up_prefect()
     from flows.evaluate import evaluate_logllm
-    from flows.settings import TrainSettings
 
-    settings = TrainSettings.parse(options, origin="The command line")
+    settings = _train_settings(
+        **{"data_dir": data_dir, "mirror": mirror, "recipe": recipe},
+        **{"backbones": backbones, "quantization": quantization, "seed": seed},
+    )
     with _shown_progress():
         report = evaluate_logllm(name, settings)
     _print_report(report, as_json=as_json)
@@ -164,9 +175,12 @@ def simulate(
     from logllm_core.logs.simulator import write_log
 
     path = out or data_dir / "simulated.log"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _shown_progress():
-        truth = {"path": str(path), **write_log(path, num_lines=num_lines, seed=seed)}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _shown_progress():
+            truth = {"path": str(path), **write_log(path, num_lines=num_lines, seed=seed)}
+    except OSError as fault:
+        raise LogLLMError(f"Cannot write {path}: {fault.strerror}. Choose another file.") from None
     if as_json:
         _print_json(truth)
         return
@@ -192,7 +206,7 @@ def query(
     if as_json:
         _print_json([dict(zip(columns, row, strict=True)) for row in rows])
         return
-    table = Table(*columns, box=box.SIMPLE)
+    table = Table(*map(_plain, columns), box=box.SIMPLE)
     for row in rows:
         table.add_row(*("" if value is None else _plain(value) for value in row))
     Console().print(table)
@@ -204,8 +218,6 @@ def main() -> None:
         app(standalone_mode=True)
     except LogLLMError as fault:
         _fail(str(fault))
-    except KeyboardInterrupt:
-        _fail("Interrupted. What was finished is kept; the same command goes on from there.", 130)
     except RuntimeError as fault:
         if not str(fault).startswith(UNREACHABLE):
             raise
@@ -222,22 +234,16 @@ def _fail(message: str, status: int = 1) -> None:
     sys.exit(status)
 
 
-def _named_options(
-    data_dir: Path,
-    mirror: Path | None,
-    recipe: str,
-    backbones: str,
-    quantization: str | None,
-    seed: int | None,
-) -> dict[str, object]:
-    """What `train` and `evaluate` have in common, as `TrainSettings` names it."""
-    return locals()
-
-
-def _quieten_prefect() -> None:
+def _set_up_prefect() -> None:
     """Read when Prefect is imported, which is why the commands import their flow themselves."""
-    for name, value in QUIET_PREFECT.items():
+    for name, value in PREFECT_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+def _train_settings(**options: object) -> "TrainSettings":
+    from flows.settings import TrainSettings
+
+    return TrainSettings.parse(options, origin="The command line")
 
 
 def _print_report(report: "Artifact", *, as_json: bool) -> None:
@@ -303,5 +309,7 @@ def _shown_progress() -> Iterator[None]:
     token = progress.display.set(display)
     try:
         yield
+    except KeyboardInterrupt:
+        _fail("Interrupted. What was finished is kept; the same command goes on from there.", 130)
     finally:
         progress.display.reset(token)

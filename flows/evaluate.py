@@ -7,7 +7,7 @@ from flows.run_log import log_to_prefect
 from flows.settings import TrainSettings
 from logllm_core.evaluation.report import Run
 from logllm_core.logs.catalog import Dataset
-from logllm_core.model.backbones import Places
+from logllm_core.model.places import Places, backbones_named
 from logllm_core.store import Artifact
 from logllm_core.training.recipes import Recipe
 from tasks import detection, evaluation, logs, models, training
@@ -24,22 +24,26 @@ def evaluate_logllm(dataset: str, settings: TrainSettings = DEFAULTS) -> Artifac
     log_to_prefect()
     found = settings.find_dataset(dataset)
     recipe = settings.find_recipe()
-    prepared = prepare(found, settings)
+    backbones_named(settings.backbones)  # a wrong name is told before any work
+    prepared = prepare(found, recipe, settings)
     places = models.find_backbones(settings.store, settings.backbones)
-    stages = find_stages(found, recipe, places, prepared, settings, must_exist=True)
+    stages = run_stages(found, recipe, places, prepared, settings, may_train=False)
     return evaluate(found, recipe, places, prepared, stages, settings)
 
 
-def find_stages(
+def run_stages(
     dataset: Dataset,
     recipe: Recipe,
     places: Places,
     prepared: Prepared,
     settings: TrainSettings,
     *,
-    must_exist: bool,
+    may_train: bool,
 ) -> list[Artifact]:
-    """The recipe's stages in order, each from the one before; trained where they are not there."""
+    """The recipe's stages in order, each from the one before.
+
+    What is not there is trained, or, where it may not be, an error.
+    """
     stages: list[Artifact] = []
     for stage in recipe.stages:
         stages.append(
@@ -52,7 +56,7 @@ def find_stages(
                 prepared.messages,
                 prepared.windows,
                 stages[-1] if stages else None,
-                must_exist,
+                not may_train,
             )
         )
     return stages

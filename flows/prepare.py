@@ -8,6 +8,7 @@ from flows.run_log import log_to_prefect
 from flows.settings import RunSettings
 from logllm_core.logs.catalog import Dataset
 from logllm_core.store import Artifact
+from logllm_core.training.recipes import Recipe
 from tasks import logs
 
 DEFAULTS = RunSettings()
@@ -26,15 +27,14 @@ class Prepared:
 def prepare_logs(dataset: str, settings: RunSettings = DEFAULTS) -> Prepared:
     """Obtain, parse and mask a log, cut it into windows and splits, and make them queryable."""
     log_to_prefect()
-    return prepare(settings.find_dataset(dataset), settings)
+    return prepare(settings.find_dataset(dataset), settings.find_recipe(), settings)
 
 
-def prepare(dataset: Dataset, settings: RunSettings) -> Prepared:
+def prepare(dataset: Dataset, recipe: Recipe, settings: RunSettings) -> Prepared:
     """The steps of `prepare-logs`, for flows that begin with them."""
     store = settings.store
     raw = logs.obtain_log(store, dataset, settings.archive_mirror)
     messages = logs.build_messages(store, dataset, raw)
-    fraction = settings.find_recipe().validation_fraction
-    windows = logs.build_windows(store, dataset, messages, fraction)
+    windows = logs.build_windows(store, dataset, messages, recipe.validation_fraction)
     logs.refresh_views(store)
     return Prepared(raw=raw, messages=messages, windows=windows)

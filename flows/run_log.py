@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from loguru import Message
 
 console = Console(stderr=True, soft_wrap=True)
-_LEVEL_WITHOUT_PREFECT_NAME = {"SUCCESS": 20, "TRACE": 10}
 _sinks: dict[str, int] = {}
 
 
@@ -51,5 +50,4 @@ def _to_run(message: "Message") -> None:
         run_logger = get_run_logger()
     except MissingContextError:  # outside of any run
         return
-    level = _LEVEL_WITHOUT_PREFECT_NAME.get(record["level"].name, record["level"].no)
-    run_logger.log(level, "%s", record["message"])
+    run_logger.log(record["level"].no, "%s", record["message"])

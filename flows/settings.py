@@ -2,10 +2,10 @@
 
 import os
 from pathlib import Path
-from typing import Literal
 
 from logllm_core.config import Settings
 from logllm_core.logs.catalog import Dataset, find_dataset
+from logllm_core.model import Quantization
 from logllm_core.store import Store
 from logllm_core.training.recipes import Recipe, recipe_named
 
@@ -46,7 +46,7 @@ class TrainSettings(RunSettings):
     """What a training needs besides: backbones, and what may differ from the recipe."""
 
     backbones: str = "small"
-    quantization: Literal["nf4", "none"] | None = None  # default: the recipe's
+    quantization: Quantization | None = None  # default: the recipe's
     seed: int | None = None  # default: the recipe's
 
     def find_recipe(self) -> Recipe:

@@ -2,10 +2,11 @@
 
 from prefect import flow
 
-from flows.evaluate import evaluate, find_stages
+from flows.evaluate import evaluate, run_stages
 from flows.prepare import prepare
 from flows.run_log import log_to_prefect
 from flows.settings import TrainSettings
+from logllm_core.model.places import backbones_named
 from logllm_core.store import Artifact
 from tasks import models
 
@@ -21,7 +22,8 @@ def train_logllm(dataset: str, settings: TrainSettings = DEFAULTS) -> Artifact:
     log_to_prefect()
     found = settings.find_dataset(dataset)
     recipe = settings.find_recipe()
-    prepared = prepare(found, settings)
+    backbones_named(settings.backbones)  # a wrong name is told before any work
+    prepared = prepare(found, recipe, settings)
     places = models.find_backbones(settings.store, settings.backbones)
-    stages = find_stages(found, recipe, places, prepared, settings, must_exist=False)
+    stages = run_stages(found, recipe, places, prepared, settings, may_train=True)
     return evaluate(found, recipe, places, prepared, stages, settings)

@@ -31,6 +31,8 @@ class Settings(BaseModel):
         """Read a TOML file; `more` are values that the file does not hold, such as its name."""
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as fault:
+            raise LogLLMError(f"Cannot read {path}: {fault.strerror}.") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
             raise LogLLMError(f"{path} is not a TOML file: {fault}.") from None
         if taken := values.keys() & more.keys():

@@ -144,14 +144,22 @@ class Store:
         _flush_to_disk(beside)
         beside.rename(place)
 
-    def newest(self, kind: Kind, dataset: str) -> Artifact | None:
-        """The artifact of this kind that was built or reused last."""
-        manifests = (self.data_dir / kind / dataset).glob(f"[!.]*/{MANIFEST}")
-        paths = sorted((path.stat().st_mtime_ns, path.parent) for path in manifests)
-        if not paths:
-            return None
-        place = paths[-1][1]
-        return Artifact(kind=kind, dataset=dataset, fingerprint=place.name, path=place)
+    def all(self, kind: Kind, dataset: str) -> list[Artifact]:
+        """Whole artifacts of this kind, the one that was built or reused last first."""
+        places = [
+            path.parent for path in (self.data_dir / kind / dataset).glob(f"[!.]*/{MANIFEST}")
+        ]
+        places.sort(key=lambda place: (place / MANIFEST).stat().st_mtime_ns, reverse=True)
+        return [
+            Artifact(kind=kind, dataset=dataset, fingerprint=place.name, path=place)
+            for place in places
+            if is_whole(place)
+        ]
+
+    def newest(self, kind: Kind, dataset: str, fingerprint: str | None = None) -> Artifact | None:
+        """The artifact that was built or reused last, or the one of that fingerprint."""
+        found = self.all(kind, dataset)
+        return next((a for a in found if fingerprint in (None, a.fingerprint)), None)
 
 
 def is_whole(place: Path) -> bool:

@@ -24,9 +24,9 @@ def build_messages(store: Store, dataset: Dataset, raw: Artifact) -> Artifact:
 
 @task(task_run_name="build-windows-{dataset.name}", cache_policy=NO_CACHE)
 def build_windows(
-    store: Store, dataset: Dataset, built: Artifact, validation_fraction: float
+    store: Store, dataset: Dataset, parsed: Artifact, validation_fraction: float
 ) -> Artifact:
-    return windows.build_windows(store, dataset, built, validation_fraction=validation_fraction)
+    return windows.build_windows(store, dataset, parsed, validation_fraction=validation_fraction)
 
 
 @task(cache_policy=NO_CACHE)

@@ -3,7 +3,7 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from logllm_core.model.backbones import Places
+from logllm_core.model.places import Places
 from logllm_core.store import Artifact, Store
 from logllm_core.training import stage
 from logllm_core.training.recipes import Recipe

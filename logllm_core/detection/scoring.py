@@ -15,6 +15,7 @@ from logllm_core.logs.windows import Split, Windows, read_windows
 from logllm_core.model import backbones
 from logllm_core.model.batches import TokenizedVocabulary, make_batch
 from logllm_core.model.logllm import LogLLM, encode_vocabulary
+from logllm_core.model.places import Places
 from logllm_core.progress import track
 from logllm_core.store import Artifact, Json, Store
 from logllm_core.training import checkpoint
@@ -31,7 +32,7 @@ def predict(
     dataset: str,
     *,
     recipe: Recipe,
-    places: backbones.Places,
+    places: Places,
     messages: Artifact,
     windows: Artifact,
     trained: Artifact,

@@ -13,10 +13,12 @@ def data_card(
     source: dict[str, Any] = raw.results
     assert train.is_anomalous is not None
     assert test.is_anomalous is not None
-    seen = dict(zip(train.message_ids, train.is_anomalous.tolist(), strict=True))
+    seen: dict[tuple[int, ...], set[bool]] = {}
+    for ids, label in zip(train.message_ids, train.is_anomalous.tolist(), strict=True):
+        seen.setdefault(ids, set()).add(label)
     known = {message for ids in train.message_ids for message in ids}
-    repeats = [
-        seen[ids] == label
+    has_own_label = [
+        label in seen[ids]
         for ids, label in zip(test.message_ids, test.is_anomalous.tolist(), strict=True)
         if ids in seen
     ]
@@ -27,8 +29,8 @@ def data_card(
         "requested": windows.results["requested"],
         "obtained": windows.results["obtained"],
         "num_labels_without_lines": windows.results["num_labels_without_lines"],
-        "num_test_windows_seen_in_training": len(repeats),
-        "num_test_windows_seen_with_other_label": repeats.count(False),
+        "num_test_windows_seen_in_training": len(has_own_label),
+        "num_test_windows_seen_with_other_label_only": has_own_label.count(False),
         "num_test_messages_unseen_in_training": len(
             {message for ids in test.message_ids for message in ids} - known
         ),

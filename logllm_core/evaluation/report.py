@@ -22,13 +22,15 @@ from logllm_core.evaluation.baselines import BASELINES
 from logllm_core.evaluation.datacard import data_card
 from logllm_core.evaluation.metrics import Figures, Scores, measure
 from logllm_core.logs.catalog import Dataset
-from logllm_core.logs.windows import read_windows
+from logllm_core.logs.windows import Split, read_windows
 from logllm_core.store import Artifact, Json, Store, describe_machine, recorded_versions
 from logllm_core.training.recipes import Recipe
 
 VERSION = 1
 MODEL = "LogLLM"
+DATASET_FACTS = ("title", "page", "licence", "citation")
 NUM_SHOWN_WINDOWS = 8  # of each kind
+NUM_SHOWN_CHARACTERS = 500  # of a line
 NUM_SHOWN_LINES = 12  # of a window: those around its first alert, or its first
 
 
@@ -53,7 +55,7 @@ def build_report(
         config={
             "recipe": recipe.model_dump(mode="json"),
             "backbones": backbones,
-            "dataset": dataset.model_dump(mode="json", include={"title", "page", "citation"}),
+            "dataset": dataset.model_dump(mode="json", include=set(DATASET_FACTS)),
         },
         inputs={
             "raw": run.raw,
@@ -69,7 +71,7 @@ def build_report(
 def _build(
     out_dir: Path, dataset: Dataset, recipe: Recipe, backbones: str, run: Run
 ) -> dict[str, Json]:
-    scores = _test_scores(run)
+    scores = _scores(run, "test")
     train, test = read_windows(run.windows, "train"), read_windows(run.windows, "test")
     if test.is_anomalous is None:
         raise LogLLMError(
@@ -82,14 +84,13 @@ def _build(
     figures = {name: measure(test.is_anomalous, found) for name, found in all_scores.items()}
     content = {
         "dataset": dataset.name,
-        "title": dataset.title,
-        "page": dataset.page,
-        "citation": dataset.citation,
+        **{fact: getattr(dataset, fact) for fact in DATASET_FACTS},
         "recipe": recipe.name,
         "backbones": backbones,
         "verdict": verdict(figures),
+        "validation": _validation_figures(run),
         "detectors": {name: asdict(found) for name, found in figures.items()},
-        "data": data_card(run.raw, run.messages, run.windows, train, test),
+        "data_card": data_card(run.raw, run.messages, run.windows, train, test),
         "stages": [_describe_stage(stage) for stage in run.stages],
         "scoring": run.predictions.results["test"]
         | {"seconds": run.predictions.manifest["seconds"]},
@@ -159,7 +160,7 @@ def as_markdown(content: Mapping[str, Any], page: Path) -> str:
     for row in figure_rows(content):
         name, *values = row.values()
         lines.append(f"| {name} | {' | '.join(map(_shown, values))} |")
-    source = content["data"]["source"]
+    source = content["data_card"]["source"]
     found = source.get("sha256", f"seed {content['settings']['seed']}")
     lines += ["", f"Log: {source['origin']} ({found}).", "", f"The whole report: `{page}`"]
     return "\n".join(lines)
@@ -184,10 +185,18 @@ def _shown(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3f}"
 
 
-def _test_scores(run: Run) -> Scores:
-    table = tables.read(run.predictions.path / "split=test", tables.PREDICTIONS)
+def _scores(run: Run, split: Split) -> Scores:
+    table = tables.read(run.predictions.path / f"split={split}", tables.PREDICTIONS)
     scores: Scores = table["probability"].to_numpy()
     return scores
+
+
+def _validation_figures(run: Run) -> dict[str, Json] | None:
+    """The model's figures on the validation split; None where there is none."""
+    found = read_windows(run.windows, "validation")
+    if found.is_anomalous is None or not len(found):
+        return None
+    return asdict(measure(found.is_anomalous, _scores(run, "validation")))
 
 
 def _describe_stage(stage: Artifact) -> dict[str, Json]:
@@ -246,7 +255,12 @@ def _lines_of(run: Run, places: Sequence[int]) -> dict[int, dict[str, Json]]:
             "session_id": window["session_id"],
             "num_lines": len(numbers),
             "lines": [
-                {"number": number, "content": lines[number][0], "alert": lines[number][1]}
+                {
+                    "number": number,
+                    "content": lines[number][0][:NUM_SHOWN_CHARACTERS],
+                    "num_cut_characters": max(len(lines[number][0]) - NUM_SHOWN_CHARACTERS, 0),
+                    "alert": lines[number][1],
+                }
                 for number in numbers[start : start + NUM_SHOWN_LINES]
             ],
         }

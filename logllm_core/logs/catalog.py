@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -59,6 +60,7 @@ class Simulator(Settings):
     kind: Literal["simulator"]
     num_lines: int = Field(ge=1_000)
     seed: int = 0
+    unstable_from_fraction: float = Field(default=0.8, ge=0, le=1)  # of the lines
 
 
 class LineFormat(Settings):
@@ -101,6 +103,20 @@ class LineFormat(Settings):
         if pattern is not None and re.search(pattern, ""):
             raise ValueError("the pattern matches the empty text; it must match at least one sign")
         return pattern
+
+    @field_validator("time_format")
+    @classmethod
+    def _time_format_is_read(cls, time_format: str | None) -> str | None:
+        if time_format in (None, "epoch"):
+            return time_format
+        written = pa.array([datetime(2005, 6, 13, 15, 42, 50).strftime(time_format)])
+        times = pc.strptime(written, format=time_format, unit="s", error_is_null=True)
+        if "%" not in time_format or times.null_count:
+            raise ValueError(
+                'a time cannot be read back with it; wanted "epoch", or a format such as '
+                '"%Y-%m-%d %H:%M:%S" (fractions of a second are not read)'
+            )
+        return time_format
 
     @model_validator(mode="after")
     def _time_is_told_by_fields(self) -> Self:

@@ -50,7 +50,7 @@ def obtain_log(store: Store, dataset: Dataset, *, mirror: Path | None) -> Artifa
     """
     source = dataset.source
     if isinstance(source, Simulator):
-        config = {"num_lines": source.num_lines, "seed": source.seed, "writer": simulator.VERSION}
+        config = source.model_dump(mode="json") | {"writer": simulator.VERSION}
         return store.reuse_or_build(
             "raw",
             dataset.name,
@@ -75,31 +75,47 @@ def obtain_log(store: Store, dataset: Dataset, *, mirror: Path | None) -> Artifa
 
 def _simulate(out_dir: Path, source: Simulator) -> dict[str, Json]:
     log_path = out_dir / "simulated.log"
-    counts = simulator.write_log(log_path, num_lines=source.num_lines, seed=source.seed)
+    counts = simulator.write_log(
+        log_path,
+        num_lines=source.num_lines,
+        seed=source.seed,
+        unstable_from_fraction=source.unstable_from_fraction,
+    )
     return {"origin": "simulator", "log": log_path.name, **counts}
 
 
 def _local_log(store: Store, name: str, source: LocalFile) -> Artifact:
     """The file stays where it is; the artifact pins its content."""
-    for path in filter(None, (source.path, source.label_path)):
-        if not path.is_file():
-            raise LogLLMError(f'There is no file {path}. Mend "path" in the data set\'s TOML file.')
-    sums = {str(p): sha256_of(p) for p in (source.path, source.label_path) if p}
+    sums = {
+        role: path and _sha256_or_refuse(path)
+        for role, path in (("log", source.path), ("labels", source.label_path))
+    }
     results = {
         "origin": "file",
         "log": str(source.path),
         "labels": source.label_path and str(source.label_path),
         "size_bytes": source.path.stat().st_size,
-        "sha256": sums[str(source.path)],
+        "sha256": sums["log"],
     }
     return store.reuse_or_build(
         "raw",
         name,
-        config={"origin": "file", "sha256": sums},
+        config={"origin": "file", **sums, "paths": [results["log"], results["labels"]]},
         inputs={},
         version=VERSION,
         build=lambda _: results,
     )
+
+
+def _sha256_or_refuse(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except FileNotFoundError:
+        raise LogLLMError(
+            f'There is no file {path}. Mend "path" in the data set\'s TOML file.'
+        ) from None
+    except OSError as fault:
+        raise LogLLMError(f"Cannot read {path}: {fault.strerror}. Mend its permissions.") from None
 
 
 def _mirrored_log(store: Store, name: str, source: Archive, mirror: Path) -> Artifact:
@@ -110,13 +126,16 @@ def _mirrored_log(store: Store, name: str, source: Archive, mirror: Path) -> Art
             f"The mirror {mirror} has no {source.file_name}; it holds {held}. Put the archive "
             "there, or leave --mirror (LOGLLM_MIRROR) out to fetch it from its publisher."
         )
-    found = sha256_of(archive)
+    found = _sha256_or_refuse(archive)
     wanted = _listed_checksum(mirror / CHECKSUMS, source.file_name)
     if wanted and found != wanted:
         raise LogLLMError(
             f"{archive} has the SHA-256 {found}, but {mirror / CHECKSUMS} says {wanted}. Copy the "
             "archive again."
         )
+
+    if wanted is None:
+        logger.warning("{} is not listed in a {}; nothing vouches for it", archive, CHECKSUMS)
 
     def build(out_dir: Path) -> dict[str, Json]:
         shutil.copyfile(archive, out_dir / archive.name)
@@ -145,9 +164,9 @@ def _mirrored_log(store: Store, name: str, source: Archive, mirror: Path) -> Art
 def _listed_checksum(sums_path: Path, file_name: str) -> str | None:
     if not sums_path.is_file():
         return None
-    for line in sums_path.read_text(encoding="utf-8").splitlines():
+    for line in sums_path.read_text(encoding="utf-8", errors="replace").splitlines():
         checksum, _, name = line.partition(" ")
-        if name.lstrip(" *") == file_name:
+        if Path(name.lstrip(" *")).name == file_name:
             return checksum.lower()
     return None
 
@@ -170,7 +189,8 @@ def _fetch(source: Archive, out_dir: Path) -> dict[str, Json]:
                 f"{source.url} gave a file whose {kind} is {found}, but {value} was published. "
                 "Try again; if it stays so, the publisher's file or the catalog has changed."
             )
-    if not any(wanted.values()):
+    is_checked = bool(source.md5 or source.sha256)
+    if not is_checked:
         logger.warning("{} has no published checksum; its SHA-256 is recorded", source.url)
     return {
         "origin": "official",
@@ -179,7 +199,7 @@ def _fetch(source: Archive, out_dir: Path) -> dict[str, Json]:
         "size_bytes": sums.size_bytes,
         "sha256": sums.sha256,
         "md5": sums.md5,
-        "is_checked": any(wanted.values()),
+        "is_checked": is_checked,
     }
 
 

@@ -147,7 +147,7 @@ def _session_ids(pattern: str | None, contents: pa.StringArray) -> pa.ListArray:
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         return pa.ListArray.from_arrays(pa.array(offsets), first.drop_null())
     found = [[] if session is None else [session] for session in first.to_pylist()]
-    compiled = re.compile(pattern)
+    compiled = re.compile(pattern, re.ASCII)  # as RE2 reads it
     for place in several:
         found[place] = list(
             dict.fromkeys(match[0] for match in compiled.finditer(contents[place].as_py()))

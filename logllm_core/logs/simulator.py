@@ -22,7 +22,7 @@ VERSION = 1  # raise when the same seed would give another log
 NORMAL = "-"
 START_SECONDS = 1_117_838_570
 MEAN_GAP_SECONDS = 2.0
-UNSTABLE_FROM = 0.61  # of the lines: where new wordings and new messages set in
+UNSTABLE_FROM_FRACTION = 0.8  # of the lines: where new wordings and new messages set in
 NO_CONTENT_FRACTION = 0.0073
 ODD_BYTES_FRACTION = 0.0005
 EPISODES_PER_LINE = 0.02
@@ -202,7 +202,13 @@ _FILLERS: dict[str, Callable[[random.Random], str]] = {
 }
 
 
-def write_log(path: Path, *, num_lines: int, seed: int) -> dict[str, Json]:
+def write_log(
+    path: Path,
+    *,
+    num_lines: int,
+    seed: int,
+    unstable_from_fraction: float = UNSTABLE_FROM_FRACTION,
+) -> dict[str, Json]:
     """Write a log of exactly `num_lines` lines and return its truth: counts and alert types.
 
     Raises:
@@ -210,19 +216,22 @@ def write_log(path: Path, *, num_lines: int, seed: int) -> dict[str, Json]:
     """
     if path.exists():
         raise LogLLMError(f"{path} exists already. Choose another file, or delete it first.")
+    first_late = num_lines * unstable_from_fraction
+    unfinished = path.with_name(f".{path.name}.unfinished")
     alerts: Counter[str] = Counter()
     num_unparsable = 0
     with (
-        path.open("wb") as file,
+        unfinished.open("wb") as file,
         track("Simulating", total=num_lines, unit="lines") as advance,
     ):
-        for number, (tag, line) in enumerate(_lines(num_lines, random.Random(seed))):
+        for number, (tag, line) in enumerate(_lines(num_lines, first_late, random.Random(seed))):
             file.write(line)
             num_unparsable += tag is None
             if tag not in (None, NORMAL):
                 alerts[tag] += 1
             if number % FLUSH_LINES == FLUSH_LINES - 1:
                 advance(FLUSH_LINES)
+    unfinished.rename(path)
     return {
         "num_lines": num_lines,
         "num_alert_lines": alerts.total(),
@@ -232,10 +241,12 @@ def write_log(path: Path, *, num_lines: int, seed: int) -> dict[str, Json]:
     }
 
 
-def _lines(num_lines: int, rng: random.Random) -> Iterator[tuple[str | None, bytes]]:
+def _lines(
+    num_lines: int, first_late: float, rng: random.Random
+) -> Iterator[tuple[str | None, bytes]]:
     """Alert tag (None where the line cannot be parsed) and bytes of each line."""
     now = float(START_SECONDS)
-    messages = _messages(num_lines, rng)
+    messages = _messages(first_late, rng)
     for _ in range(num_lines):
         tag, component, level, text = next(messages)
         now += rng.expovariate(1 / MEAN_GAP_SECONDS)
@@ -255,12 +266,12 @@ def _lines(num_lines: int, rng: random.Random) -> Iterator[tuple[str | None, byt
         yield tag, head + b" " + content + b"\n"
 
 
-def _messages(num_lines: int, rng: random.Random) -> Iterator[Line]:
+def _messages(first_late: float, rng: random.Random) -> Iterator[Line]:
     """Endless messages as templates; what is new appears after the split."""
     num_written = 0
 
     def is_late() -> bool:
-        return num_written >= num_lines * UNSTABLE_FROM
+        return num_written >= first_late
 
     def ordinary() -> Line:
         known = [message for message in ORDINARY if is_late() or not message.is_new]

@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
+from loguru import logger
 
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog import DATASET_NAME
-from logllm_core.store import Kind, Store
+from logllm_core.store import Artifact, Kind, Store
 
 FILE_NAME = "logllm.duckdb"
 OLDEST_READER = "storage_version 'v1.4.0'"  # the command line `duckdb` may be an older one
-# view -> (kind of artifact, files inside it)
+# View, kind of artifact, files inside it.
 VIEWS: Mapping[str, tuple[Kind, str]] = {
     "messages": ("messages", "messages.parquet"),
     "vocabulary": ("messages", "vocabulary.parquet"),
@@ -34,16 +35,21 @@ def refresh_views(store: Store) -> Path:
         for name in _names(store):
             schema = f"made.{_identifier(name)}"
             connection.execute(f"create schema if not exists {schema}")
+            chain = _newest_chain(store, name)
             for view, (kind, files) in VIEWS.items():
-                artifact = store.newest(kind, name)
-                if artifact and (paths := sorted(artifact.path.absolute().glob(files))):
-                    # Paths, not a pattern: a folder's name may hold its special signs.
-                    listed = ", ".join(_literal(str(part)) for part in paths)
-                    is_split = str("split=" in files).lower()
+                if kind not in chain:
+                    continue
+                # Paths, not a pattern: a folder's name may hold its special signs.
+                paths = sorted(chain[kind].path.absolute().glob(files))
+                listed = ", ".join(_literal(str(part)) for part in paths)
+                is_split = str("split=" in files).lower()
+                try:
                     connection.execute(
                         f"create view {schema}.{view} as select * from"
                         f" read_parquet([{listed}], hive_partitioning = {is_split})"
                     )
+                except duckdb.Error as fault:  # a damaged file must not stop the others
+                    logger.warning("No view {}.{}: {}", name, view, fault)
     beside.replace(path)
     return path
 
@@ -65,6 +71,23 @@ def query(store: Store, statement: str) -> tuple[list[str], list[tuple[object, .
             return [column[0] for column in result.description or []], result.fetchall()
     except duckdb.Error as fault:
         raise LogLLMError(f"DuckDB refuses the query: {fault}") from None
+
+
+def _newest_chain(store: Store, name: str) -> dict[Kind, Artifact]:
+    """The newest messages, windows and predictions that were made from each other."""
+    chain: dict[Kind, Artifact] = {}
+    windows = store.newest("windows", name)
+    if windows is None:
+        messages = store.newest("messages", name)
+        return {"messages": messages} if messages else {}
+    chain["windows"] = windows
+    if messages := store.newest("messages", name, windows.manifest["inputs"]["messages"]):
+        chain["messages"] = messages
+    for predictions in store.all("predictions", name):
+        if predictions.manifest["inputs"]["windows"] == windows.fingerprint:
+            chain["predictions"] = predictions
+            break
+    return chain
 
 
 def _names(store: Store) -> list[str]:

@@ -43,7 +43,9 @@ class Windows:
 _LINES_BY_COUNT = """
 create temp table placed as
 with kept as (
-    select *, row_number() over (order by line_number) - 1 as place
+    select
+        line_number, time, message_id, alert,
+        row_number() over (order by line_number) - 1 as place
     from read_parquet($messages)
 )
 select

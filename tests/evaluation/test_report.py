@@ -126,7 +126,9 @@ def test_the_windows_shown_lead_back_to_raw_lines(built: Artifact) -> None:
     assert set(found) == {"missed", "false alarm", "found"}
     # Test windows are lines 30-34, 35-39, 40-44, ...; the third and the sixth hold an alert.
     assert [line["number"] for line in found["found"]["lines"]] == [40, 41, 42, 43, 44]
-    assert found["found"]["lines"][-1] == {"number": 44, "content": f"{HOSTILE} 44", "alert": "BAD"}
+    alert = found["found"]["lines"][-1]
+    assert (alert["content"], alert["alert"]) == (f"{HOSTILE} 44", "BAD")
+    assert alert["num_cut_characters"] == 0
     assert [line["number"] for line in found["missed"]["lines"]] == [55, 56, 57, 58, 59]
     assert found["false alarm"]["lines"][0]["content"] == "fine 30"
 

@@ -134,6 +134,13 @@ def test_log_text_in_a_table_is_shown_as_it_is(run: Run, data_dir: Path) -> None
     assert "\x1b" not in output
 
 
+def test_column_names_are_shown_as_they_are(run: Run, data_dir: Path) -> None:
+    run("prepare", "small-log", "--data-dir", data_dir)
+    status, output, _ = run("query", "select '[/b]'", "--data-dir", data_dir)
+    assert status == 0
+    assert "[/b]" in output
+
+
 def check_error(result: tuple[int, str, str], *words: str) -> None:
     status, _, fault = result
     assert status == 1
@@ -207,6 +214,19 @@ def test_an_unknown_value_of_an_option_is_one_error(run: Run, data_dir: Path) ->
     result = run("train", "demo", "--data-dir", data_dir, "--quantization", "int8")
     check_error(result, "quantization", "'nf4' or 'none'", "found 'int8'")
     check_error(run("train", "demo", "--data-dir", data_dir, "--recipe", "x"), 'no recipe "x"')
+
+
+def test_a_wrong_name_is_told_before_any_work(run: Run, data_dir: Path) -> None:
+    for option in ("--recipe", "--backbones"):
+        check_error(run("train", "small-log", "--data-dir", data_dir, option, "typo"), '"typo"')
+    missing = data_dir / "missing.toml"
+    check_error(run("train", "small-log", "--data-dir", data_dir, "--recipe", missing), "missing")
+    assert not (data_dir / "raw").exists()
+
+
+def test_a_simulated_log_that_cannot_be_written_is_one_error(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    check_error(run("simulate", tmp_path / "file" / "x.log"), "Cannot write")
 
 
 def test_a_query_that_duckdb_refuses_is_one_error(run: Run, data_dir: Path) -> None:

@@ -11,7 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.exceptions import ParameterTypeError
 
-from flows.evaluate import evaluate_logllm, find_stages
+from flows.evaluate import evaluate_logllm, run_stages
 from flows.prepare import prepare_logs
 from flows.settings import RunSettings, TrainSettings
 from flows.train import train_logllm
@@ -39,7 +39,7 @@ def test_a_training_leaves_an_artifact_a_stage_and_a_report(settings: TrainSetti
         assert json.loads((folder / "manifest.json").read_text())["config"]["stage"]["name"]
     assert next(iter(content["detectors"])) == "LogLLM"
     assert "logistic regression on message counts" in content["detectors"]
-    assert content["data"]["source"]["origin"] == "simulator"
+    assert content["data_card"]["source"]["origin"] == "simulator"
     assert "LogLLM on small-log" in (report.path / "report.html").read_text()
 
     # The views answer, and every test window has a prediction.
@@ -110,13 +110,13 @@ def test_the_test_split_is_not_read_while_training(settings: TrainSettings) -> N
     test_path.write_bytes(bytes(test_path.stat().st_size))
     for path in weights:
         path.unlink()
-    find_stages(
+    run_stages(
         settings.find_dataset("small-log"),
         settings.find_recipe(),
         find_backbones(settings.store, settings.backbones),
         prepared,
         settings,
-        must_exist=False,
+        may_train=True,
     )
     assert {path: path.read_bytes() for path in weights} == weights
 

@@ -2,12 +2,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog import (
     Archive,
     CountWindows,
     Dataset,
+    LineFormat,
     LocalFile,
     SessionWindows,
     find_dataset,
@@ -268,3 +270,9 @@ def test_a_session_pattern_that_the_parser_cannot_use_is_refused(pattern: str) -
 def test_parts_that_do_not_fit_together_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(LogLLMError, match=message):
         labelled_by_line(Path("own.log"), **changes)
+
+
+@pytest.mark.parametrize("time_format", ["%Y-%m-%d %H:%M:%S.%f", "%Q", "seconds"])
+def test_a_time_format_that_cannot_be_read_back_is_refused(time_format: str) -> None:
+    with pytest.raises(ValidationError, match="a time cannot be read back"):
+        LineFormat(fields=("day", "content"), time_fields=("day",), time_format=time_format)

@@ -9,7 +9,7 @@ import pytest
 from logllm_core import tables
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog import Dataset, FieldLabels
-from logllm_core.logs.simulator import EPISODES, ORDINARY, UNSTABLE_FROM, write_log
+from logllm_core.logs.simulator import EPISODES, ORDINARY, UNSTABLE_FROM_FRACTION, write_log
 from logllm_core.store import Store
 from tests.logs.samples import messages_of, published, rows
 
@@ -97,7 +97,7 @@ def fixed_part(template: str) -> str:
 def test_new_messages_and_new_failures_come_only_after_the_split(
     lines: list[str], tags: list[str]
 ) -> None:
-    split = NUM_LINES * UNSTABLE_FROM
+    split = NUM_LINES * UNSTABLE_FROM_FRACTION
     new_messages = [fixed_part(message.text) for message in ORDINARY if message.is_new]
     new_failures = [
         fixed_part(line.text) for episode in EPISODES if episode.is_new for line in episode.lines
@@ -112,7 +112,7 @@ def test_new_messages_and_new_failures_come_only_after_the_split(
 
 
 def test_new_wordings_take_the_place_of_the_old_ones_at_the_split(lines: list[str]) -> None:
-    split = NUM_LINES * UNSTABLE_FROM
+    split = NUM_LINES * UNSTABLE_FROM_FRACTION
     for old, new in ((" CE sym ", " CE symptom "), (" in re-synch state ", " reported ")):
         assert places_of(old, lines)
         assert places_of(new, lines)

