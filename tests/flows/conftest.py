@@ -31,6 +31,8 @@ batch_size = 8
 micro_batch_size = 8
 validation_fraction = 0.1
 quantization = "none"
+projector_init = "aligned"
+is_even = true
 max_message_tokens = 16
 
 [[stages]]

@@ -12,10 +12,13 @@ from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.exceptions import ParameterTypeError
 
 from flows.evaluate import evaluate_logllm, run_stages
-from flows.prepare import prepare_logs
+from flows.prepare import Prepared, prepare_logs
 from flows.settings import RunSettings, TrainSettings
 from flows.train import train_logllm
+from logllm_core import tables
 from logllm_core.errors import LogLLMError
+from logllm_core.logs.views import query
+from logllm_core.logs.windows import read_windows
 from logllm_core.model.backbones import find_backbones
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -101,13 +104,14 @@ def test_figures_report_and_log_lines_reach_prefect(settings: TrainSettings) -> 
 
 
 def test_the_test_split_is_not_read_while_training(settings: TrainSettings) -> None:
-    """With the test windows made unreadable, the same weights come out."""
+    """Unreadable test windows and reworded test-only messages change no weight."""
     train_logllm("small-log", settings)
     weights = {path: path.read_bytes() for path in settings.data_dir.rglob("trainable.safetensors")}
     assert len(weights) == 3
     prepared = prepare_logs("small-log", settings)
     test_path = prepared.windows.path / "split=test" / "part-0.parquet"
     test_path.write_bytes(bytes(test_path.stat().st_size))
+    reword_messages_unseen_in_training(prepared)
     for path in weights:
         path.unlink()
     run_stages(
@@ -119,6 +123,36 @@ def test_the_test_split_is_not_read_while_training(settings: TrainSettings) -> N
         may_train=True,
     )
     assert {path: path.read_bytes() for path in weights} == weights
+
+
+def reword_messages_unseen_in_training(prepared: Prepared) -> None:
+    known = {m for ids in read_windows(prepared.windows, "train").message_ids for m in ids}
+    path = prepared.messages.path / "vocabulary.parquet"
+    vocabulary = tables.read(path, tables.VOCABULARY)
+    rows = vocabulary.to_pylist()
+    texts = [row["text"] if row["message_id"] in known else "delta write" for row in rows]
+    assert texts != vocabulary["text"].to_pylist()
+    place = vocabulary.schema.get_field_index("text")
+    tables.write(path, vocabulary.set_column(place, "text", [texts]), tables.VOCABULARY)
+    manifest_path = prepared.messages.path / "manifest.json"
+    manifest = json.loads(manifest_path.read_text())
+    (entry,) = (entry for entry in manifest["files"] if entry["name"] == path.name)
+    entry["size_bytes"] = path.stat().st_size
+    manifest_path.write_text(json.dumps(manifest))
+
+
+def test_the_views_never_join_windows_with_another_windows_predictions(
+    settings: TrainSettings,
+) -> None:
+    train_logllm("small-log", settings)
+    _, rows = query(settings.store, 'select count(*) from "small-log".predictions')
+    assert rows[0][0]
+    # Without a validation split the windows are others, and nothing has scored them yet.
+    prepare_logs("small-log", settings.model_copy(update={"recipe": "paper"}))
+    with pytest.raises(LogLLMError, match="predictions does not exist"):
+        query(settings.store, 'select count(*) from "small-log".predictions')
+    prepare_logs("small-log", settings)
+    assert query(settings.store, 'select count(*) from "small-log".predictions')[1] == rows
 
 
 @pytest.mark.parametrize("name", ["hdfs", "bgl"])

@@ -65,7 +65,7 @@ def test_the_minoritys_share_is_beta_or_what_it_was(
 
 def test_an_even_pool_holds_each_distinct_window_equally_often() -> None:
     # Normal: (0,) 27 times, (1,) twice, (2,) once; anomalous: (3,) nine times, (4,) once.
-    message_ids: list[tuple[int, ...]] = [(0,)] * 27 + [(1,)] * 2 + [(2,)] + [(3,)] * 9 + [(4,)]
+    message_ids: list[tuple[int, ...]] = [*[(0,)] * 27, *[(1,)] * 2, (2,), *[(3,)] * 9, (4,)]
     found = windows(message_ids, [False] * 30 + [True] * 10)
     pool = np.arange(40)
     even = sampling.evened(pool, found, 128, np.random.default_rng(0))
