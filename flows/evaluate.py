@@ -2,15 +2,9 @@
 
 from prefect import flow
 
-from flows.prepare import Prepared, prepare
-from flows.run_log import log_to_prefect
 from flows.settings import TrainSettings
-from logllm_core.evaluation.report import Run
-from logllm_core.logs.catalog import Dataset
-from logllm_core.model.places import Places, backbones_named
+from flows.steps import report_on
 from logllm_core.store import Artifact
-from logllm_core.training.recipes import Recipe
-from tasks import detection, evaluation, logs, models, training
 
 DEFAULTS = TrainSettings()
 
@@ -21,68 +15,4 @@ def evaluate_logllm(dataset: str, settings: TrainSettings = DEFAULTS) -> Artifac
 
     Nothing is trained here: a model that is not there is an error.
     """
-    log_to_prefect()
-    found = settings.find_dataset(dataset)
-    recipe = settings.find_recipe()
-    backbones_named(settings.backbones)  # a wrong name is told before any work
-    prepared = prepare(found, recipe, settings)
-    places = models.find_backbones(settings.store, settings.backbones)
-    stages = run_stages(found, recipe, places, prepared, settings, may_train=False)
-    return evaluate(found, recipe, places, prepared, stages, settings)
-
-
-def run_stages(
-    dataset: Dataset,
-    recipe: Recipe,
-    places: Places,
-    prepared: Prepared,
-    settings: TrainSettings,
-    *,
-    may_train: bool,
-) -> list[Artifact]:
-    """The recipe's stages in order, each from the one before.
-
-    What is not there is trained, or, where it may not be, an error.
-    """
-    stages: list[Artifact] = []
-    for stage in recipe.stages:
-        stages.append(
-            training.train_stage(
-                settings.store,
-                dataset.name,
-                stage.name,
-                recipe,
-                places,
-                prepared.messages,
-                prepared.windows,
-                stages[-1] if stages else None,
-                not may_train,
-            )
-        )
-    return stages
-
-
-def evaluate(
-    dataset: Dataset,
-    recipe: Recipe,
-    places: Places,
-    prepared: Prepared,
-    stages: list[Artifact],
-    settings: TrainSettings,
-) -> Artifact:
-    """Predictions, the report, its Prefect artifacts and the views; returns the report."""
-    store = settings.store
-    predictions = detection.predict(
-        store, dataset.name, recipe, places, prepared.messages, prepared.windows, stages[-1]
-    )
-    run = Run(
-        raw=prepared.raw,
-        messages=prepared.messages,
-        windows=prepared.windows,
-        stages=tuple(stages),
-        predictions=predictions,
-    )
-    report = evaluation.build_report(store, dataset, recipe, settings.backbones, run)
-    evaluation.publish_report(report)
-    logs.refresh_views(store)
-    return report
+    return report_on(dataset, settings, may_train=False)

@@ -51,6 +51,17 @@ class Recipe(Settings):
         return stages
 
 
+_EMBEDDER: tuple[Part, ...] = ("projector", "encoder")
+_ALL: tuple[Part, ...] = ("projector", "encoder", "decoder")
+
+
+def _stage(
+    name: str, trains: tuple[Part, ...], num_epochs: int, learning_rate: float, **more: int
+) -> Stage:
+    values = {"name": name, "trains": trains, "num_epochs": num_epochs}
+    return Stage.model_validate(values | {"learning_rate": learning_rate} | more)
+
+
 RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -58,23 +69,9 @@ RECIPES: Mapping[str, Recipe] = {
         Recipe(
             name="quick",
             stages=(
-                Stage(
-                    name="1", trains=("decoder",), num_epochs=1, learning_rate=2e-3, num_samples=160
-                ),
-                Stage(
-                    name="2",
-                    trains=("projector", "encoder"),
-                    num_epochs=1,
-                    learning_rate=2e-3,
-                    num_samples=400,
-                ),
-                Stage(
-                    name="3",
-                    trains=("projector", "encoder", "decoder"),
-                    num_epochs=1,
-                    learning_rate=1e-3,
-                    num_samples=6_000,
-                ),
+                _stage("1", ("decoder",), 1, 2e-3, num_samples=160),
+                _stage("2", _EMBEDDER, 1, 2e-3, num_samples=400),
+                _stage("3", _ALL, 1, 1e-3, num_samples=6_000),
             ),
             batch_size=8,
             micro_batch_size=8,
@@ -88,54 +85,19 @@ RECIPES: Mapping[str, Recipe] = {
         Recipe(
             name="paper",
             stages=(
-                Stage(
-                    name="1",
-                    trains=("decoder",),
-                    num_epochs=1,
-                    learning_rate=5e-4,
-                    num_samples=1_000,
-                ),
-                Stage(name="2", trains=("projector", "encoder"), num_epochs=2, learning_rate=5e-5),
-                Stage(
-                    name="3",
-                    trains=("projector", "encoder", "decoder"),
-                    num_epochs=2,
-                    learning_rate=5e-5,
-                ),
+                _stage("1", ("decoder",), 1, 5e-4, num_samples=1_000),
+                _stage("2", _EMBEDDER, 2, 5e-5),
+                _stage("3", _ALL, 2, 5e-5),
             ),
         ),
         # As the public code trains: stage 2 in two steps, 50,000 samples at least, rates that fall.
         Recipe(
             name="reference",
             stages=(
-                Stage(
-                    name="1",
-                    trains=("decoder",),
-                    num_epochs=1,
-                    learning_rate=5e-4,
-                    num_samples=1_000,
-                ),
-                Stage(
-                    name="2-1",
-                    trains=("projector",),
-                    num_epochs=1,
-                    learning_rate=5e-4,
-                    min_samples=50_000,
-                ),
-                Stage(
-                    name="2-2",
-                    trains=("projector", "encoder"),
-                    num_epochs=1,
-                    learning_rate=5e-5,
-                    min_samples=50_000,
-                ),
-                Stage(
-                    name="3",
-                    trains=("projector", "encoder", "decoder"),
-                    num_epochs=2,
-                    learning_rate=5e-5,
-                    min_samples=50_000,
-                ),
+                _stage("1", ("decoder",), 1, 5e-4, num_samples=1_000),
+                _stage("2-1", ("projector",), 1, 5e-4, min_samples=50_000),
+                _stage("2-2", _EMBEDDER, 1, 5e-5, min_samples=50_000),
+                _stage("3", _ALL, 2, 5e-5, min_samples=50_000),
             ),
             learning_rate_decay=0.7,
         ),

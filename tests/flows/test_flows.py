@@ -11,9 +11,10 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.exceptions import ParameterTypeError
 
-from flows.evaluate import evaluate_logllm, run_stages
+from flows.evaluate import evaluate_logllm
 from flows.prepare import Prepared, prepare_logs
 from flows.settings import RunSettings, TrainSettings
+from flows.steps import run_stages
 from flows.train import train_logllm
 from logllm_core import tables
 from logllm_core.errors import LogLLMError
