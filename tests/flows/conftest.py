@@ -5,7 +5,14 @@ import pytest
 from prefect.settings import temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
+from flows import run_log
 from tests import tiny
+
+
+@pytest.fixture(autouse=True)
+def _fresh_sinks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test begins without log sinks, and so must the memory of them."""
+    monkeypatch.setattr(run_log, "_sinks", {})
 
 
 @pytest.fixture(scope="session")

@@ -171,14 +171,17 @@ def test_a_log_without_a_parsable_line_is_one_error(run: Run, data_dir: Path) ->
     dataset_toml(data_dir / "datasets", "mine", 'kind = "file"\npath = "x.log"')
     result = run("prepare", "mine", "--data-dir", data_dir)
     check_error(result, "2 of 2 lines do not match the line format", "'nothing'")
-    assert not list(data_dir.glob("messages/mine/*"))
+    assert not list(data_dir.glob("messages/mine/[!.]*"))
 
 
-def test_a_training_split_with_one_class_is_one_error(run: Run, data_dir: Path) -> None:
+def test_a_training_split_with_one_class_is_one_error(
+    run: Run, data_dir: Path, tiny_backbones: str
+) -> None:
     lines = [bgl_line(number) for number in range(200)]
     (data_dir / "datasets" / "x.log").write_text("\n".join(lines))
     dataset_toml(data_dir / "datasets", "mine", 'kind = "file"\npath = "x.log"')
-    result = run("train", "mine", "--data-dir", data_dir, "--recipe", data_dir / "tiny.toml")
+    arguments = ("--data-dir", data_dir, "--recipe", data_dir / "tiny.toml")
+    result = run("train", "mine", *arguments, "--backbones", tiny_backbones)
     check_error(result, "training split of 15 windows holds no anomalous ones")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 import pytest
+from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.exceptions import ParameterTypeError
@@ -20,7 +21,7 @@ from logllm_core import tables
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.views import query
 from logllm_core.logs.windows import read_windows
-from logllm_core.model.backbones import find_backbones
+from tasks import models
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -115,15 +116,16 @@ def test_the_test_split_is_not_read_while_training(settings: TrainSettings) -> N
     reword_messages_unseen_in_training(prepared)
     for path in weights:
         path.unlink()
-    run_stages(
-        settings.find_dataset("small-log"),
-        settings.find_recipe(),
-        find_backbones(settings.store, settings.backbones),
-        prepared,
-        settings,
-        may_train=True,
-    )
+    train_again(prepared, settings)
     assert {path: path.read_bytes() for path in weights} == weights
+
+
+@flow
+def train_again(prepared: Prepared, settings: TrainSettings) -> None:
+    """The stages alone: what comes before and after them reads the test split."""
+    places = models.find_backbones(settings.store, settings.backbones)
+    dataset, recipe = settings.find_dataset("small-log"), settings.find_recipe()
+    run_stages(dataset, recipe, places, prepared, settings, may_train=True)
 
 
 def reword_messages_unseen_in_training(prepared: Prepared) -> None:
