@@ -88,9 +88,9 @@ def test_figures_report_and_log_lines_reach_prefect(settings: TrainSettings) -> 
     state = train_logllm("small-log", settings, return_state=True)
     report = state.result()
     with get_client(sync_client=True) as client:
-        artifacts = {artifact.key: artifact for artifact in client.read_artifacts()}
         run_id = state.state_details.flow_run_id
         assert run_id is not None
+        artifacts = {a.key: a for a in client.read_artifacts() if a.flow_run_id == run_id}
         chosen = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id]))
         for _ in range(30):  # log lines travel in batches
             lines = [log.message for log in client.read_logs(chosen)]
