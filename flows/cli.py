@@ -1,6 +1,5 @@
 """The command line: `logllm ...`. Every command starts the flow that a deployment runs."""
 
-import atexit
 import json
 import os
 import sys
@@ -215,7 +214,6 @@ def query(
 
 def main() -> None:
     """Run a command; a user's mistake ends in one message and exit status 1."""
-    atexit.register(_silence_the_end)  # registered first, so it runs last
     try:
         app(standalone_mode=True)
     except LogLLMError as fault:
@@ -227,16 +225,6 @@ def main() -> None:
             f"{fault} Start the server that PREFECT_API_URL names, or unset it: without one, flows "
             "run on their own."
         )
-
-
-def _silence_the_end() -> None:
-    """Nothing of ours is left to be said when the interpreter takes itself apart.
-
-    DuckDB's bindings then list their own types as leaked wherever one of Prefect's threads still
-    holds a module.
-    """
-    sys.stderr.flush()
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _fail(message: str, status: int = 1) -> None:

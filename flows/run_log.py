@@ -1,6 +1,8 @@
 """Log lines are written once, with loguru; here they reach the terminal and Prefect's runs."""
 
+import atexit
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,8 @@ def log_to_prefect() -> None:
 
 def _start() -> None:
     if not _sinks:
+        atexit.unregister(_silence_the_end)
+        atexit.register(_silence_the_end)
         logger.remove()  # loguru's own handler for standard error
         # Advises, at every import on a CPU, to install a package that fetches code from a hub.
         logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
@@ -51,3 +55,13 @@ def _to_run(message: "Message") -> None:
     except MissingContextError:  # outside of any run
         return
     run_logger.log(record["level"].no, "%s", record["message"])
+
+
+def _silence_the_end() -> None:
+    """Nothing of ours is left to be said when the interpreter takes itself apart.
+
+    DuckDB's bindings then list their own types as leaked wherever one of Prefect's threads still
+    holds a module.
+    """
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
