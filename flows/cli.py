@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +33,8 @@ PREFECT_ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
 }
 UNREACHABLE = "Failed to reach API"
+INTERRUPT_SECONDS = 3.0
+INTERRUPTED = "Interrupted. What was finished is kept; the same command goes on from there."
 
 app = typer.Typer(
     name="logllm",
@@ -300,16 +304,34 @@ class _BarDisplay:
 
 @contextmanager
 def _shown_progress() -> Iterator[None]:
-    from flows.run_log import console, log_to_terminal
+    from flows.run_log import console, log_to_terminal, silence_the_end
 
     log_to_terminal()
     display: progress.Display = (
         _BarDisplay(console) if console.is_terminal else progress.PlainDisplay()
     )
     token = progress.display.set(display)
+    is_interrupted = False
+
+    def interrupt(*_: object) -> None:
+        """Say the last word first: Prefect misses its temporary server, which was stopped too."""
+        nonlocal is_interrupted
+        is_interrupted = True
+        console.print(INTERRUPTED, highlight=False)
+        silence_the_end()
+        # Half-built artifacts go as the interrupt climbs; then Prefect would wait for its server.
+        deadline = threading.Timer(INTERRUPT_SECONDS, os._exit, (130,))
+        deadline.daemon = True
+        deadline.start()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
-    except KeyboardInterrupt:
-        _fail("Interrupted. What was finished is kept; the same command goes on from there.", 130)
+    except BaseException:
+        if is_interrupted:  # whatever came of it
+            sys.exit(130)
+        raise
     finally:
+        signal.signal(signal.SIGINT, before)
         progress.display.reset(token)

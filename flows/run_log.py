@@ -34,8 +34,8 @@ def log_to_prefect() -> None:
 
 def _start() -> None:
     if not _sinks:
-        atexit.unregister(_silence_the_end)
-        atexit.register(_silence_the_end)
+        atexit.unregister(silence_the_end)
+        atexit.register(silence_the_end)
         logger.remove()  # loguru's own handler for standard error
         # Advises, at every import on a CPU, to install a package that fetches code from a hub.
         logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
@@ -57,7 +57,7 @@ def _to_run(message: "Message") -> None:
     run_logger.log(record["level"].no, "%s", record["message"])
 
 
-def _silence_the_end() -> None:
+def silence_the_end() -> None:
     """Nothing of ours is left to be said when the interpreter takes itself apart.
 
     DuckDB's bindings then list their own types as leaked wherever one of Prefect's threads still

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -259,3 +261,34 @@ def test_an_unreachable_server_is_one_error(tmp_path: Path) -> None:
     command = [str(program), "prepare", "mine", "--data-dir", str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     check_error((done.returncode, done.stdout, done.stderr), "Failed to reach API")
+
+
+def test_an_interrupt_is_one_line_and_keeps_what_was_finished(
+    data_dir: Path, tiny_backbones: str, tmp_path: Path
+) -> None:
+    recipe = (data_dir / "tiny.toml").read_text()
+    short, long = (f"num_epochs = {num}\nlearning_rate = 1e-2" for num in (1, 5000))
+    (data_dir / "long.toml").write_text(recipe.replace(short, long, 1))
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    environment["PREFECT_HOME"] = str(tmp_path / "prefect")
+    options = ["--data-dir", str(data_dir), "--recipe", str(data_dir / "long.toml")]
+    program = str(Path(sys.executable).with_name("logllm"))
+    with subprocess.Popen(
+        [program, "train", "small-log", *options, "--backbones", tiny_backbones],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as running:
+        assert running.stderr is not None
+        seen = ""
+        for line in running.stderr:
+            seen += line
+            if "stage 1:" in line:  # stage 2 is long
+                time.sleep(1)
+                os.killpg(running.pid, signal.SIGINT)  # as a terminal does
+        assert running.wait(timeout=60) == 130, seen
+    assert seen.splitlines()[-1].startswith("Interrupted. What was finished is kept"), seen
+    assert "Traceback" not in seen
+    assert len(list(data_dir.glob("models/small-log/[!.]*/manifest.json"))) == 1
+    assert not list(data_dir.glob("models/small-log/.*.building"))
