@@ -2,11 +2,7 @@
 
 import json
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,10 +10,8 @@ import typer
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from logllm_core import progress
 from logllm_core.errors import LogLLMError
 
 if TYPE_CHECKING:
@@ -33,8 +27,6 @@ PREFECT_ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
 }
 UNREACHABLE = "Failed to reach API"
-INTERRUPT_SECONDS = 3.0
-INTERRUPTED = "Interrupted. What was finished is kept; the same command goes on from there."
 
 app = typer.Typer(
     name="logllm",
@@ -103,7 +95,9 @@ def prepare(
     from flows.settings import RunSettings
 
     settings = RunSettings(data_dir=data_dir, mirror=mirror, recipe=recipe)
-    with _shown_progress():
+    from flows.display import shown_progress
+
+    with shown_progress():
         prepared = prepare_logs(name, settings)
     splits = prepared.windows.results["splits"]
     if as_json:
@@ -136,7 +130,9 @@ def train(
         **{"data_dir": data_dir, "mirror": mirror, "recipe": recipe},
         **{"backbones": backbones, "quantization": quantization, "seed": seed},
     )
-    with _shown_progress():
+    from flows.display import shown_progress
+
+    with shown_progress():
         report = train_logllm(name, settings)
     _print_report(report, as_json=as_json)
 
@@ -160,7 +156,9 @@ def evaluate(
         **{"data_dir": data_dir, "mirror": mirror, "recipe": recipe},
         **{"backbones": backbones, "quantization": quantization, "seed": seed},
     )
-    with _shown_progress():
+    from flows.display import shown_progress
+
+    with shown_progress():
         report = evaluate_logllm(name, settings)
     _print_report(report, as_json=as_json)
 
@@ -181,7 +179,9 @@ def simulate(
     path = out or data_dir / "simulated.log"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _shown_progress():
+        from flows.display import shown_progress
+
+        with shown_progress():
             truth = {"path": str(path), **write_log(path, num_lines=num_lines, seed=seed)}
     except OSError as fault:
         raise LogLLMError(f"Cannot write {path}: {fault.strerror}. Choose another file.") from None
@@ -280,58 +280,3 @@ def _plain(value: object) -> str:
         mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in str(value)
     )
     return escape(text)
-
-
-class _BarDisplay:
-    """Progress bars on a terminal."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    @contextmanager
-    def track(self, description: str, total: int | None, unit: str) -> Iterator[progress.Advance]:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TextColumn(unit),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=self._console, transient=True) as bars:
-            task = bars.add_task(description, total=total)
-            yield lambda amount: bars.advance(task, amount)
-
-
-@contextmanager
-def _shown_progress() -> Iterator[None]:
-    from flows.run_log import console, log_to_terminal, silence_the_end
-
-    log_to_terminal()
-    display: progress.Display = (
-        _BarDisplay(console) if console.is_terminal else progress.PlainDisplay()
-    )
-    token = progress.display.set(display)
-    is_interrupted = False
-
-    def interrupt(*_: object) -> None:
-        """Say the last word first: Prefect misses its temporary server, which was stopped too."""
-        nonlocal is_interrupted
-        is_interrupted = True
-        console.print(INTERRUPTED, highlight=False)
-        silence_the_end()
-        # Half-built artifacts go as the interrupt climbs; then Prefect would wait for its server.
-        deadline = threading.Timer(INTERRUPT_SECONDS, os._exit, (130,))
-        deadline.daemon = True
-        deadline.start()
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    except BaseException:
-        if is_interrupted:  # whatever came of it
-            sys.exit(130)
-        raise
-    finally:
-        signal.signal(signal.SIGINT, before)
-        progress.display.reset(token)

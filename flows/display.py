@@ -1,0 +1,70 @@
+"""What a person sees while a command works, and when they interrupt it."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from flows.run_log import console, log_to_terminal, silence_the_end
+from logllm_core import progress
+
+INTERRUPT_SECONDS = 3.0
+INTERRUPTED = "Interrupted. What was finished is kept; the same command goes on from there."
+
+
+class BarDisplay:
+    """Progress bars on a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def track(self, description: str, total: int | None, unit: str) -> Iterator[progress.Advance]:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self._console, transient=True) as bars:
+            task = bars.add_task(description, total=total)
+            yield lambda amount: bars.advance(task, amount)
+
+
+@contextmanager
+def shown_progress() -> Iterator[None]:
+    log_to_terminal()
+    display: progress.Display = (
+        BarDisplay(console) if console.is_terminal else progress.PlainDisplay()
+    )
+    token = progress.display.set(display)
+    is_interrupted = False
+
+    def interrupt(*_: object) -> None:
+        """Say the last word first: Prefect misses its temporary server, which was stopped too."""
+        nonlocal is_interrupted
+        is_interrupted = True
+        console.print(INTERRUPTED, highlight=False)
+        silence_the_end()
+        # Half-built artifacts go as the interrupt climbs; then Prefect would wait for its server.
+        deadline = threading.Timer(INTERRUPT_SECONDS, os._exit, (130,))
+        deadline.daemon = True
+        deadline.start()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    except BaseException:
+        if is_interrupted:  # whatever came of it
+            sys.exit(130)
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+        progress.display.reset(token)
