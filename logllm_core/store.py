@@ -3,47 +3,31 @@
 An artifact is a folder `<data dir>/<kind>/<dataset>/<fingerprint>/`. Its fingerprint covers the
 configuration, the fingerprints of its inputs and a version that the building module raises by hand.
 It is built beside its place under a lock and renamed, with `manifest.json` written last, so that
-nothing half-written can pass for whole.
+nothing half-written can pass for whole. All work is done on these local folders; with a remote,
+finished ones are shared through it.
 """
 
-import errno
 import hashlib
 import json
-import os
-import platform
 import resource
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
 from loguru import logger
 
-from logllm_core.errors import LogLLMError
+from logllm_core.disk import flush_to_disk, lock, writable
+from logllm_core.provenance import MANIFEST, describe_machine, recorded_versions
+from logllm_core.remote import DamagedError, Remote
 
-Kind = Literal["raw", "messages", "windows", "backbones", "models", "predictions", "runs"]
+Kind = Literal["raw", "parts", "messages", "windows", "backbones", "models", "predictions", "runs"]
 Json = Any  # what json.dumps takes
 FINGERPRINT_LENGTH = 16  # hexadecimal digits of the SHA-256 that name a folder
-MANIFEST = "manifest.json"
-# Packages whose version may change a result; recorded in every manifest.
-RECORDED_PACKAGES = [
-    "logllm",
-    "torch",
-    "transformers",
-    "peft",
-    "bitsandbytes",
-    "numpy",
-    "pyarrow",
-    "duckdb",
-    "scikit-learn",
-    "prefect",
-]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +38,11 @@ class Artifact:
     dataset: str
     fingerprint: str
     path: Path
+
+    @property
+    def place(self) -> str:
+        """Where it lies, below a data folder or a remote."""
+        return f"{self.kind}/{self.dataset}/{self.fingerprint}"
 
     @property
     def manifest(self) -> dict[str, Json]:
@@ -69,9 +58,16 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Store:
-    """All artifacts below one data folder."""
+    """All artifacts below one data folder.
+
+    Args:
+        data_dir: where everything is built and read.
+        remote: an fsspec address, such as s3://bucket/logllm, through which machines share what
+            is finished: what it holds is fetched, what it lacks is pushed. No data folder itself.
+    """
 
     data_dir: Path
+    remote: str | None = None
 
     def reuse_or_build(
         self,
@@ -93,56 +89,57 @@ class Store:
             build: fills an empty folder and returns the results for the manifest.
 
         Raises:
-            LogLLMError: from `build`, or when the folder cannot be written.
+            LogLLMError: from `build`, when the folder cannot be written, or when the remote cannot
+                be used; what was built is kept, and pushed when the same is wanted again.
         """
-        wanted = {
-            "config": dict(config),
-            "inputs": {name: artifact.fingerprint for name, artifact in inputs.items()},
-            "version": version,
-        }
-        digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
-        fingerprint = digest[:FINGERPRINT_LENGTH]
-        place = self.data_dir / kind / dataset / fingerprint
-        found = Artifact(kind=kind, dataset=dataset, fingerprint=fingerprint, path=place)
-        with _writable(place.parent):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with _lock(place.parent / f".{fingerprint}.lock"):
-                if is_whole(place):
-                    (place / MANIFEST).touch()  # the newest manifest is the one in use
-                    logger.info("{} of {}: reused {}", kind, dataset, fingerprint)
-                    return found
-                self._build(place, {"kind": kind, "dataset": dataset, **wanted}, build)
-        return found
+        wanted = _wanted(kind, dataset, config, inputs, version)
+        with self._claimed(wanted) as artifact:
+            if not self._reuse(artifact, wanted):
+                _build(artifact.path, wanted, build)
+                if self.remote:
+                    Remote(address=self.remote).push(artifact.place, artifact.path)
+        return artifact
 
-    def _build(
-        self, place: Path, wanted: dict[str, Json], build: Callable[[Path], Mapping[str, Json]]
-    ) -> None:
-        beside = place.parent / f".{place.name}.building"
-        for leftover in (beside, place):  # of a build that was cut off, or damaged since
-            shutil.rmtree(leftover, ignore_errors=True)
-        beside.mkdir()
-        started = time.perf_counter()
-        try:
-            results = build(beside)
-        except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise
-        manifest = {
-            **wanted,
-            "fingerprint": place.name,
-            "results": dict(results),
-            "files": _describe_files(beside),
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": round(time.perf_counter() - started, 3),
-            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            "machine": describe_machine(),
-            "versions": recorded_versions(),
-        }
-        (beside / MANIFEST).write_text(
-            json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
-        _flush_to_disk(beside)
-        beside.rename(place)
+    def find(
+        self,
+        kind: Kind,
+        dataset: str,
+        *,
+        config: Mapping[str, Json],
+        inputs: Mapping[str, Artifact],
+        version: int,
+    ) -> Artifact | None:
+        """The artifact that `reuse_or_build` would reuse or fetch; None where it would build.
+
+        Where another process is building it, that is waited for. Raises as `reuse_or_build` does.
+        """
+        wanted = _wanted(kind, dataset, config, inputs, version)
+        with self._claimed(wanted) as artifact:
+            return artifact if self._reuse(artifact, wanted) else None
+
+    @contextmanager
+    def _claimed(self, wanted: Mapping[str, Json]) -> Iterator[Artifact]:
+        """The artifact's place, kept from all others."""
+        names = {key: wanted[key] for key in ("kind", "dataset", "fingerprint")}
+        path = self.data_dir.joinpath(*names.values())
+        with writable(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with lock(path.parent / f".{path.name}.lock"):
+                yield Artifact(**names, path=path)
+
+    def _reuse(self, artifact: Artifact, wanted: Mapping[str, Json]) -> bool:
+        """Whether the artifact is there, or could be fetched; what the remote lacks is pushed."""
+        remote = Remote(address=self.remote) if self.remote else None
+        is_here = is_whole(artifact.path)
+        is_shared = remote is not None and _is_shared(remote, artifact, wanted, fetch=not is_here)
+        if is_here:
+            (artifact.path / MANIFEST).touch()  # the newest manifest is the one in use
+            logger.info(
+                "{} of {}: reused {}", artifact.kind, artifact.dataset, artifact.fingerprint
+            )
+            if remote and not is_shared:  # a push was cut off, or there was no remote then
+                remote.push(artifact.place, artifact.path)
+        return is_here or is_shared
 
     def all(self, kind: Kind, dataset: str) -> list[Artifact]:
         """Whole artifacts of this kind, the one that was built or reused last first."""
@@ -177,23 +174,86 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def describe_machine() -> dict[str, Json]:
-    return {
-        "system": platform.system(),
-        "processor": platform.machine(),
-        "num_cores": os.cpu_count(),
-        "python": platform.python_version(),
+def _wanted(
+    kind: Kind,
+    dataset: str,
+    config: Mapping[str, Json],
+    inputs: Mapping[str, Artifact],
+    version: int,
+) -> dict[str, Json]:
+    """What a manifest says was wanted, and the fingerprint that this gives."""
+    shaping = {
+        "config": dict(config),
+        "inputs": {name: artifact.fingerprint for name, artifact in inputs.items()},
+        "version": version,
     }
+    digest = hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
+    fingerprint = digest[:FINGERPRINT_LENGTH]
+    return {"kind": kind, "dataset": dataset, **shaping, "fingerprint": fingerprint}
 
 
-def recorded_versions() -> dict[str, str]:
-    found = {}
-    for package in RECORDED_PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+def _build(
+    place: Path, wanted: Mapping[str, Json], build: Callable[[Path], Mapping[str, Json]]
+) -> None:
+    with _put_in_place(place) as beside:
+        started = time.perf_counter()
+        results = build(beside)
+        manifest = {
+            **wanted,
+            "results": dict(results),
+            "files": _describe_files(beside),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - started, 3),
+            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "machine": describe_machine(),
+            "versions": recorded_versions(),
+        }
+        _write_manifest(beside, manifest)
+
+
+@contextmanager
+def _put_in_place(place: Path) -> Iterator[Path]:
+    """An empty folder beside `place` that takes its place once it is filled."""
+    beside = place.parent / f".{place.name}.building"
+    for leftover in (beside, place):  # of a build that was cut off, or damaged since
+        shutil.rmtree(leftover, ignore_errors=True)
+    beside.mkdir()
+    try:
+        yield beside
+        flush_to_disk(beside)
+        beside.rename(place)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+
+
+def _is_shared(
+    remote: Remote, artifact: Artifact, wanted: Mapping[str, Json], *, fetch: bool
+) -> bool:
+    """Whether the remote has a copy to use; only its manifest is read, except to fetch it."""
+    try:
+        manifest = remote.manifest_of(artifact.place)
+        if manifest is None:
+            return False
+        as_read = json.loads(json.dumps(wanted))  # tuples are lists there
+        if any(manifest.get(key) != value for key, value in as_read.items()):
+            raise DamagedError("its manifest tells of another artifact")
+        if fetch:
+            with _put_in_place(artifact.path) as beside:
+                remote.fetch(artifact.place, manifest, beside)
+                if _describe_files(beside) != manifest["files"]:
+                    raise DamagedError("its files are not those that its manifest lists")
+                _write_manifest(beside, manifest)
+    except DamagedError as fault:
+        logger.warning("The copy of {} at {} is not used: {}", artifact.place, remote, fault)
+        return False
+    return True
+
+
+def _write_manifest(folder: Path, manifest: Mapping[str, Json]) -> None:
+    (folder / MANIFEST).write_text(
+        json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 def _describe_files(folder: Path) -> list[dict[str, Json]]:
@@ -206,48 +266,3 @@ def _describe_files(folder: Path) -> list[dict[str, Json]]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     ]
-
-
-def _flush_to_disk(folder: Path) -> None:
-    """So that a power cut after the rename cannot leave empty files behind a whole manifest."""
-    for path in (*folder.rglob("*"), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-@contextmanager
-def _lock(path: Path):  # type: ignore[no-untyped-def]
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        logger.info("Another process builds {}; waiting for it", path.stem.lstrip("."))
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _writable(folder: Path):  # type: ignore[no-untyped-def]
-    """Turn the operating system's refusals to write below `folder` into one clear error."""
-    refusals = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EEXIST}
-    try:
-        yield
-    except OSError as fault:
-        is_ours = fault.filename is None or _is_related(Path(fault.filename), folder)
-        if fault.errno not in refusals or not is_ours:
-            raise
-        raise LogLLMError(
-            f"Cannot write to {folder}: {fault.strerror}. Free some space, mend the permissions, "
-            "or choose another folder with --data-dir."
-        ) from fault
-
-
-def _is_related(path: Path, folder: Path) -> bool:
-    """Whether one of the two lies below the other."""
-    return path.is_relative_to(folder) or folder.is_relative_to(path)

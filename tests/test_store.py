@@ -2,18 +2,26 @@ import hashlib
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import save_file
 
 from logllm_core.errors import LogLLMError
-from logllm_core.store import MANIFEST, Artifact, Store, is_whole
+from logllm_core.provenance import MANIFEST
+from logllm_core.store import Artifact, Store, is_whole
 
 
 @pytest.fixture
@@ -302,3 +310,86 @@ def test_the_manifest_is_json_that_a_person_can_read(store: Store) -> None:
     assert "caf\xe9" in text
     assert text.count("\n") > 10
     assert json.loads(text)["config"] == {"title": "caf\xe9"}
+
+
+def find(store: Store, *, version: int = 1) -> Artifact | None:
+    return store.find("messages", "own", config={"length": 4}, inputs={}, version=version)
+
+
+def test_what_is_there_is_found_and_then_is_the_newest(store: Store) -> None:
+    assert find(store) is None
+    first = obtain(store, Builder())
+    second = obtain(store, Builder(), version=2)
+    for artifact, age in ((first, 1), (second, 2)):
+        os.utime(artifact.path / MANIFEST, ns=(age, age))
+    assert store.newest("messages", "own") == second
+    assert find(store) == first
+    assert store.newest("messages", "own") == first
+    assert find(store, version=3) is None
+
+
+def test_what_is_damaged_is_not_found(store: Store) -> None:
+    cut_off(obtain(store, Builder()).path)
+    assert find(store) is None
+
+
+def with_duckdb(path: Path) -> None:
+    with duckdb.connect() as connection:
+        numbers = "select random() from range(50_000)"
+        connection.execute(f"copy ({numbers}) to '{path}' (format parquet)")
+
+
+def with_arrow(path: Path) -> None:
+    pq.write_table(pa.table({"number": np.random.default_rng(0).random(50_000)}), path)
+
+
+def with_safetensors(path: Path) -> None:
+    save_file({"number": np.zeros(50_000)}, path)
+
+
+def with_python(path: Path) -> None:
+    path.write_bytes(bytes(400_000))
+
+
+@contextmanager
+def no_file_beyond(num_bytes: int) -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("write", [with_duckdb, with_arrow, with_safetensors, with_python])
+def test_a_file_that_the_system_cuts_off_is_a_clear_error(
+    store: Store, write: Callable[[Path], None]
+) -> None:
+    def build(out_dir: Path) -> Mapping[str, Any]:
+        write(out_dir / "table")
+        return {}
+
+    with (
+        no_file_beyond(100_000),
+        pytest.raises(LogLLMError, match=r"Cannot write to .*File too large.* Free some space"),
+    ):
+        obtain(store, build)
+    assert names_below(store) == []
+
+
+# safetensors writes beside the file and renames, so it never meets /dev/full.
+@pytest.mark.parametrize("write", [with_duckdb, with_arrow, with_python])
+def test_a_full_disk_is_a_clear_error(store: Store, write: Callable[[Path], None]) -> None:
+    def build(out_dir: Path) -> Mapping[str, Any]:
+        (out_dir / "table").symlink_to("/dev/full")
+        write(out_dir / "table")
+        return {}
+
+    with pytest.raises(LogLLMError, match=r"Cannot write to .*No space left on device.* Free some"):
+        obtain(store, build)
+    assert names_below(store) == []
+
+
+def test_a_fault_of_ours_while_building_is_not_explained_away(store: Store) -> None:
+    with pytest.raises(ZeroDivisionError):
+        obtain(store, lambda _: {"ratio": 1 // 0})
