@@ -1,399 +1,469 @@
-import gzip
 import hashlib
-import io
+import json
+import shutil
+import signal
 import socket
-import tarfile
-import threading
-import zipfile
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from logllm_core import progress
 from logllm_core.errors import LogLLMError
-from logllm_core.logs import download
-from logllm_core.logs.catalog import Dataset
-from logllm_core.logs.download import obtain_log, open_log
-from logllm_core.store import Artifact, Store
-from tests.logs.samples import files_left, labelled_by_line, published
+from logllm_core.logs.catalog import Archive
+from logllm_core.logs.checksums import Checksums
+from logllm_core.logs.download import DOWNLOADS, FIRST_DOWNLOADS, fetch
+from tests.logs.publisher import Publisher, publishing
 
-LOG = b"- 1117838570 link is up\nKERN 1117838571 link is down\n"
-
-
-def zipped(**members: bytes) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name.replace("_", "."), content)
-    return packed.getvalue()
-
-
-def tarred(**members: bytes) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        for name, content in members.items():
-            entry = tarfile.TarInfo(name.replace("_", "."))
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-    return packed.getvalue()
-
-
-def noise(num_bytes: int) -> bytes:
-    """Content that does not compress, so that half of an archive is half of its content."""
-    return hashlib.shake_256(b"noise").digest(num_bytes)
-
-
-def md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-def archived(url: str, **source: Any) -> Dataset:
-    values = {"kind": "archive", "url": url, "log_member": "own.log", **source}
-    return labelled_by_line(Path("unused"), source=values)
-
-
-def content_of(dataset: Dataset, raw: Artifact) -> bytes:
-    with open_log(dataset, raw) as stream:
-        return stream.read()
-
-
-class Publisher:
-    """A web server on this machine and what it was asked for."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.files: dict[str, bytes] = {}
-        self.asked: list[str] = []
-        self.num_cut_off = 0  # so many answers end in the middle
-        self.is_compressing = False  # as servers do for browsers
+CONTENT = bytes(range(256)) * 4  # 1,024 bytes
+MD5 = "b2ea9f7fcea831a4a63b213f41a8855b"
+SHA256 = "785b0751fc2c53dc14a4ce3d800e69ef9ce1009eb327ccf458afe09c242c26c9"
 
 
 @pytest.fixture
 def publisher() -> Iterator[Publisher]:
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            told.asked.append(self.path)
-            content = told.files.get(self.path.partition("?")[0])
-            if content is None:
-                self.send_error(404)
-                return
-            self.send_response(200)
-            if told.is_compressing and "gzip" in self.headers.get("Accept-Encoding", ""):
-                content = gzip.compress(content)
-                self.send_header("Content-Encoding", "gzip")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            if told.num_cut_off:
-                told.num_cut_off -= 1
-                content = content[: len(content) // 2]
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        told = Publisher(f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with publishing() as told:
+        told.files["/own.gz"] = CONTENT
         yield told
-        server.shutdown()
-        thread.join()
+
+
+class Target:
+    """The folder of one data set, and the pauses that were asked for instead of made."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self.url = url
+        self.waits: list[float] = []
+        self.path = folder / "artifact" / "own.gz"
+        self.path.parent.mkdir(parents=True)
+        self.part = folder / DOWNLOADS / "own.gz.part"
+        self.record = folder / FIRST_DOWNLOADS
+
+    def fetch(self, **published: Any) -> Checksums:
+        source = Archive(kind="archive", url=f"{self.url}/own.gz", **published)
+        return fetch(source, self.path, folder=self.folder, sleep=self.waits.append)
+
+    def files(self) -> set[str]:
+        found = [path for path in self.folder.rglob("*") if path.is_file()]
+        return {str(p.relative_to(self.folder)) for p in found if p.suffix != ".lock"}
 
 
 @pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses between attempts, which are taken down instead of taken."""
-    taken: list[float] = []
-    retry: Any = download._download.retry
-    monkeypatch.setattr(retry, "sleep", taken.append)
-    return taken
+def target(tmp_path: Path, publisher: Publisher) -> Target:
+    return Target(tmp_path / "raw", publisher.url)
 
 
-def test_a_good_file_becomes_an_artifact_that_says_where_it_came_from(
-    store: Store, publisher: Publisher
+def give_up_halfway(target: Target, publisher: Publisher, num_bytes: int = 500) -> None:
+    """As if the program had ended when `num_bytes` had come."""
+    publisher.cuts = [num_bytes]
+    publisher.refusals = []
+
+    def stop(_: float) -> None:
+        raise KeyboardInterrupt
+
+    source = Archive(kind="archive", url=f"{target.url}/own.gz")
+    with pytest.raises(KeyboardInterrupt):
+        fetch(source, target.path, folder=target.folder, sleep=stop)
+    assert target.part.stat().st_size == num_bytes
+    publisher.ranges.clear()
+
+
+def test_a_whole_file_appears_with_its_checksums(target: Target, publisher: Publisher) -> None:
+    sums = target.fetch(size_bytes=1024, md5=MD5, sha256=SHA256)
+    assert sums == Checksums(size_bytes=1024, md5=MD5, sha256=SHA256)
+    assert target.path.read_bytes() == CONTENT
+    assert target.files() == {"artifact/own.gz"}
+    assert publisher.ranges == [None]
+
+
+def test_a_cut_transfer_goes_on_where_it_was_cut(target: Target, publisher: Publisher) -> None:
+    publisher.cuts = [300, 400]
+    target.fetch(md5=MD5)
+    assert publisher.ranges == [None, "bytes=300-", "bytes=700-"]
+    assert target.path.read_bytes() == CONTENT
+    assert len(target.waits) == 2
+
+
+def test_the_next_run_goes_on_where_the_last_ended(target: Target, publisher: Publisher) -> None:
+    give_up_halfway(target, publisher)
+    target.fetch(md5=MD5)
+    assert publisher.ranges == ["bytes=500-"]
+    assert target.path.read_bytes() == CONTENT
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from logllm_core.logs.catalog import Archive
+from logllm_core.logs.download import fetch
+folder = Path(sys.argv[1])
+fetch(Archive(kind="archive", url=sys.argv[2]), folder / "artifact" / "own.gz", folder=folder)
+"""
+
+
+def test_a_killed_program_loses_nothing_that_had_come(target: Target, publisher: Publisher) -> None:
+    publisher.pause_after = 600
+    command = [sys.executable, "-c", KILLED, str(target.folder), f"{target.url}/own.gz"]
+    with subprocess.Popen(command) as program:
+        until = time.monotonic() + 30
+        while not (target.part.exists() and target.part.stat().st_size == 600):
+            assert time.monotonic() < until
+            assert program.poll() is None
+            time.sleep(0.01)
+        program.kill()
+        assert program.wait() == -signal.SIGKILL
+    publisher.resume.set()
+    target.fetch(md5=MD5)
+    assert publisher.ranges == [None, "bytes=600-"]
+    assert target.path.read_bytes() == CONTENT
+
+
+def test_a_program_killed_after_the_last_byte_asks_for_none(
+    target: Target, publisher: Publisher
 ) -> None:
-    packed = publisher.files["/own.zip"] = zipped(own_log=LOG)
-    dataset = archived(
-        f"{publisher.url}/own.zip",
-        size_bytes=len(packed),
-        md5=md5(packed),
-        sha256=hashlib.sha256(packed).hexdigest(),
-    )
-    raw = obtain_log(store, dataset, mirror=None)
-    assert content_of(dataset, raw) == LOG
-    assert raw.results == {
-        "origin": "official",
-        "location": f"{publisher.url}/own.zip",
-        "archive": "own.zip",
-        "size_bytes": len(packed),
-        "sha256": hashlib.sha256(packed).hexdigest(),
-        "md5": md5(packed),
-        "is_checked": True,
-    }
-    assert obtain_log(store, dataset, mirror=None) == raw
-    assert publisher.asked == ["/own.zip"]
+    give_up_halfway(target, publisher)
+    target.part.write_bytes(CONTENT)
+    target.fetch(md5=MD5)
+    assert publisher.ranges == []
+    assert target.path.read_bytes() == CONTENT
 
 
-def test_a_file_without_a_published_checksum_is_kept_as_unchecked(
-    store: Store, publisher: Publisher
+def test_a_server_that_never_told_the_length_says_that_all_is_here(
+    target: Target, publisher: Publisher
 ) -> None:
-    publisher.files["/own.gz"] = gzip.compress(LOG)
-    dataset = archived(f"{publisher.url}/own.gz", log_member=None)
-    raw = obtain_log(store, dataset, mirror=None)
-    assert content_of(dataset, raw) == LOG
-    assert raw.results["is_checked"] is False
+    give_up_halfway(target, publisher)
+    facts_path = target.part.with_name("own.gz.part.json")
+    facts = json.loads(facts_path.read_text())
+    facts_path.write_text(json.dumps(facts | {"total_bytes": None}))
+    target.part.write_bytes(CONTENT)
+    target.fetch(md5=MD5)
+    assert publisher.ranges == ["bytes=1024-"]  # answered with 416 and */1024
+    assert target.path.read_bytes() == CONTENT
+
+
+def test_a_file_that_changed_since_starts_anew(target: Target, publisher: Publisher) -> None:
+    give_up_halfway(target, publisher)
+    publisher.files["/own.gz"] = CONTENT[::-1]
+    target.fetch()
+    assert publisher.ranges == ["bytes=500-"]  # its If-Range named the old ETag
+    assert target.path.read_bytes() == CONTENT[::-1]
+
+
+def test_the_time_of_change_stands_in_for_an_etag(target: Target, publisher: Publisher) -> None:
+    publisher.has_etag = False
+    publisher.headers = {"Last-Modified": "Fri, 03 Jun 2005 22:42:50 GMT"}
+    give_up_halfway(target, publisher)
+    facts = json.loads(target.part.with_name("own.gz.part.json").read_text())
+    assert facts["version"] == "Fri, 03 Jun 2005 22:42:50 GMT"
+
+
+@pytest.mark.parametrize("headers", [{}, {"ETag": 'W/"weak"'}])
+def test_a_file_without_a_strong_version_starts_anew(
+    target: Target, publisher: Publisher, headers: dict[str, str]
+) -> None:
+    publisher.has_etag = False
+    publisher.headers = headers
+    give_up_halfway(target, publisher)
+    target.fetch(md5=MD5)
+    assert publisher.ranges == [None]
+    assert target.path.read_bytes() == CONTENT
+
+
+def test_a_part_of_another_address_is_not_gone_on_with(
+    target: Target, publisher: Publisher
+) -> None:
+    give_up_halfway(target, publisher)
+    publisher.files["/moved/own.gz"] = CONTENT
+    target.url += "/moved"
+    target.fetch(md5=MD5)
+    assert publisher.ranges == [None]
+
+
+def test_a_damaged_record_of_a_part_starts_anew(target: Target, publisher: Publisher) -> None:
+    give_up_halfway(target, publisher)
+    target.part.with_name("own.gz.part.json").write_text('{"url": ')
+    target.fetch(md5=MD5)
+    assert publisher.ranges == [None]
+
+
+def test_a_server_that_ignores_ranges_starts_from_the_beginning(
+    target: Target, publisher: Publisher
+) -> None:
+    give_up_halfway(target, publisher)
+    publisher.knows_ranges = False
+    target.fetch(md5=MD5)
+    assert publisher.ranges == ["bytes=500-"]
+    assert target.path.read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
-    ("published_value", "message"),
+    "refusal",
     [
-        ({"size_bytes": 7}, "whose size_bytes is [0-9]+, but 7 was published"),
-        ({"md5": "0" * 32}, f"whose md5 is [0-9a-f]+, but {'0' * 32} was published"),
-        ({"sha256": "0" * 64}, f"whose sha256 is [0-9a-f]+, but {'0' * 64} was published"),
+        (416, {}),
+        (416, {"Content-Range": "bytes */400"}),
+        (206, {"Content-Range": "bytes 499-1023/1024"}),
+        (206, {"Content-Range": "bytes 500-1023/1025"}),
+        (206, {"Content-Range": "lines 500-1023/1024"}),
+        (206, {"Content-Range": "bytes 500-1023/1024", "ETag": '"changed"'}),
+        (206, {}),
     ],
 )
-def test_a_file_that_is_not_what_was_published_is_refused(
-    store: Store, publisher: Publisher, published_value: dict[str, Any], message: str
+def test_a_range_that_does_not_fit_starts_anew(
+    target: Target, publisher: Publisher, refusal: tuple[int, dict[str, str]]
 ) -> None:
-    publisher.files["/own.zip"] = zipped(own_log=LOG)
-    with pytest.raises(LogLLMError, match=message):
-        obtain_log(store, archived(f"{publisher.url}/own.zip", **published_value), mirror=None)
-    assert files_left(store) == []
+    give_up_halfway(target, publisher)
+    publisher.refusals = [refusal]
+    target.fetch(md5=MD5)
+    assert publisher.ranges == ["bytes=500-", None]
+    assert target.path.read_bytes() == CONTENT
 
 
-def test_a_checksum_that_the_catalog_gains_later_is_checked(
-    store: Store, publisher: Publisher
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_busy_server_is_asked_again(target: Target, publisher: Publisher, status: int) -> None:
+    publisher.refusals = [(status, {})]
+    target.fetch(md5=MD5)
+    assert publisher.num_requests == 2
+    assert 1 <= target.waits[0] <= 2
+
+
+@pytest.mark.parametrize(("asked", "waited"), [("7", 7), ("86400", 300), ("0", 0)])
+def test_a_server_says_how_long_to_wait_within_limits(
+    target: Target, publisher: Publisher, asked: str, waited: float
 ) -> None:
-    publisher.files["/own.zip"] = zipped(own_log=LOG)
-    obtain_log(store, archived(f"{publisher.url}/own.zip"), mirror=None)
-    with pytest.raises(LogLLMError, match="was published"):
-        obtain_log(store, archived(f"{publisher.url}/own.zip", sha256="0" * 64), mirror=None)
+    publisher.refusals = [(503, {"Retry-After": asked})]
+    target.fetch(md5=MD5)
+    assert target.waits == [waited]
 
 
-def test_a_file_that_is_not_there_is_an_error_at_once(
-    store: Store, publisher: Publisher, waits: list[float]
+@pytest.mark.parametrize(
+    ("asked", "least", "most"),
+    [
+        (lambda: format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True), 28, 30),
+        (lambda: "Fri, 03 Jun 2005 22:42:50 GMT", 0, 0),
+        (lambda: "soon", 1, 2),
+        (lambda: "-5", 1, 2),
+    ],
+)
+def test_a_server_may_name_the_time_to_wait_for(
+    target: Target, publisher: Publisher, asked: Callable[[], str], least: float, most: float
 ) -> None:
-    with pytest.raises(LogLLMError, match=r"/own.zip cannot be fetched: .*404"):
-        obtain_log(store, archived(f"{publisher.url}/own.zip"), mirror=None)
-    assert (publisher.asked, waits) == (["/own.zip"], [])
-    assert files_left(store) == []
+    publisher.refusals = [(429, {"Retry-After": asked()})]
+    target.fetch(md5=MD5)
+    assert least <= target.waits[0] <= most
 
 
-def test_a_refused_connection_is_tried_again_and_then_an_error(
-    store: Store, waits: list[float]
+def test_pauses_grow_and_end(target: Target, publisher: Publisher) -> None:
+    publisher.refusals = [(503, {})] * 99
+    with pytest.raises(LogLLMError, match=r"/own.gz cannot be fetched: 503 Service Unavailable\."):
+        target.fetch(md5=MD5)
+    assert publisher.num_requests == 6
+    for pause, longest in zip(target.waits, [2, 4, 8, 16, 32], strict=True):
+        assert longest / 2 <= pause <= longest
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+def test_what_is_not_to_be_had_is_an_error_at_once(
+    target: Target, publisher: Publisher, status: int
 ) -> None:
+    publisher.refusals = [(status, {})]
+    with pytest.raises(LogLLMError, match=rf"/own.gz cannot be fetched: {status} .*--mirror"):
+        target.fetch()
+    assert (publisher.num_requests, target.waits) == (1, [])
+    assert target.files() == set()
+
+
+def test_a_refused_connection_is_tried_again_and_then_an_error(target: Target) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # but nobody listens
-        url = f"http://127.0.0.1:{unused.getsockname()[1]}/own.zip"
+        target.url = f"http://127.0.0.1:{unused.getsockname()[1]}"
         with pytest.raises(LogLLMError, match=r"cannot be fetched: .*refused"):
-            obtain_log(store, archived(url), mirror=None)
-    assert len(waits) == 3
-    assert files_left(store) == []
+            target.fetch()
+    assert len(target.waits) == 5
 
 
-def test_a_transfer_that_breaks_off_is_begun_again(
-    store: Store, publisher: Publisher, waits: list[float]
+def test_a_redirection_to_another_kind_of_address_is_an_error_at_once(
+    target: Target, publisher: Publisher
 ) -> None:
-    packed = publisher.files["/own.zip"] = zipped(own_log=LOG)
-    publisher.num_cut_off = 2
-    dataset = archived(f"{publisher.url}/own.zip", md5=md5(packed))
-    assert content_of(dataset, obtain_log(store, dataset, mirror=None)) == LOG
-    assert (len(publisher.asked), len(waits)) == (3, 2)
-
-
-def test_a_transfer_that_always_breaks_off_is_an_error(
-    store: Store, publisher: Publisher, waits: list[float]
-) -> None:
-    publisher.files["/own.zip"] = zipped(own_log=LOG)
-    publisher.num_cut_off = 99
+    publisher.refusals = [(302, {"Location": "ftp://127.0.0.1/own.gz"})]
     with pytest.raises(LogLLMError, match="cannot be fetched"):
-        obtain_log(store, archived(f"{publisher.url}/own.zip"), mirror=None)
-    assert len(publisher.asked) == 4
-    assert files_left(store) == []
+        target.fetch()
+    assert target.waits == []
+
+
+def test_a_redirection_is_followed(target: Target, publisher: Publisher) -> None:
+    publisher.refusals = [(302, {"Location": "/elsewhere"})]
+    publisher.files["/elsewhere"] = CONTENT
+    del publisher.files["/own.gz"]
+    target.fetch(md5=MD5)
+    assert target.path.read_bytes() == CONTENT
+
+
+def test_what_is_always_cut_at_the_same_place_is_an_error_in_the_end(
+    target: Target, publisher: Publisher
+) -> None:
+    publisher.knows_ranges = False
+    publisher.cuts = [600] * 99
+    with pytest.raises(LogLLMError, match=r"cannot be fetched: .* 600 bytes of it are kept\."):
+        target.fetch()
+    assert publisher.num_requests == 6
+    assert not target.path.exists()
+
+
+def test_attempts_that_get_further_are_not_counted(target: Target, publisher: Publisher) -> None:
+    content = publisher.files["/own.gz"] = CONTENT * 10_000  # 10,240,000 bytes
+    publisher.cuts = [1_100_000] * 9  # nine times a megabyte, and then the rest
+    target.fetch(size_bytes=10_240_000)
+    assert publisher.num_requests == 10
+    assert target.path.read_bytes() == content
+    assert max(target.waits) <= 1
+
+
+def test_an_announced_size_other_than_the_published_is_refused_unread(
+    target: Target, publisher: Publisher
+) -> None:
+    publisher.pause_after = 0  # the body would never come
+    with pytest.raises(LogLLMError, match="announces 1,024 bytes, but 7 were published"):
+        target.fetch(size_bytes=7)
+    assert target.files() == set()
+
+
+def test_a_range_of_a_file_of_another_size_is_refused(target: Target, publisher: Publisher) -> None:
+    give_up_halfway(target, publisher)
+    with pytest.raises(LogLLMError, match="announces 1,024 bytes, but 1,025 were published"):
+        target.fetch(size_bytes=1025)
+    assert target.files() == set()
+
+
+@pytest.mark.parametrize(
+    ("published", "message"),
+    [
+        ({"size_bytes": 1025}, "whose size_bytes is 1024, but 1025 was published"),
+        ({"size_bytes": 1000}, "sends more than the 1,000 bytes"),
+        ({"md5": "0" * 32}, f"whose md5 is {MD5}, but {'0' * 32} was published"),
+        ({"sha256": "0" * 64}, f"whose sha256 is {SHA256}, but {'0' * 64} was published"),
+    ],
+)
+def test_a_file_that_is_not_what_was_published_is_refused_and_deleted(
+    target: Target, publisher: Publisher, published: dict[str, Any], message: str
+) -> None:
+    publisher.has_length = False  # so that only the body tells
+    with pytest.raises(LogLLMError, match=message):
+        target.fetch(**published)
+    assert target.files() == set()
+
+
+def test_a_file_of_unannounced_length_is_fetched(target: Target, publisher: Publisher) -> None:
+    publisher.has_length = False
+    target.fetch(md5=MD5)
+    assert target.path.read_bytes() == CONTENT
 
 
 def test_a_server_that_compresses_what_it_sends_changes_nothing(
-    store: Store, publisher: Publisher
+    target: Target, publisher: Publisher
 ) -> None:
-    packed = publisher.files["/own.zip"] = zipped(own_log=LOG)
     publisher.is_compressing = True
-    dataset = archived(f"{publisher.url}/own.zip", md5=md5(packed))
-    assert content_of(dataset, obtain_log(store, dataset, mirror=None)) == LOG
+    target.fetch(size_bytes=1024, md5=MD5)
+    assert target.path.read_bytes() == CONTENT
 
 
-def test_an_address_may_carry_a_query(store: Store, publisher: Publisher) -> None:
-    publisher.files["/own.zip"] = zipped(own_log=LOG)
-    dataset = archived(f"{publisher.url}/own.zip?download=1")
-    assert content_of(dataset, obtain_log(store, dataset, mirror=None)) == LOG
+def free(num_bytes: int) -> Callable[[Path], Any]:
+    usage = type(shutil.disk_usage("/"))(10**9, 10**9 - num_bytes, num_bytes)
+    return lambda _: usage
 
 
-@pytest.mark.parametrize("url", ["http://[", "https://host:port/own.zip"])
-def test_an_address_that_is_none_is_a_clear_error(
-    store: Store, waits: list[float], url: str
+def test_a_full_disk_is_told_before_the_body_is_read(
+    target: Target, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(LogLLMError):
-        obtain_log(store, archived(url), mirror=None)
+    monkeypatch.setattr(shutil, "disk_usage", free(1000))
+    publisher.pause_after = 0
+    with pytest.raises(
+        LogLLMError, match=r"^own\.gz needs 1,024 bytes, but 1,000 are free in .*--data-dir\.$"
+    ):
+        target.fetch()
+    assert target.files() == set()
 
 
-@pytest.fixture
-def held(tmp_path: Path) -> Path:
-    folder = tmp_path / "mirror"
-    folder.mkdir()
-    return folder
-
-
-OFFICIAL = "https://example.org/files/own.zip"  # never asked
-
-
-def test_a_mirror_is_used_instead_of_the_network(store: Store, held: Path) -> None:
-    packed = zipped(own_log=LOG)
-    (held / "own.zip").write_bytes(packed)
-    dataset = archived(OFFICIAL, md5="0" * 32)
-    raw = obtain_log(store, dataset, mirror=held)
-    assert content_of(dataset, raw) == LOG
-    assert raw.results["origin"] == "mirror"
-    assert raw.results["location"] == str(held / "own.zip")
-    assert raw.results["is_listed_in_mirror"] is False
-    assert raw.results["is_official_content"] is False
-    (held / "own.zip").unlink()  # the store has its own
-    assert content_of(dataset, raw) == LOG
-
-
-@pytest.mark.parametrize("mark", ["  ", " *"])  # text and binary, as sha256sum writes them
-def test_a_mirrors_list_of_checksums_is_believed(store: Store, held: Path, mark: str) -> None:
-    packed = zipped(own_log=LOG)
-    (held / "own.zip").write_bytes(packed)
-    listed = hashlib.sha256(packed).hexdigest()
-    (held / "SHA256SUMS").write_text(f"{'0' * 64}{mark}my-own.zip\n{listed}{mark}own.zip\n")
-    results = obtain_log(store, archived(OFFICIAL, md5=md5(packed)), mirror=held).results
-    assert results["is_listed_in_mirror"] is True
-    assert results["is_official_content"] is True
-
-
-def test_an_archive_that_differs_from_the_mirrors_list_is_refused(store: Store, held: Path) -> None:
-    (held / "own.zip").write_bytes(zipped(own_log=LOG))
-    (held / "SHA256SUMS").write_text(f"{'0' * 64}  own.zip\n")
-    with pytest.raises(LogLLMError, match=f"has the SHA-256 [0-9a-f]+, but .* says {'0' * 64}"):
-        obtain_log(store, archived(OFFICIAL), mirror=held)
-    assert files_left(store) == []
-
-
-def test_a_mirror_without_the_archive_is_an_error_that_tells_what_it_holds(
-    store: Store, held: Path
+def test_what_is_here_already_needs_no_more_space(
+    target: Target, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (held / "other.zip").write_bytes(b"")
-    with pytest.raises(LogLLMError, match=r"has no own.zip; it holds other.zip"):
-        obtain_log(store, archived(OFFICIAL), mirror=held)
-    with pytest.raises(LogLLMError, match=r"has no own.zip; it holds nothing"):
-        obtain_log(store, archived(OFFICIAL), mirror=held / "nowhere")
-    assert files_left(store) == []
+    give_up_halfway(target, publisher)
+    monkeypatch.setattr(shutil, "disk_usage", free(523))
+    with pytest.raises(LogLLMError, match="needs 524 more bytes, but 523 are free"):
+        target.fetch()
+    monkeypatch.setattr(shutil, "disk_usage", free(524))
+    target.fetch(md5=MD5)
+    assert publisher.ranges == ["bytes=500-"] * 2
 
 
-def test_an_archive_that_changes_in_the_mirror_is_taken_anew(store: Store, held: Path) -> None:
-    dataset = archived(OFFICIAL)
-    (held / "own.zip").write_bytes(zipped(own_log=LOG))
-    first = obtain_log(store, dataset, mirror=held)
-    (held / "own.zip").write_bytes(zipped(own_log=LOG * 2))
-    second = obtain_log(store, dataset, mirror=held)
-    assert first.fingerprint != second.fingerprint
-    assert content_of(dataset, second) == LOG * 2
+class Shown:
+    """A display that takes down what it is told."""
+
+    def __init__(self) -> None:
+        self.tracked: list[tuple[str, int | None, list[int]]] = []
+
+    @contextmanager
+    def track(
+        self, description: str, total: int | None, unit: str
+    ) -> Iterator[Callable[[int], None]]:
+        assert unit == "bytes"
+        amounts: list[int] = []
+        self.tracked.append((description, total, amounts))
+        yield amounts.append
 
 
-def halved(packed: bytes) -> bytes:
-    return packed[: len(packed) // 2]
+def test_progress_begins_at_the_place_gone_on_from(target: Target, publisher: Publisher) -> None:
+    give_up_halfway(target, publisher)
+    shown = Shown()
+    token = progress.display.set(shown)
+    try:
+        target.fetch(md5=MD5)
+    finally:
+        progress.display.reset(token)
+    (description, total, amounts), checking = shown.tracked
+    assert (description, total) == ("Downloading own.gz", 1024)
+    assert (amounts[0], sum(amounts)) == (500, 1024)
+    assert checking[1] == sum(checking[2]) == 1024
 
 
-def with_a_wrong_byte(packed: bytes) -> bytes:
-    middle = len(packed) // 2
-    return packed[:middle] + bytes([packed[middle] ^ 0xFF]) + packed[middle + 1 :]
-
-
-@pytest.mark.parametrize(
-    ("name", "pack"),
-    [
-        ("own.zip", lambda: halved(zipped(own_log=noise(100_000)))),
-        ("own.zip", lambda: with_a_wrong_byte(zipped(own_log=noise(100_000)))),
-        ("own.zip", lambda: b""),
-        ("own.zip", lambda: b"<html>Not found</html>"),
-        ("own.tar.gz", lambda: halved(tarred(own_log=noise(100_000)))),
-        ("own.tar.gz", lambda: halved(tarred(other_log=noise(100_000), own_log=LOG))),
-        ("own.tar.gz", lambda: b""),
-        ("own.tar.gz", lambda: b"<html>Not found</html>"),
-        ("own.gz", lambda: halved(gzip.compress(noise(100_000)))),
-        ("own.gz", lambda: gzip.compress(LOG)[:-8]),
-        ("own.gz", lambda: with_a_wrong_byte(gzip.compress(noise(100_000)))),
-        ("own.gz", lambda: b"<html>Not found</html>"),
-    ],
-)
-def test_a_damaged_archive_is_a_clear_error(
-    store: Store, held: Path, name: str, pack: Callable[[], bytes]
+def test_the_first_download_is_the_measure_where_no_checksum_is_published(
+    target: Target, publisher: Publisher
 ) -> None:
-    (held / name).write_bytes(pack())
-    dataset = archived(f"https://example.org/{name}")
-    raw = obtain_log(store, dataset, mirror=held)
-    with pytest.raises(LogLLMError, match=rf"{name} is damaged or cut off"):
-        content_of(dataset, raw)
+    target.fetch()
+    target.path.unlink()
+    record = json.loads(target.record.read_text())
+    assert record[f"{target.url}/own.gz"]["sha256"] == SHA256
+    assert record[f"{target.url}/own.gz"]["size_bytes"] == 1024
+    target.fetch()
+    target.path.unlink()
+
+    publisher.files["/own.gz"] = b"other"
+    other = hashlib.sha256(b"other").hexdigest()
+    with pytest.raises(
+        LogLLMError,
+        match=f"5 bytes with the SHA-256 {other}, .* 1,024 bytes with {SHA256}; .* delete .*"
+        f"{FIRST_DOWNLOADS} and fetch it again",
+    ):
+        target.fetch()
+    assert target.files() == {FIRST_DOWNLOADS}
+
+    target.record.unlink()
+    assert target.fetch().sha256 == other
 
 
-@pytest.mark.parametrize(
-    ("name", "packed"),
-    [("own.zip", zipped(a_log=LOG, b_log=LOG)), ("own.tar.gz", tarred(a_log=LOG, b_log=LOG))],
-)
-def test_an_archive_without_the_log_is_an_error_that_tells_what_it_holds(
-    store: Store, held: Path, name: str, packed: bytes
-) -> None:
-    (held / name).write_bytes(packed)
-    dataset = archived(f"https://example.org/{name}")
-    raw = obtain_log(store, dataset, mirror=held)
-    with pytest.raises(LogLLMError, match=rf"{name} holds no own.log; it holds a.log, b.log"):
-        content_of(dataset, raw)
+def test_a_published_checksum_needs_no_record(target: Target) -> None:
+    target.fetch(sha256=SHA256)
+    assert not target.record.exists()
 
 
-def test_the_log_is_found_among_the_other_members_of_an_archive(store: Store, held: Path) -> None:
-    (held / "own.tar.gz").write_bytes(tarred(a_log=b"other", **{"./own_log": LOG}))
-    (held / "own.zip").write_bytes(zipped(a_log=b"other", own_log=LOG))
-    for name in ("own.tar.gz", "own.zip"):
-        dataset = archived(f"https://example.org/{name}")
-        assert content_of(dataset, obtain_log(store, dataset, mirror=held)) == LOG
-
-
-@pytest.mark.parametrize(
-    ("name", "content"), [("own.log", LOG), ("own.gz", gzip.compress(LOG)), ("own", LOG)]
-)
-def test_a_log_of_the_users_own_stays_where_it_is(
-    store: Store, tmp_path: Path, name: str, content: bytes
-) -> None:
-    (tmp_path / name).write_bytes(content)
-    dataset = labelled_by_line(tmp_path / name)
-    raw = obtain_log(store, dataset, mirror=None)
-    assert content_of(dataset, raw) == LOG
-    assert raw.results["log"] == str(tmp_path / name)
-    assert raw.results["sha256"] == hashlib.sha256(content).hexdigest()
-    assert [path.name for path in files_left(store)] == ["manifest.json"]
-
-
-def test_a_log_of_the_users_own_that_grew_is_another_artifact(store: Store, tmp_path: Path) -> None:
-    log = tmp_path / "own.log"
-    log.write_bytes(LOG)
-    first = obtain_log(store, labelled_by_line(log), mirror=None)
-    log.write_bytes(LOG * 2)
-    second = obtain_log(store, labelled_by_line(log), mirror=None)
-    assert first.fingerprint != second.fingerprint
-    assert second.results["size_bytes"] == 2 * len(LOG)
-
-
-def test_a_log_of_the_users_own_that_is_not_there_is_an_error(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(LogLLMError, match=r"There is no file .*/own.log"):
-        obtain_log(store, labelled_by_line(tmp_path / "own.log"), mirror=None)
-
-
-@pytest.mark.parametrize("name", ["bgl", "hdfs", "thunderbird"])
-def test_the_archives_of_the_mirror_are_listed_and_readable(
-    store: Store, mirror: Path, name: str
-) -> None:
-    raw = obtain_log(store, published(name), mirror=mirror)
-    assert raw.results["is_listed_in_mirror"] is True
-    with open_log(published(name), raw) as stream:
-        assert stream.read(2) == {"bgl": b"- ", "hdfs": b"08", "thunderbird": b"- "}[name]
+def test_a_damaged_record_of_first_downloads_is_not_passed_over(target: Target) -> None:
+    target.record.write_text("{")
+    with pytest.raises(LogLLMError, match=rf"{FIRST_DOWNLOADS}, which .* is damaged"):
+        target.fetch()
+    assert target.record.read_text() == "{"
