@@ -29,6 +29,14 @@ REJECTS = pa.schema(
         pa.field("line", pa.string(), nullable=False),
     ]
 )
+FILES = pa.schema(
+    [
+        pa.field("file_number", pa.int32(), nullable=False),
+        pa.field("location", pa.string(), nullable=False),
+        pa.field("first_line_number", pa.int64(), nullable=False),  # in the numbering of messages
+        pa.field("num_lines", pa.int64(), nullable=False),
+    ]
+)
 SESSION_LABELS = pa.schema(
     [
         pa.field("session_id", pa.string(), nullable=False),

@@ -2,21 +2,18 @@
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 
 import httpx
-import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field, field_validator, model_validator
 
 from logllm_core.config import Settings
 from logllm_core.errors import LogLLMError
+from logllm_core.logs.formats import LineFormat, checked_pattern
 
 DATASET_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 RESERVED_NAMES = {"information_schema", "logllm", "pg_catalog", "system", "temp"}
-CONTENT = "content"
 
 
 class Archive(Settings):
@@ -34,6 +31,13 @@ class Archive(Settings):
     def file_name(self) -> str:
         return httpx.URL(self.url).path.rsplit("/", 1)[-1]
 
+    @field_validator("log_member", "label_member")
+    @classmethod
+    def _member_stays_inside(cls, member: str | None) -> str | None:
+        if member and (PurePosixPath(member).is_absolute() or ".." in PurePosixPath(member).parts):
+            raise ValueError("a path inside the archive, without .. and not absolute, is wanted")
+        return member
+
     @field_validator("url")
     @classmethod
     def _url_names_a_file(cls, url: str) -> str:
@@ -47,84 +51,36 @@ class Archive(Settings):
 
 
 class LocalFile(Settings):
-    """A log file of the user's own, plain or .gz; relative to the data set's TOML file."""
+    """Log files of the user's own, plain or compressed (.gz, .zst, .bz2, .xz).
+
+    `path` is a path, a glob, an fsspec address such as `s3://bucket/logs/*.gz`, or several;
+    paths are relative to the data set's TOML file. Many files are one log, in order of their names.
+    """
 
     kind: Literal["file"]
-    path: Path
-    label_path: Path | None = None
+    path: str | tuple[str, ...]
+    label_path: str | None = None
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return (self.path,) if isinstance(self.path, str) else self.path
+
+    @field_validator("path")
+    @classmethod
+    def _something_is_named(cls, path: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not path or not all([path] if isinstance(path, str) else path):
+            raise ValueError("a path is wanted")
+        return path
 
 
 class Simulator(Settings):
-    """A seeded log that the project writes itself, see `logllm_core/logs/simulator.py`."""
+    """A seeded log that the project writes itself, see `logllm_core/logs/simulator`."""
 
     kind: Literal["simulator"]
+    shape: Literal["bgl", "thunderbird", "hdfs"] = "bgl"
     num_lines: int = Field(ge=1_000)
     seed: int = 0
     unstable_from_fraction: float = Field(default=0.8, ge=0, le=1)  # of the lines
-
-
-class LineFormat(Settings):
-    """How a line is cut into fields.
-
-    Fields are separated by runs of white space; the last one, `content`, is the rest of the line,
-    and only it reaches the model.
-    """
-
-    fields: tuple[str, ...]
-    time_fields: tuple[str, ...] = ()
-    time_format: str | None = None  # "epoch" (seconds), or as strptime reads it
-    session_pattern: str | None = None  # every distinct match in the content is a session id
-    max_unparsed_fraction: float = Field(default=0.01, ge=0, le=1)
-
-    @field_validator("fields")
-    @classmethod
-    def _fields_are_names(cls, fields: tuple[str, ...]) -> tuple[str, ...]:
-        if fields[-1:] != (CONTENT,):
-            raise ValueError(f'the last field must be "{CONTENT}"')
-        if any(not re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in fields):
-            raise ValueError("field names are lower-case letters, digits and underscores")
-        if len(set(fields)) < len(fields):
-            raise ValueError("field names must differ from each other")
-        return fields
-
-    @field_validator("session_pattern")
-    @classmethod
-    def _pattern_compiles(cls, pattern: str | None) -> str | None:
-        try:
-            num_groups = re.compile(pattern or "").groups
-        except re.error as fault:
-            raise ValueError(f"not a regular expression: {fault}") from None
-        if num_groups:
-            raise ValueError("the whole match is the session id; write (?:...) for groups")
-        try:
-            pc.match_substring_regex(pa.array([""]), pattern or "")
-        except pa.ArrowInvalid as fault:
-            raise ValueError(f"not a regular expression as RE2 reads them: {fault}") from None
-        if pattern is not None and re.search(pattern, ""):
-            raise ValueError("the pattern matches the empty text; it must match at least one sign")
-        return pattern
-
-    @field_validator("time_format")
-    @classmethod
-    def _time_format_is_read(cls, time_format: str | None) -> str | None:
-        if time_format in (None, "epoch"):
-            return time_format
-        written = pa.array([datetime(2005, 6, 13, 15, 42, 50).strftime(time_format)])
-        times = pc.strptime(written, format=time_format, unit="s", error_is_null=True)
-        if "%" not in time_format or times.null_count:
-            raise ValueError(
-                'a time cannot be read back with it; wanted "epoch", or a format such as '
-                '"%Y-%m-%d %H:%M:%S" (fractions of a second are not read)'
-            )
-        return time_format
-
-    @model_validator(mode="after")
-    def _time_is_told_by_fields(self) -> Self:
-        if strange := set(self.time_fields) - set(self.fields):
-            raise ValueError(f"time_fields names {sorted(strange)}, which are not among the fields")
-        if bool(self.time_fields) != (self.time_format is not None):
-            raise ValueError("time_fields and time_format go together")
-        return self
 
 
 class FieldLabels(Settings):
@@ -133,6 +89,24 @@ class FieldLabels(Settings):
     kind: Literal["field"]
     field: str = "label"
     normal: str = "-"  # anything else names the alert
+
+
+class PatternLabels(Settings):
+    """A line is an alert where a field matches a regular expression (RE2); the match names it."""
+
+    kind: Literal["pattern"]
+    field: str = "content"
+    pattern: str
+
+    @field_validator("pattern")
+    @classmethod
+    def _pattern_matches_something(cls, pattern: str) -> str:
+        compiled = checked_pattern(pattern)
+        if compiled.groups:
+            raise ValueError("the whole match names the alert; write (?:...) for groups")
+        if compiled.search(""):
+            raise ValueError("the pattern matches the empty text, so every line would be an alert")
+        return pattern
 
 
 class SessionLabels(Settings):
@@ -146,10 +120,34 @@ class SessionLabels(Settings):
 
 
 class CountWindows(Settings):
-    """Windows of `length` consecutive lines; the split is chronological."""
+    """Windows of `length` consecutive lines, one every `step`; the split is chronological."""
 
     kind: Literal["count"]
     length: int = Field(default=100, ge=1)
+    step: int | None = Field(default=None, ge=1)  # None: the length, so that none overlap
+
+    @model_validator(mode="after")
+    def _no_line_is_skipped(self) -> Self:
+        if self.step is not None and self.step > self.length:
+            raise ValueError("step must not exceed length: lines between windows would be skipped")
+        return self
+
+
+class TimeWindows(Settings):
+    """Windows of `length_seconds`, one every `step_seconds`; the split is chronological.
+
+    They begin at multiples of the step since 1970, so a longer log cuts the same windows.
+    """
+
+    kind: Literal["time"]
+    length_seconds: int = Field(ge=1)
+    step_seconds: int | None = Field(default=None, ge=1)  # None: the length
+
+    @model_validator(mode="after")
+    def _steps_fill_the_length(self) -> Self:
+        if self.step_seconds is not None and self.length_seconds % self.step_seconds:
+            raise ValueError("length_seconds must be a multiple of step_seconds")
+        return self
 
 
 class SessionWindows(Settings):
@@ -170,8 +168,10 @@ class Dataset(Settings):
     source: Annotated[Archive | LocalFile | Simulator, Field(discriminator="kind")]
     line_slice: tuple[int, int] | None = None  # 0-based, half-open raw line numbers
     line: LineFormat
-    labels: Annotated[FieldLabels | SessionLabels, Field(discriminator="kind")] | None = None
-    windows: Annotated[CountWindows | SessionWindows, Field(discriminator="kind")]
+    labels: (
+        Annotated[FieldLabels | PatternLabels | SessionLabels, Field(discriminator="kind")] | None
+    ) = None
+    windows: Annotated[CountWindows | TimeWindows | SessionWindows, Field(discriminator="kind")]
     train_fraction: float = Field(default=0.8, gt=0, lt=1)
 
     @field_validator("name")
@@ -185,13 +185,18 @@ class Dataset(Settings):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
-        if isinstance(self.labels, FieldLabels) and self.labels.field not in self.line.fields:
-            raise ValueError(f'labels.field "{self.labels.field}" is not among line.fields')
+        labels = self.labels
+        if isinstance(labels, FieldLabels | PatternLabels) and labels.field not in self.line.names:
+            raise ValueError(f'labels.field "{labels.field}" is not among the line\'s fields')
         by_session = isinstance(self.windows, SessionWindows)
-        if by_session != (self.line.session_pattern is not None):
-            raise ValueError("windows by session and line.session_pattern go together")
-        if self.labels and isinstance(self.labels, SessionLabels) != by_session:
-            raise ValueError("labels by session and windows by session go together")
+        if by_session != self.line.has_sessions:
+            raise ValueError(
+                "windows by session and line.session_pattern (or line.session_field) go together"
+            )
+        if isinstance(labels, SessionLabels) and not by_session:
+            raise ValueError("labels by session need windows by session")
+        if isinstance(self.windows, TimeWindows) and self.line.time_format is None:
+            raise ValueError("windows by time need line.time_fields and line.time_format")
         if self.line_slice and not 0 <= self.line_slice[0] < self.line_slice[1]:
             raise ValueError("line_slice must be two numbers, first smaller than the second")
         return self
@@ -223,8 +228,8 @@ def find_dataset(name: str, folders: Sequence[Path]) -> Dataset:
                 return _load(folder / f"{name}.toml")
     known = ", ".join(sorted({p.stem for folder in folders for p in folder.glob("*.toml")}))
     raise LogLLMError(
-        f'There is no data set "{name}". Known: {known}. For logs of your own, write '
-        f"{folders[0]}/NAME.toml (the README shows one)."
+        f'There is no data set "{name}". Known: {known}. For logs of your own: logllm datasets new '
+        "NAME --from FILE."
     )
 
 
@@ -236,7 +241,12 @@ def _load(path: Path) -> Dataset:
     here = path.resolve().parent
     placed = LocalFile(
         kind="file",
-        path=here / source.path.expanduser(),
-        label_path=source.label_path and here / source.label_path.expanduser(),
+        path=tuple(_placed(one, here) for one in source.paths),
+        label_path=source.label_path and _placed(source.label_path, here),
     )
     return dataset.model_copy(update={"source": placed})
+
+
+def _placed(path: str, folder: Path) -> str:
+    """A path relative to the folder made absolute; an address such as s3://... as it is."""
+    return path if "://" in path else str(folder / Path(path).expanduser())

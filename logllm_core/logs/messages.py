@@ -1,213 +1,272 @@
-"""The messages artifact: every kept line as a row, every distinct masked message once."""
+"""The messages artifact: every kept line as a row, every distinct message once."""
 
-import csv
-import io
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from loguru import logger
+from numpy.typing import NDArray
 
 from logllm_core import tables
 from logllm_core.errors import LogLLMError
 from logllm_core.logs import masking, parsing
-from logllm_core.logs.catalog import Archive, Dataset, SessionLabels
-from logllm_core.logs.download import open_labels, open_log
+from logllm_core.logs.catalog import Dataset, SessionLabels
+from logllm_core.logs.labels import read_session_labels
+from logllm_core.logs.parts import RowGroups, describe_reject
+from logllm_core.logs.sources import RawFile, label_file, log_files
+from logllm_core.logs.templates import Templates
+from logllm_core.logs.vocabulary import MessageIds, Vocabulary
 from logllm_core.progress import track
 from logllm_core.store import Artifact, Json, Store
 
-VERSION = 1
+VERSION = 2
+Masking = Literal["regex", "none", "drain-template", "drain-id"]  # the paper's preprocessings
+Renumbering = Callable[[pa.Table], MessageIds]
 
 
-def build_messages(store: Store, dataset: Dataset, raw: Artifact) -> Artifact:
-    """Parse and mask the raw log into Parquet.
+def is_masked_in_parts(preprocessing: Masking) -> bool:
+    """Whether the parts hold masked messages; Drain reads messages as logged, beside them."""
+    return preprocessing != "none"
 
-    Files: `messages.parquet`, `vocabulary.parquet`, `rejects.parquet`, and `session_labels.parquet`
-    where sessions are labelled.
+
+def find_messages(
+    store: Store, dataset: Dataset, raw: Artifact, *, preprocessing: Masking
+) -> Artifact | None:
+    """The messages artifact, where it is built already."""
+    return store.find(
+        "messages",
+        dataset.name,
+        config=_config(dataset, raw, preprocessing),
+        inputs={},  # the content of the files, not where they lie
+        version=VERSION,
+    )
+
+
+def build_messages(
+    store: Store,
+    dataset: Dataset,
+    raw: Artifact,
+    parts: Sequence[Artifact],
+    *,
+    preprocessing: Masking,
+) -> Artifact:
+    """Put the parts of a log together: one vocabulary, line numbers that run on.
+
+    Files: `messages/part-*.parquet` (one a raw file, in order), `vocabulary.parquet`,
+    `rejects.parquet`, `files.parquet`, and `session_labels.parquet` where sessions are labelled.
+
+    Args:
+        parts: of every raw file, in order.
 
     Raises:
         LogLLMError: too many lines do not match the format, or none does.
     """
-    config = {
-        "line": dataset.line.model_dump(mode="json"),
-        "labels": dataset.labels and dataset.labels.model_dump(mode="json"),
-        "line_slice": dataset.line_slice,
-        "members": _members(dataset),
-        "parsing": parsing.VERSION,
-        "masking": masking.VERSION,
-    }
     return store.reuse_or_build(
         "messages",
         dataset.name,
-        config=config,
-        inputs={"raw": raw},
+        config=_config(dataset, raw, preprocessing),
+        inputs={},  # the content of the files, not where they lie
         version=VERSION,
-        build=lambda out_dir: _build(out_dir, dataset, raw),
+        build=lambda out_dir: _build(out_dir, dataset, raw, parts, preprocessing),
     )
 
 
+def message_files(messages: Artifact) -> list[str]:
+    """The Parquet files of the kept lines, in log order."""
+    return [str(path) for path in sorted((messages.path / "messages").glob("*.parquet"))]
+
+
 def read_vocabulary(messages: Artifact) -> list[str]:
-    """The distinct masked messages; the position is the message id."""
+    """The distinct messages; the position is the message id."""
     table = tables.read(messages.path / "vocabulary.parquet", tables.VOCABULARY)
     texts: list[str] = table["text"].to_pylist()
     return texts
 
 
-def _members(dataset: Dataset) -> list[str | None]:
-    """Which files of the source are read."""
-    source = dataset.source
-    return [source.log_member, source.label_member] if isinstance(source, Archive) else []
-
-
-def _build(out_dir: Path, dataset: Dataset, raw: Artifact) -> dict[str, Json]:
-    vocabulary = Vocabulary()
-    rejects: list[pa.Table] = []
-    num_lines = num_rejects = num_alerts = num_odd = num_without_time = 0
-    messages_path = out_dir / "messages.parquet"
-    with (
-        open_log(dataset, raw) as stream,
-        pq.ParquetWriter(messages_path, tables.MESSAGES, compression="zstd") as writer,
-        track(f"Parsing and masking {dataset.name}", unit="lines") as advance,
-    ):
-        for first, lines in parsing.read_lines(stream, dataset.line_slice):
-            block = parsing.parse_lines(dataset, first, lines)
-            masked = masking.mask_messages(block.contents)
-            columns = [
-                block.line_numbers,
-                block.times,
-                block.contents,
-                vocabulary.add(masked, block.line_numbers),
-                block.alerts,
-                block.session_ids,
-            ]
-            writer.write_table(pa.table(columns, schema=tables.MESSAGES))
-            if len(block.reject_lines):
-                parts = [block.reject_numbers, block.reject_lines]
-                rejects.append(pa.table(parts, schema=tables.REJECTS))
-            num_lines += len(lines)
-            num_rejects += len(block.reject_lines)
-            num_alerts += len(block.alerts) - block.alerts.null_count
-            num_odd += pc.sum(pc.invert(pc.string_is_ascii(lines))).as_py() or 0
-            num_without_time += block.times.null_count
-            advance(len(lines))
-    rejected = pa.concat_tables([tables.REJECTS.empty_table(), *rejects])
-    _check_rejects(dataset, num_lines, rejected)
-    tables.write(out_dir / "rejects.parquet", rejected, tables.REJECTS)
-    tables.write(out_dir / "vocabulary.parquet", vocabulary.table(), tables.VOCABULARY)
-    results = {
-        "num_lines": num_lines,
-        "num_kept_lines": num_lines - num_rejects,
-        "num_unparsed_lines": num_rejects,
-        "num_alert_lines": num_alerts,
-        "num_distinct_messages": len(vocabulary),
-        "num_lines_beyond_ascii": num_odd,
-        "num_lines_without_time": num_without_time if dataset.line.time_format else None,
+def _config(dataset: Dataset, raw: Artifact, preprocessing: Masking) -> dict[str, Json]:
+    labels = label_file(raw)
+    return {
+        "files": [(file.checksum, file.member) for file in log_files(raw)],
+        "label_file": labels and (labels.checksum, labels.member),
+        "line": dataset.line.model_dump(mode="json"),
+        "labels": dataset.labels and dataset.labels.model_dump(mode="json"),
+        "line_slice": dataset.line_slice,
+        "preprocessing": preprocessing,
+        "parsing": parsing.VERSION,
+        "masking": masking.VERSION,
     }
+
+
+def _build(
+    out_dir: Path,
+    dataset: Dataset,
+    raw: Artifact,
+    parts: Sequence[Artifact],
+    preprocessing: Masking,
+) -> dict[str, Json]:
+    files = log_files(raw)
+    if dataset.line_slice and len(files) > 1:
+        raise LogLLMError(
+            f"{dataset.name}: line_slice counts the lines of one file, but there are "
+            f"{len(files):,}. Leave it out, or name one file."
+        )
+    totals = {name: sum(p.results[name] for p in parts) for name in parts[0].results}
+    firsts = np.cumsum([0, *(part.results["num_lines"] for part in parts)])[:-1]
+    _check_rejects(dataset, totals["num_lines"], totals["num_unparsed_lines"], parts, files)
+    _tell_short_slice(dataset, totals["num_lines"])
+    vocabulary = _put_together(out_dir, parts, firsts, preprocessing)
+    tables.write(out_dir / "vocabulary.parquet", vocabulary, tables.VOCABULARY)
+    tables.write(out_dir / "files.parquet", _files_table(files, parts, firsts), tables.FILES)
+    results: dict[str, Json] = {
+        **totals,
+        "num_files": len(files),
+        "num_distinct_messages": len(vocabulary),
+        "line_slice": dataset.line_slice,  # as asked for; num_lines is what was there
+        "preprocessing": preprocessing,
+        # Drain learns from every line it reads, those of the test split among them.
+        "has_parser_seen_test_lines": preprocessing.startswith("drain"),
+    }
+    if dataset.line.time_format is None:
+        results["num_lines_without_time"] = None
+    if not dataset.line.has_sessions:
+        results["num_lines_without_session"] = None
     if isinstance(dataset.labels, SessionLabels):
-        labels = _read_session_labels(dataset, dataset.labels, raw)
+        labels = read_session_labels(dataset, dataset.labels, raw)
         tables.write(out_dir / "session_labels.parquet", labels, tables.SESSION_LABELS)
         results["num_labelled_sessions"] = len(labels)
     logger.info(
         "{}: {:,} lines, {:,} unparsed, {:,} distinct messages",
-        *(dataset.name, num_lines, num_rejects, len(vocabulary)),
+        *(dataset.name, totals["num_lines"], totals["num_unparsed_lines"], len(vocabulary)),
     )
     return results
 
 
-class Vocabulary:
-    """Distinct masked messages with their ids, in order of first appearance."""
+def _put_together(
+    out_dir: Path, parts: Sequence[Artifact], firsts: NDArray[np.int64], preprocessing: Masking
+) -> pa.Table:
+    """Write the kept lines and the rejects of all parts; returns the vocabulary."""
+    vocabulary, templates = Vocabulary(), Templates()
+    (out_dir / "messages").mkdir()
+    with (
+        RowGroups(out_dir / "rejects.parquet", tables.REJECTS) as rejects,
+        track("Putting files together", total=len(parts), unit="files") as advance,
+    ):
+        for number, (part, first) in enumerate(zip(parts, firsts.tolist(), strict=True)):
+            written = out_dir / "messages" / f"part-{number:08d}.parquet"
+            if preprocessing.startswith("drain"):
+                _rewrite(part, written, first, partial(_templates_of, templates))
+            else:
+                ids = _merge_vocabulary(vocabulary, part, first)
+                if first == 0 and np.array_equal(ids, np.arange(len(ids))):
+                    _link(part.path / "messages.parquet", written)
+                else:
+                    _rewrite(part, written, first, partial(_renumbered, ids))
+            for lines in _batches(part.path / "rejects.parquet", first):
+                rejects.write(lines)
+            advance(1)
+    if preprocessing.startswith("drain"):
+        return templates.table(as_ids=preprocessing == "drain-id")
+    return vocabulary.table()
 
-    def __init__(self) -> None:
-        self._ids: dict[str, int] = {}
-        self._num_lines: list[int] = []
-        self._first_line_numbers: list[int] = []
 
-    def __len__(self) -> int:
-        return len(self._ids)
+def _merge_vocabulary(vocabulary: Vocabulary, part: Artifact, first: int) -> MessageIds:
+    """The log's ids of a part's messages."""
+    own = tables.read(part.path / "vocabulary.parquet", tables.VOCABULARY)
+    first_line_numbers = (own["first_line_number"].to_numpy() + first).tolist()
+    return vocabulary.add(own["text"].to_pylist(), own["num_lines"].to_pylist(), first_line_numbers)
 
-    def add(self, masked: pa.StringArray, line_numbers: pa.Int64Array) -> pa.Int32Array:
-        """The ids of a block's messages; new ones enter the vocabulary."""
-        encoded = masked.dictionary_encode()  # in order of first appearance
-        places = encoded.indices.to_numpy()
-        num_lines = np.bincount(places, minlength=len(encoded.dictionary))
-        firsts = np.full(len(encoded.dictionary), len(places), dtype=np.int64)
-        np.minimum.at(firsts, places, np.arange(len(places)))
-        numbers = line_numbers.to_numpy()
-        ids = np.empty(len(encoded.dictionary), dtype=np.int32)
-        for place, text in enumerate(encoded.dictionary.to_pylist()):
-            ids[place] = message_id = self._ids.setdefault(text, len(self._ids))
-            if message_id == len(self._num_lines):
-                self._num_lines.append(0)
-                self._first_line_numbers.append(int(numbers[firsts[place]]))
-            self._num_lines[message_id] += int(num_lines[place])
-        return pa.array(ids[places])
 
-    def table(self) -> pa.Table:
-        return pa.table(
-            {
-                "message_id": np.arange(len(self._ids), dtype=np.int32),
-                "text": list(self._ids),
-                "num_lines": self._num_lines,
-                "first_line_number": self._first_line_numbers,
-            }
+def _templates_of(templates: Templates, lines: pa.Table) -> MessageIds:
+    contents = lines["content"].combine_chunks()
+    return templates.add_lines(contents, lines["line_number"].to_numpy())
+
+
+def _renumbered(ids: MessageIds, lines: pa.Table) -> MessageIds:
+    renumbered: MessageIds = ids[lines["message_id"].to_numpy()]
+    return renumbered
+
+
+def _rewrite(part: Artifact, path: Path, first: int, renumber: Renumbering) -> None:
+    """A part's lines with the log's line numbers and message ids."""
+    place = tables.MESSAGES.get_field_index("message_id")
+    with RowGroups(path, tables.MESSAGES) as messages:
+        for lines in _batches(part.path / "messages.parquet", first):
+            ids = pa.array(renumber(lines), pa.int32())
+            messages.write(lines.set_column(place, "message_id", ids).cast(tables.MESSAGES))
+
+
+def _batches(path: Path, first: int) -> Iterator[pa.Table]:
+    """The rows of a part, a row group at a time, line numbers counted from the log's first line."""
+    content = pq.ParquetFile(path)
+    for group in range(content.num_row_groups):
+        rows = content.read_row_group(group)
+        numbers = pa.array(rows["line_number"].to_numpy() + first)
+        field = rows.schema.field("line_number")
+        yield rows.set_column(rows.schema.get_field_index("line_number"), field, numbers)
+
+
+def _link(existing: Path, path: Path) -> None:
+    """The same file under another name, or a copy where the file system knows no links."""
+    try:
+        os.link(existing, path)
+    except OSError:
+        shutil.copyfile(existing, path)
+
+
+def _files_table(
+    files: Sequence[RawFile], parts: Sequence[Artifact], firsts: NDArray[np.int64]
+) -> pa.Table:
+    return pa.table(
+        {
+            "file_number": range(len(files)),
+            "location": [file.member or file.location for file in files],
+            "first_line_number": firsts,
+            "num_lines": [part.results["num_lines"] for part in parts],
+        }
+    )
+
+
+def _tell_short_slice(dataset: Dataset, num_lines: int) -> None:
+    start, stop = dataset.line_slice or (0, num_lines)
+    if 0 < num_lines < stop - start:
+        logger.warning(
+            "{}: the log ends within its slice: {:,} lines of {:,}",
+            *(dataset.name, num_lines, stop - start),
         )
 
 
-def _check_rejects(dataset: Dataset, num_lines: int, rejects: pa.Table) -> None:
+def _check_rejects(
+    dataset: Dataset,
+    num_lines: int,
+    num_rejects: int,
+    parts: Sequence[Artifact],
+    files: Sequence[RawFile],
+) -> None:
     limit = dataset.line.max_unparsed_fraction
-    wanted = " ".join(dataset.line.fields)
     if num_lines == 0 and dataset.line_slice:
         raise LogLLMError(
             f"{dataset.name}: the log ends before line {dataset.line_slice[0]:,}, where its "
             "line_slice begins. Use the whole log, or set line_slice in the data set's file."
         )
     if num_lines == 0:
+        wanted = dataset.line.pattern or " ".join(dataset.line.fields)
         raise LogLLMError(f"{dataset.name}: the log is empty. Wanted lines like: {wanted}.")
-    if len(rejects) == num_lines or len(rejects) > limit * num_lines:
-        number, line = rejects["line_number"][0].as_py(), rejects["line"][0].as_py()
+    if num_rejects == num_lines or num_rejects > limit * num_lines:
+        place = next(i for i, part in enumerate(parts) if part.results["num_unparsed_lines"])
+        reject = next(_batches(parts[place].path / "rejects.parquet", 0))
         raise LogLLMError(
-            f"{dataset.name}: {len(rejects):,} of {num_lines:,} lines do not match the line format "
-            f"(limit {limit:.2%}), first at line {number:,}: {line!r:.120}. Wanted fields: "
-            f"{wanted}. Mend line.fields, or raise line.max_unparsed_fraction."
+            f"{dataset.name}: {num_rejects:,} of {num_lines:,} lines do not match the line format "
+            f"(limit {limit:.2%}). "
+            + describe_reject(
+                dataset,
+                files[place],
+                reject["line_number"][0].as_py(),
+                reject["line"][0].as_py(),
+            )
         )
-
-
-def _read_session_labels(dataset: Dataset, labels: SessionLabels, raw: Artifact) -> pa.Table:
-    truth = {labels.normal: False, labels.anomalous: True}
-    found: dict[str, bool] = {}
-    try:
-        with open_labels(dataset, raw) as stream:
-            for session, label in _label_rows(dataset, labels, stream):
-                if label not in truth:
-                    raise LogLLMError(
-                        f"{dataset.name}: the label file calls {session} {label!r}. Wanted: "
-                        f"{' or '.join(truth)}."
-                    )
-                if found.setdefault(session, truth[label]) != truth[label]:
-                    raise LogLLMError(f"{dataset.name}: the label file labels {session} both ways.")
-    except (UnicodeDecodeError, csv.Error) as fault:
-        raise LogLLMError(
-            f"{dataset.name}: the label file is not a CSV file in UTF-8: {fault}."
-        ) from None
-    return pa.table({"session_id": list(found), "is_anomalous": list(found.values())})
-
-
-def _label_rows(
-    dataset: Dataset, labels: SessionLabels, stream: BinaryIO
-) -> Iterator[tuple[str, str]]:
-    """Session and label of each row."""
-    with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
-        rows = csv.DictReader(text, strict=True)
-        columns = rows.fieldnames or []
-        for column in (labels.session_column, labels.label_column):
-            if column not in columns:
-                raise LogLLMError(
-                    f"{dataset.name}: the label file has the columns {', '.join(columns)}, but no "
-                    f"{column}. Mend labels.session_column and labels.label_column."
-                )
-        for row in rows:
-            yield row[labels.session_column], row[labels.label_column]

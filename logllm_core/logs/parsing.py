@@ -4,27 +4,108 @@ Logs are not UTF-8: bytes are read as latin-1, so every byte has a character. As
 mode, which the reference code uses, LF, CRLF and a lone CR each end a line.
 """
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from functools import cache, cached_property
+from typing import BinaryIO, Self
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from logllm_core.logs.catalog import CONTENT, Dataset, FieldLabels, LineFormat
+from logllm_core.errors import LogLLMError
+from logllm_core.logs import times
+from logllm_core.logs.catalog import Dataset, FieldLabels, PatternLabels
+from logllm_core.logs.formats import CONTENT
 
-VERSION = 1  # raise when a line would be parsed differently
-BLOCK_BYTES = 8 << 20
-# What Python calls white space; RE2's own \s leaves out the second half.
-_SPACE = r"\s\x0b\x1c-\x1f\x{85}\x{a0}"
-_MAX_EPOCH = r"^\d{1,11}$"  # beyond, microseconds do not fit 64 bits
+VERSION = 2  # raise when a line would be parsed differently
+BLOCK_BYTES = 4 << 20  # of the log; what is made of it should stay near the processor
+MAX_LINE_BYTES = 256 << 20  # beyond, a file is no text log; it must not fill the memory
+LF = ord("\n")
+# What Python calls white space, among the characters of latin-1: 1, anything else: 0.
+_IS_SPACE = bytes(chr(code).isspace() for code in range(256))
+
+Positions = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Consecutive lines of a raw file, each ended by LF."""
+
+    first_line_number: int  # 0-based
+    text: bytes
+
+    @cached_property
+    def codes(self) -> NDArray[np.uint8]:
+        return np.frombuffer(self.text, dtype=np.uint8)
+
+    @cached_property
+    def line_ends(self) -> Positions:
+        """Where each line's LF stands."""
+        return np.flatnonzero(self.codes == LF)
+
+    @cached_property
+    def line_starts(self) -> Positions:
+        return np.concatenate([[0], self.line_ends[:-1] + 1])
+
+    def __len__(self) -> int:
+        return len(self.line_ends)
+
+    @property
+    def num_lines_beyond_ascii(self) -> int:
+        """How many lines hold a byte of 0x80 or more."""
+        if self.text.isascii():
+            return 0
+        beyond = np.flatnonzero(self.codes >= 0x80)
+        return len(np.unique(np.searchsorted(self.line_ends, beyond)))
+
+    def texts(self, starts: Positions, stops: Positions) -> pa.StringArray:
+        """Stretches of the block as text: `starts[i]` up to `stops[i]`, ascending, not nested.
+
+        No Python object is made for them: they and the gaps between them are read as one array of
+        bytes over the block, and the gaps are left behind.
+        """
+        if not len(starts):
+            return pa.array([], pa.string())
+        places = np.stack([starts, stops], axis=1).ravel()
+        offsets = pa.py_buffer(places.astype(np.int32))
+        buffers = [None, offsets, pa.py_buffer(self.text)]
+        with_gaps = pa.Array.from_buffers(pa.binary(), len(places) - 1, buffers)
+        return _decoded(with_gaps.take(pa.array(np.arange(0, len(places) - 1, 2))))
+
+    def part(self, start: int, stop: int) -> Self:
+        """The lines from number `start` up to `stop` of those in this block."""
+        first = self.first_line_number
+        if start <= first and stop >= first + len(self):
+            return self
+        begin = int(self.line_ends[start - first - 1]) + 1 if start > first else 0
+        end = int(self.line_ends[min(stop - first, len(self)) - 1]) + 1
+        return type(self)(first_line_number=max(start, first), text=self.text[begin:end])
+
+    def lines(self, chosen: NDArray[np.bool_] | slice = slice(None)) -> pa.StringArray:
+        """Whole lines, without their LF."""
+        return self.texts(self.line_starts[chosen], self.line_ends[chosen])
+
+
+def _decoded(texts: pa.BinaryArray) -> pa.StringArray:
+    """Latin-1 bytes as text."""
+    _, offsets, codes = texts.buffers()
+    if codes is None:  # all are empty
+        return texts.cast(pa.string())
+    text = codes.to_pybytes()
+    if not text.isascii():  # what lies beyond takes two bytes in UTF-8
+        beyond = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) >= 0x80)
+        places = np.frombuffer(offsets, dtype=np.int32)
+        offsets = pa.py_buffer(places + np.searchsorted(beyond, places).astype(np.int32))
+        codes = pa.py_buffer(text.decode("latin-1").encode("utf-8"))
+    return pa.StringArray.from_buffers(len(texts), offsets, codes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParsedBlock:
-    """Consecutive lines of the raw file, those that match the format apart from the others."""
+    """A block's lines: those that match the format apart from the others."""
 
     line_numbers: pa.Int64Array
     times: pa.TimestampArray
@@ -33,26 +114,36 @@ class ParsedBlock:
     session_ids: pa.ListArray
     reject_numbers: pa.Int64Array
     reject_lines: pa.StringArray
+    num_beyond_ascii: int  # lines that hold a byte of 0x80 or more
 
 
-def read_lines(
+def read_blocks(
     stream: BinaryIO,
     line_slice: tuple[int, int] | None = None,
     block_bytes: int = BLOCK_BYTES,
-) -> Iterator[tuple[int, pa.StringArray]]:
-    """Blocks of lines with the 0-based number of their first line.
+    *,
+    skipped: Callable[[int], object] = lambda num_lines: None,
+) -> Iterator[Block]:
+    """The lines of a file, or of a slice of it, block by block.
 
     Reads no further than the end of `line_slice`; memory is bounded by a block and the longest
     line.
+
+    Raises:
+        LogLLMError: a line is longer than `MAX_LINE_BYTES`.
     """
     start, stop = line_slice or (0, None)
     first = 0
-    for block in _whole_lines(stream, block_bytes):
-        lines = _split_lines(block)
-        wanted = lines[max(start - first, 0) : None if stop is None else max(stop - first, 0)]
-        if len(wanted):
-            yield max(start, first), wanted
-        first += len(lines)
+    for text in _whole_lines(stream, block_bytes):
+        if first < start:  # passed over as fast as lines can be counted
+            num_lines = text.count(b"\n")
+            if first + num_lines <= start:
+                first += num_lines
+                skipped(num_lines)
+                continue
+        block = Block(first_line_number=first, text=text)
+        first += len(block)
+        yield block.part(start, first if stop is None else stop)
         if stop is not None and first >= stop:
             return
 
@@ -60,15 +151,24 @@ def read_lines(
 def _whole_lines(stream: BinaryIO, block_bytes: int) -> Iterator[bytes]:
     """Blocks that end with a line's end, all ends as LF."""
     pending: list[bytes] = []
+    num_pending = 0
     while chunk := stream.read(block_bytes):
         if pending and pending[-1].endswith(b"\r"):  # perhaps the first half of CRLF
+            num_pending -= len(pending[-1])
             chunk = pending.pop() + chunk
         cut = max(chunk.rfind(b"\n"), chunk.rfind(b"\r", 0, len(chunk) - 1)) + 1
         if cut == 0:
             pending.append(chunk)
+            num_pending += len(chunk)
+            if num_pending > MAX_LINE_BYTES:
+                raise LogLLMError(
+                    f"A line is longer than {MAX_LINE_BYTES:,} bytes and begins with "
+                    f"{pending[0][:40]!r}. Wanted a text log with one message a line; give one."
+                )
             continue
-        yield _with_lf(b"".join([*pending, chunk[:cut]]))
+        yield _with_lf(b"".join([*pending, memoryview(chunk)[:cut]]))
         pending = [chunk[cut:]] if cut < len(chunk) else []
+        num_pending = len(chunk) - cut
     if rest := _with_lf(b"".join(pending)):
         yield rest if rest.endswith(b"\n") else rest + b"\n"
 
@@ -77,79 +177,137 @@ def _with_lf(block: bytes) -> bytes:
     return block.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in block else block
 
 
-def _split_lines(block: bytes) -> pa.StringArray:
-    """Lines of an LF-terminated block as UTF-8, without a Python object per line."""
-    if not block.isascii():
-        block = block.decode("latin-1").encode("utf-8")
-    content = np.frombuffer(block, dtype=np.uint8)
-    ends = np.flatnonzero(content == ord("\n"))
-    offsets = np.zeros(len(ends) + 1, dtype=np.int32)
-    offsets[1:] = ends - np.arange(len(ends))  # line ends leave the text
-    text = block.replace(b"\n", b"")
-    return pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(text))
-
-
-def line_pattern(line: LineFormat) -> str:
-    """The regular expression of a line format: fields, white space, the rest."""
-    fields = "".join(f"(?P<{name}>[^{_SPACE}]+)[{_SPACE}]+" for name in line.fields[:-1])
-    return f"^[{_SPACE}]*{fields}(?P<{CONTENT}>[^{_SPACE}](?s:.*))$"
-
-
-def parse_lines(dataset: Dataset, first_line_number: int, lines: pa.StringArray) -> ParsedBlock:
+def parse_block(dataset: Dataset, block: Block) -> ParsedBlock:
     """Cut lines into fields; those that do not match become rejects."""
-    line_numbers = pa.array(np.arange(first_line_number, first_line_number + len(lines)))
-    fields = pc.extract_regex(lines, line_pattern(dataset.line))
-    is_parsed = fields.is_valid()
-    is_reject = pc.invert(is_parsed)
-    parsed = fields.filter(is_parsed)
-    contents = pc.utf8_trim_whitespace(parsed.field(CONTENT))
+    line = dataset.line
+    cut = _cut_by_white_space if line.pattern is None else _cut_by_pattern
+    fields, is_parsed = cut(dataset, block)
+    line_numbers = np.arange(len(block)) + block.first_line_number
+    contents = fields[CONTENT]
     return ParsedBlock(
-        line_numbers=line_numbers.filter(is_parsed),
-        times=_times(dataset.line, parsed),
+        line_numbers=pa.array(line_numbers[is_parsed]),
+        times=times.read_times([fields[name] for name in line.time_fields], line.time_format)
+        if line.time_format
+        else pa.nulls(len(contents), pa.timestamp("us")),
         contents=contents,
-        alerts=_alerts(dataset, parsed),
-        session_ids=_session_ids(dataset.line.session_pattern, contents),
-        reject_numbers=line_numbers.filter(is_reject),
-        reject_lines=lines.filter(is_reject),
+        alerts=_alerts(dataset, fields),
+        session_ids=_session_ids(dataset, fields),
+        reject_numbers=pa.array(line_numbers[~is_parsed]),
+        reject_lines=block.lines(~is_parsed),
+        num_beyond_ascii=block.num_lines_beyond_ascii,
     )
 
 
-def _times(line: LineFormat, parsed: pa.StructArray) -> pa.TimestampArray:
-    """Times in UTC; null where a time cannot be read."""
-    if line.time_format is None:
-        return pa.nulls(len(parsed), pa.timestamp("us"))
-    text = pc.binary_join_element_wise(*(parsed.field(name) for name in line.time_fields), " ")
-    if line.time_format == "epoch":
-        is_number = pc.match_substring_regex(text, _MAX_EPOCH)
-        seconds = pc.if_else(is_number, text, None).cast(pa.int64())
-        return seconds.cast(pa.timestamp("s")).cast(pa.timestamp("us"))
-    times = pc.strptime(text, format=line.time_format, unit="s", error_is_null=True)
-    return times.cast(pa.timestamp("us"))
+Fields = dict[str, pa.StringArray]
 
 
-def _alerts(dataset: Dataset, parsed: pa.StructArray) -> pa.StringArray:
-    if not isinstance(dataset.labels, FieldLabels):
-        return pa.nulls(len(parsed), pa.string())
-    tags = parsed.field(dataset.labels.field)
-    return pc.if_else(pc.equal(tags, dataset.labels.normal), None, tags)
+def _wanted_fields(dataset: Dataset) -> list[str]:
+    """The fields that anything is read from."""
+    named = [*dataset.line.time_fields, dataset.line.session_field]
+    if isinstance(dataset.labels, FieldLabels | PatternLabels):
+        named.append(dataset.labels.field)
+    return [name for name in dataset.line.names if name == CONTENT or name in named]
 
 
-def _session_ids(pattern: str | None, contents: pa.StringArray) -> pa.ListArray:
+def _cut_by_white_space(dataset: Dataset, block: Block) -> tuple[Fields, NDArray[np.bool_]]:
+    """Fields of the lines that have enough words, and which lines these are."""
+    is_space = np.frombuffer(block.text.translate(_IS_SPACE), dtype=bool)
+    # A word begins after white space (or at the very start) and stops before white space.
+    is_edge = np.empty(len(is_space), dtype=bool)
+    is_edge[0] = not is_space[0]
+    np.not_equal(is_space[1:], is_space[:-1], out=is_edge[1:])
+    edges = np.flatnonzero(is_edge)  # the block ends with LF, so begins and stops take turns
+    starts, stops = edges[::2], edges[1::2]
+    first_words = np.searchsorted(starts, block.line_starts)
+    after_words = np.append(first_words[1:], len(starts))
+    names = dataset.line.fields
+    is_parsed = after_words - first_words >= len(names)
+    first_words, after_words = first_words[is_parsed], after_words[is_parsed]
+    fields = {}
+    for name in _wanted_fields(dataset):
+        words = first_words + names.index(name)
+        last_words = after_words - 1 if name == CONTENT else words
+        fields[name] = block.texts(starts[words], stops[last_words])
+    return fields, is_parsed
+
+
+def _cut_by_pattern(dataset: Dataset, block: Block) -> tuple[Fields, NDArray[np.bool_]]:
+    """Fields of the lines that the pattern matches as a whole, and which lines these are."""
+    found = pc.extract_regex(block.lines(), f"^(?:{dataset.line.pattern})$")
+    is_parsed = found.is_valid()
+    found = found.filter(is_parsed)
+    fields = {name: found.field(name) for name in _wanted_fields(dataset)}
+    fields[CONTENT] = pc.utf8_trim_whitespace(fields[CONTENT])
+    return fields, is_parsed.to_numpy(zero_copy_only=False)
+
+
+def _alerts(dataset: Dataset, fields: Fields) -> pa.StringArray:
+    labels = dataset.labels
+    if isinstance(labels, FieldLabels):
+        tags = fields[labels.field]
+        return pc.if_else(pc.equal(tags, labels.normal), None, tags)
+    if isinstance(labels, PatternLabels):
+        return _first_match(fields[labels.field], labels.pattern)
+    return pa.nulls(len(fields[CONTENT]), pa.string())
+
+
+def _first_match(texts: pa.StringArray, pattern: str) -> pa.StringArray:
+    # `struct_field` keeps the nulls of texts without a match, `.field` would not.
+    return pc.struct_field(pc.extract_regex(texts, f"(?P<match>{pattern})"), "match")
+
+
+def _session_ids(dataset: Dataset, fields: Fields) -> pa.ListArray:
     """Each line's distinct session ids, in order; a line belongs to every one of them."""
-    if pattern is None:
-        empty = pa.array(np.zeros(len(contents) + 1, dtype=np.int32))
-        return pa.ListArray.from_arrays(empty, pa.array([], pa.string()))
-    # `struct_field` keeps the nulls of lines without a match, `.field` would not.
-    first = pc.struct_field(pc.extract_regex(contents, f"(?P<id>{pattern})"), "id")
-    counts = pc.count_substring_regex(contents, pattern).to_numpy()
+    contents, line = fields[CONTENT], dataset.line
+    if line.session_pattern is not None:
+        first = _first_match(contents, line.session_pattern)
+    elif line.session_field is not None:
+        named = fields[line.session_field]
+        first = pc.if_else(pc.equal(named, ""), None, named)
+    else:
+        first = pa.nulls(len(contents), pa.string())
+    offsets = np.concatenate([[0], np.cumsum(first.is_valid().to_numpy(zero_copy_only=False))])
+    found = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), first.drop_null())
+    if line.session_pattern is None:
+        return found
+    counts = pc.count_substring_regex(contents, line.session_pattern).to_numpy()
     several = np.flatnonzero(counts > 1)
     if not len(several):
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-        return pa.ListArray.from_arrays(pa.array(offsets), first.drop_null())
-    found = [[] if session is None else [session] for session in first.to_pylist()]
-    compiled = re.compile(pattern, re.ASCII)  # as RE2 reads it
-    for place in several:
-        found[place] = list(
-            dict.fromkeys(match[0] for match in compiled.finditer(contents[place].as_py()))
-        )
-    return pa.array(found, pa.list_(pa.string()))
+        return found
+    places = np.arange(len(contents))
+    places[several] = len(contents) + np.arange(len(several))
+    more = _all_session_ids(contents.take(pa.array(several)), line.session_pattern)
+    return pa.concat_arrays([found, more]).take(pa.array(places))
+
+
+def _all_session_ids(contents: pa.StringArray, pattern: str) -> pa.ListArray:
+    """Every distinct match as RE2 finds it, in linear time whatever the pattern."""
+    with _duckdb().cursor() as connection:  # one a thread
+        connection.register("lines", pa.table({"content": contents}))
+        matches = connection.sql(
+            "select regexp_extract_all(content, $pattern) as ids from lines",
+            params={"pattern": pattern},
+        ).to_arrow_table()["ids"]
+    return _distinct(matches.combine_chunks())
+
+
+def _distinct(lists: pa.ListArray) -> pa.ListArray:
+    """Each list without what came in it before."""
+    values = lists.flatten().dictionary_encode()
+    owners = np.repeat(np.arange(len(lists)), pc.list_value_length(lists).to_numpy())
+    _, firsts = np.unique(
+        owners * len(values.dictionary) + values.indices.to_numpy(), return_index=True
+    )
+    firsts.sort()
+    ends = np.cumsum(np.bincount(owners[firsts], minlength=len(lists)))
+    offsets = pa.array(np.concatenate([[0], ends]).astype(np.int32))
+    kept = values.dictionary.take(values.indices.take(pa.array(firsts)))
+    return pa.ListArray.from_arrays(offsets, kept.cast(pa.string()))
+
+
+@cache
+def _duckdb() -> duckdb.DuckDBPyConnection:
+    """One for all blocks: a connection takes longer to make than a block to parse."""
+    connection = duckdb.connect()
+    connection.execute("set threads = 1")
+    return connection

@@ -18,9 +18,10 @@ FILE_NAME = "logllm.duckdb"
 OLDEST_READER = "storage_version 'v1.4.0'"  # the command line `duckdb` may be an older one
 # View, kind of artifact, files inside it.
 VIEWS: Mapping[str, tuple[Kind, str]] = {
-    "messages": ("messages", "messages.parquet"),
+    "messages": ("messages", "messages/*.parquet"),
     "vocabulary": ("messages", "vocabulary.parquet"),
     "rejects": ("messages", "rejects.parquet"),
+    "files": ("messages", "files.parquet"),
     "windows": ("windows", "split=*/*.parquet"),
     "predictions": ("predictions", "split=*/*.parquet"),
 }

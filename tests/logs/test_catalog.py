@@ -2,14 +2,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog import (
     Archive,
     CountWindows,
-    Dataset,
-    LineFormat,
     LocalFile,
     SessionWindows,
     find_dataset,
@@ -84,7 +81,7 @@ def test_windows_are_blocks_in_hdfs_and_a_hundred_lines_elsewhere() -> None:
 def test_a_file_of_the_users_own_is_found_relative_to_its_toml_file(tmp_path: Path) -> None:
     path = write(tmp_path)
     dataset = find_dataset("own", [tmp_path])
-    assert dataset.source == LocalFile(kind="file", path=tmp_path / "logs/service.log")
+    assert dataset.source == LocalFile(kind="file", path=(str(tmp_path / "logs/service.log"),))
     assert dataset == find_dataset(str(path), [CATALOG])  # by its path as well
 
 
@@ -93,7 +90,7 @@ def test_a_label_file_of_the_users_own_is_found_relative_to_its_toml_file(tmp_pa
     (tmp_path / "own.toml").write_text(text)
     source = find_dataset("own", [tmp_path]).source
     assert isinstance(source, LocalFile)
-    assert source.label_path == tmp_path / "labels.csv"
+    assert source.label_path == str(tmp_path / "labels.csv")
 
 
 def test_an_absolute_path_and_the_home_folder_are_taken_as_they_are(
@@ -105,7 +102,16 @@ def test_an_absolute_path_and_the_home_folder_are_taken_as_they_are(
         (tmp_path / "own.toml").write_text(text)
         source = find_dataset("own", [tmp_path]).source
         assert isinstance(source, LocalFile)
-        assert source.path == Path(expected)
+        assert source.paths == (expected,)
+
+
+def test_several_paths_and_addresses_may_be_named(tmp_path: Path) -> None:
+    named = '["logs/*.log", "/var/a.log", "s3://bucket/b.gz"]'
+    text = OWN.format(more="").replace('"logs/service.log"', named)
+    (tmp_path / "own.toml").write_text(text)
+    source = find_dataset("own", [tmp_path]).source
+    assert isinstance(source, LocalFile)
+    assert source.paths == (f"{tmp_path}/logs/*.log", "/var/a.log", "s3://bucket/b.gz")
 
 
 def test_the_folder_named_first_wins(tmp_path: Path) -> None:
@@ -207,47 +213,10 @@ def test_a_toml_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         find_dataset(str(tmp_path / "own.toml"), [tmp_path])
 
 
-def of_line(**line: Any) -> Dataset:
-    windows = {"kind": "session" if "session_pattern" in line else "count"}
-    return labelled_by_line(Path("own.log"), line=line, labels=None, windows=windows)
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ({"fields": []}, "the last field must be"),
-        ({"fields": ["content", "level"]}, "the last field must be"),
-        ({"fields": ["log-level", "content"]}, "field names are lower-case"),
-        ({"fields": ["level)", "content"]}, "field names are lower-case"),
-        ({"fields": ["level", "level", "content"]}, "field names must differ"),
-        ({"fields": ["content", "content"]}, "field names must differ"),
-        (
-            {"fields": ["content"], "time_fields": ["epoch"], "time_format": "epoch"},
-            "are not among the fields",
-        ),
-        ({"fields": ["day", "content"], "time_fields": ["day"]}, "go together"),
-        ({"fields": ["day", "content"], "time_format": "epoch"}, "go together"),
-        ({"fields": ["content"], "session_pattern": "blk_("}, "not a regular expression"),
-        ({"fields": ["content"], "session_pattern": "(blk|id)_1"}, "the whole match is"),
-        ({"fields": ["content"], "max_unparsed_fraction": 1.1}, "max_unparsed_fraction"),
-    ],
-)
-def test_a_line_format_that_cannot_work_is_refused(line: dict[str, Any], message: str) -> None:
-    with pytest.raises(LogLLMError, match=message):
-        of_line(**line)
-
-
-@pytest.mark.parametrize("pattern", [r"blk_\d+(?= to)", r"(?<!x)blk_\d+"])
-def test_a_session_pattern_that_the_parser_cannot_use_is_refused(pattern: str) -> None:
-    # Parsing uses RE2, which knows no look-around.
-    with pytest.raises(LogLLMError, match="session_pattern"):
-        of_line(fields=["content"], session_pattern=pattern)
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": {"kind": "field", "field": "alert"}}, "is not among line.fields"),
+        ({"labels": {"kind": "field", "field": "alert"}}, "is not among the line's fields"),
         ({"windows": {"kind": "session"}}, "go together"),
         (
             {
@@ -259,20 +228,32 @@ def test_a_session_pattern_that_the_parser_cannot_use_is_refused(pattern: str) -
                     "normal": "d",
                 }
             },
-            "labels by session and windows by session go together",
+            "labels by session need windows by session",
         ),
         ({"line_slice": [5, 5]}, "line_slice must be two numbers"),
         ({"line_slice": [-1, 5]}, "line_slice must be two numbers"),
         ({"train_fraction": 1}, "train_fraction"),
-        ({"windows": {"kind": "time"}}, "windows"),
+        ({"windows": {"kind": "time"}}, "length_seconds: missing"),
+        ({"windows": {"kind": "time", "length_seconds": 9, "step_seconds": 6}}, "a multiple of"),
+        ({"windows": {"kind": "time", "length_seconds": 5, "step_seconds": 10}}, "a multiple of"),
+        ({"windows": {"kind": "count", "length": 5, "step": 6}}, "lines between windows would be"),
+        ({"windows": {"kind": "count", "length": 5, "step": 0}}, "greater than or equal to 1"),
+        (
+            {
+                "windows": {"kind": "time", "length_seconds": 9},
+                "line": {"fields": ["label", "content"]},
+            },
+            "windows by time need line.time_fields",
+        ),
+        ({"labels": {"kind": "pattern", "pattern": "fail("}}, "not a regular expression"),
+        ({"labels": {"kind": "pattern", "pattern": "(fail|panic)"}}, "the whole match names"),
+        ({"labels": {"kind": "pattern", "pattern": "x*"}}, "every line would be an alert"),
+        ({"labels": {"kind": "pattern", "field": "level", "pattern": "x"}}, "is not among"),
+        ({"source": {"kind": "file", "path": []}}, "a path is wanted"),
+        ({"source": {"kind": "file", "path": ""}}, "a path is wanted"),
+        ({"source": {"kind": "file", "path": ["a.log", ""]}}, "a path is wanted"),
     ],
 )
 def test_parts_that_do_not_fit_together_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(LogLLMError, match=message):
         labelled_by_line(Path("own.log"), **changes)
-
-
-@pytest.mark.parametrize("time_format", ["%Y-%m-%d %H:%M:%S.%f", "%Q", "seconds"])
-def test_a_time_format_that_cannot_be_read_back_is_refused(time_format: str) -> None:
-    with pytest.raises(ValidationError, match="a time cannot be read back"):
-        LineFormat(fields=("day", "content"), time_fields=("day",), time_format=time_format)

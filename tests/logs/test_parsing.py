@@ -1,16 +1,18 @@
 import io
 import re
 from datetime import datetime
+from time import perf_counter
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from logllm_core.errors import LogLLMError
+from logllm_core.logs import parsing
 from logllm_core.logs.catalog import Dataset
-from logllm_core.logs.parsing import ParsedBlock, parse_lines, read_lines
-from tests.logs.samples import published
+from logllm_core.logs.parsing import Block, ParsedBlock, parse_block, read_blocks
+from tests.logs.samples import lines_as_python_reads_them, of_line, published
 
 BGL_HEAD = (
     "1117838570 2005.06.03 R02-M1-N0-C:J12-U11 2005-06-03-15.42.50.363779 R02-M1-N0-C:J12-U11 "
@@ -19,13 +21,16 @@ BGL_HEAD = (
 
 
 def lines_of(raw: bytes, block_bytes: int = 1 << 20, **limits: Any) -> list[str]:
-    blocks = read_lines(io.BytesIO(raw), block_bytes=block_bytes, **limits)
-    return [line for _, lines in blocks for line in lines.to_pylist()]
+    blocks = read_blocks(io.BytesIO(raw), block_bytes=block_bytes, **limits)
+    return [line for block in blocks for line in block.lines().to_pylist()]
 
 
-def lines_as_python_reads_them(raw: bytes) -> list[str]:
-    with io.TextIOWrapper(io.BytesIO(raw), encoding="latin-1") as stream:
-        return [line.removesuffix("\n") for line in stream]
+def numbered_lines(
+    raw: bytes, line_slice: tuple[int, int] | None = None, block_bytes: int = 1 << 20
+) -> list[tuple[int, list[str]]]:
+    """The first line's number and the lines of each block."""
+    blocks = read_blocks(io.BytesIO(raw), line_slice, block_bytes)
+    return [(block.first_line_number, block.lines().to_pylist()) for block in blocks]
 
 
 @pytest.mark.parametrize(
@@ -49,11 +54,8 @@ def test_lf_crlf_and_a_lone_cr_each_end_a_line(raw: bytes, expected: list[str]) 
         assert lines_of(raw, block_bytes) == expected
 
 
-def test_a_crlf_cut_in_two_by_a_block_ends_one_line() -> None:
+def test_a_crlf_cut_in_two_by_a_block_ends_one_line_and_so_does_a_lone_cr() -> None:
     assert lines_of(b"abc\r\ndef\r\n", block_bytes=4) == ["abc", "def"]
-
-
-def test_a_lone_cr_at_the_end_of_a_block_ends_a_line() -> None:
     assert lines_of(b"abc\rdef", block_bytes=4) == ["abc", "def"]
 
 
@@ -64,8 +66,7 @@ def test_a_line_longer_than_many_blocks_stays_whole() -> None:
 
 
 def test_each_block_tells_the_number_of_its_first_line() -> None:
-    blocks = read_lines(io.BytesIO(b"a\nb\nc\nd\ne"), block_bytes=4)
-    assert [(first, lines.to_pylist()) for first, lines in blocks] == [
+    assert numbered_lines(b"a\nb\nc\nd\ne", block_bytes=4) == [
         (0, ["a", "b"]),
         (2, ["c", "d"]),
         (4, ["e"]),
@@ -73,8 +74,8 @@ def test_each_block_tells_the_number_of_its_first_line() -> None:
 
 
 def test_lines_that_end_where_blocks_end_do_not_pile_up() -> None:
-    blocks = read_lines(io.BytesIO(b"abc\r" * 10), block_bytes=4)
-    assert [lines.to_pylist() for _, lines in blocks] == [["abc"]] * 10
+    found = numbered_lines(b"abc\r" * 10, block_bytes=4)
+    assert [lines for _, lines in found] == [["abc"]] * 10
 
 
 @pytest.mark.parametrize(
@@ -90,15 +91,13 @@ def test_lines_that_end_where_blocks_end_do_not_pile_up() -> None:
 def test_a_slice_keeps_raw_line_numbers(
     line_slice: tuple[int, int], expected: list[tuple[int, list[str]]]
 ) -> None:
-    blocks = read_lines(io.BytesIO(b"a\nb\nc\nd\ne\n"), line_slice, block_bytes=4)
-    assert [(first, lines.to_pylist()) for first, lines in blocks] == expected
+    assert numbered_lines(b"a\nb\nc\nd\ne\n", line_slice, block_bytes=4) == expected
 
 
 def test_nothing_is_read_beyond_the_end_of_a_slice() -> None:
     stream = io.BytesIO(b"a\n" * 100)
-    assert [lines.to_pylist() for _, lines in read_lines(stream, (0, 3), block_bytes=10)] == [
-        ["a", "a", "a"]
-    ]
+    (block,) = read_blocks(stream, (0, 3), block_bytes=10)
+    assert block.lines().to_pylist() == ["a", "a", "a"]
     assert stream.tell() == 10
 
 
@@ -114,9 +113,10 @@ def test_any_bytes_in_any_blocks_give_the_lines_of_pythons_text_mode(
 ) -> None:
     expected = lines_as_python_reads_them(raw)
     numbered = []
-    for first, lines in read_lines(io.BytesIO(raw), block_bytes=block_bytes):
-        lines.validate(full=True)
-        numbered += list(enumerate(lines.to_pylist(), start=first))
+    for block in read_blocks(io.BytesIO(raw), block_bytes=block_bytes):
+        block.lines().validate(full=True)
+        numbered += list(enumerate(block.lines().to_pylist(), start=block.first_line_number))
+        assert len(block) == len(block.lines())
     assert numbered == list(enumerate(expected))
 
 
@@ -132,21 +132,13 @@ def test_any_slice_gives_the_same_lines_as_slicing_the_whole(
 ) -> None:
     line_slice = (start, start + length)
     expected = list(enumerate(lines_as_python_reads_them(raw)))[slice(*line_slice)]
-    blocks = read_lines(io.BytesIO(raw), line_slice, block_bytes)
-    found = [pair for first, lines in blocks for pair in enumerate(lines.to_pylist(), first)]
-    assert found == expected
+    blocks = numbered_lines(raw, line_slice, block_bytes)
+    assert [pair for first, lines in blocks for pair in enumerate(lines, first)] == expected
 
 
 def parse(dataset: Dataset, *lines: str, first: int = 0) -> ParsedBlock:
-    return parse_lines(dataset, first, pa.array(lines, pa.string()))
-
-
-def of_fields(**line: Any) -> Dataset:
-    """BGL with another line format and no labels."""
-    values = {**published("bgl").model_dump(), "line": line, "labels": None}
-    if "session_pattern" in line:
-        values["windows"] = {"kind": "session"}
-    return Dataset.parse(values, origin="a test's data set")
+    text = "".join(f"{line}\n" for line in lines).encode("latin-1")
+    return parse_block(dataset, Block(first_line_number=first, text=text))
 
 
 def test_a_line_of_bgl_is_cut_into_label_time_and_content() -> None:
@@ -200,11 +192,6 @@ def test_a_line_whose_content_is_white_space_beyond_ascii_is_rejected(blank: str
     assert block.reject_numbers.to_pylist() == [0]
 
 
-def test_no_lines_at_all_give_an_empty_block() -> None:
-    block = parse(published("hdfs"))
-    assert len(block.contents) == len(block.session_ids) == len(block.reject_lines) == 0
-
-
 def test_a_block_of_rejects_only_has_no_messages() -> None:
     for name in ("bgl", "hdfs"):
         block = parse(published(name), "short", "shorter")
@@ -221,35 +208,14 @@ field_lines = st.lists(
 
 
 @settings(max_examples=300, deadline=None, database=None)
-@given(st.lists(field_lines, max_size=6))
+@given(st.lists(field_lines, min_size=1, max_size=6))
 def test_any_line_is_cut_at_the_white_space_that_python_knows(lines: list[str]) -> None:
-    dataset = of_fields(fields=["label", "epoch", "content"])
+    dataset = of_line(fields=["label", "epoch", "content"])
     block = parse(dataset, *lines)
     cut = [line.split(maxsplit=2) for line in lines]
     kept = [(number, fields[2]) for number, fields in enumerate(cut) if len(fields) == 3]
     found = zip(block.line_numbers.to_pylist(), block.contents.to_pylist(), strict=True)
     assert list(found) == [(number, content.rstrip()) for number, content in kept]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("0", datetime(1970, 1, 1)),
-        ("1117838570", datetime(2005, 6, 3, 22, 42, 50)),
-        ("99999999999", datetime(5138, 11, 16, 9, 46, 39)),
-        ("999999999999", None),
-        ("-1", None),
-        ("1117838570.5", None),
-        ("noon", None),
-    ],
-)
-def test_a_time_that_is_no_epoch_is_null_and_the_line_stays(
-    text: str, expected: datetime | None
-) -> None:
-    dataset = of_fields(fields=["epoch", "content"], time_fields=["epoch"], time_format="epoch")
-    block = parse(dataset, f"{text} message")
-    assert block.contents.to_pylist() == ["message"]
-    assert block.times.to_pylist() == [expected]
 
 
 def test_a_time_that_does_not_follow_its_format_is_null_and_the_line_stays() -> None:
@@ -259,7 +225,7 @@ def test_a_time_that_does_not_follow_its_format_is_null_and_the_line_stays() -> 
 
 
 def test_without_a_time_format_no_line_has_a_time() -> None:
-    block = parse(of_fields(fields=["level", "content"]), "INFO a", "INFO b")
+    block = parse(of_line(fields=["level", "content"]), "INFO a", "INFO b")
     assert block.times.to_pylist() == [None, None]
 
 
@@ -273,7 +239,7 @@ def test_the_tag_of_normal_lines_is_the_data_sets_choice() -> None:
 
 
 def test_a_line_belongs_once_to_every_session_it_names_in_order() -> None:
-    dataset = of_fields(fields=["content"], session_pattern=r"blk_-?\d+")
+    dataset = of_line(fields=["content"], session_pattern=r"blk_-?\d+")
     block = parse(dataset, "none", "blk_5", "blk_9 to blk_-2, blk_9 and blk_1", "blk_7 blk_7", "x")
     assert block.session_ids.to_pylist() == [
         [],
@@ -285,13 +251,13 @@ def test_a_line_belongs_once_to_every_session_it_names_in_order() -> None:
 
 
 def test_lines_of_at_most_one_session_each_get_theirs() -> None:
-    dataset = of_fields(fields=["content"], session_pattern=r"blk_-?\d+")
+    dataset = of_line(fields=["content"], session_pattern=r"blk_-?\d+")
     block = parse(dataset, "to blk_5", "none", "blk_6", "none")
     assert block.session_ids.to_pylist() == [["blk_5"], [], ["blk_6"], []]
 
 
 def test_sessions_are_sought_in_the_content_only() -> None:
-    dataset = of_fields(fields=["node", "content"], session_pattern=r"blk_\d+")
+    dataset = of_line(fields=["node", "content"], session_pattern=r"blk_\d+")
     assert parse(dataset, "blk_1 says blk_2").session_ids.to_pylist() == [["blk_2"]]
 
 
@@ -301,11 +267,64 @@ def test_sessions_are_sought_in_the_content_only() -> None:
         st.lists(st.sampled_from(["blk_1", "blk_-2", "blk_", " ", "3", "x"]), max_size=6).map(
             "".join
         ),
+        min_size=1,
         max_size=6,
     )
 )
 def test_any_content_names_the_sessions_that_python_finds(texts: list[str]) -> None:
-    dataset = of_fields(fields=["content"], session_pattern=r"blk_-?\d+")
+    dataset = of_line(fields=["content"], session_pattern=r"blk_-?\d+")
     kept = [text for text in texts if text.strip()]
     expected = [list(dict.fromkeys(re.findall(r"blk_-?\d+", text))) for text in kept]
     assert parse(dataset, *texts).session_ids.to_pylist() == expected
+
+
+# Long lines and large logs
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "\x1c", "\xa0"])
+def test_white_space_of_ten_megabytes_is_one_rejected_line(blank: str) -> None:
+    (block,) = read_blocks(io.BytesIO(blank.encode("latin-1") * 10_000_000))
+    parsed = parse_block(of_line(fields=["label", "content"]), block)
+    assert (len(parsed.contents), parsed.reject_numbers.to_pylist()) == (0, [0])
+    assert len(parsed.reject_lines[0].as_py()) == 10_000_000
+
+
+@pytest.mark.parametrize("word", ["a", "\x00", "\xe9", "1 ", "\x85x", "blk_1 "])
+def test_a_line_of_ten_megabytes_is_parsed_as_any_other(word: str) -> None:
+    text = word * (10_000_000 // len(word))
+    started = perf_counter()
+    (block,) = read_blocks(io.BytesIO(f"- {text}".encode("latin-1")))
+    parsed = parse_block(of_line(fields=["label", "content"], session_pattern=r"blk_\d"), block)
+    assert perf_counter() - started < 10
+    assert parsed.contents.to_pylist() == [text.strip()]
+    assert parsed.session_ids.to_pylist() == [["blk_1"] if word == "blk_1 " else []]
+
+
+def test_a_line_beyond_the_limit_is_an_error_and_does_not_fill_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parsing, "MAX_LINE_BYTES", 1_000)
+    assert lines_of(b"a" * 1_000, block_bytes=100) == ["a" * 1_000]
+    stream = io.BytesIO(b"a\n" + b"b" * 100_000)
+    with pytest.raises(LogLLMError, match=r"longer than 1,000 bytes and begins with b'bbb"):
+        list(read_blocks(stream, block_bytes=100))
+    assert stream.tell() <= 1_300
+
+
+def test_blocks_are_no_larger_than_asked_for_where_lines_are_short() -> None:
+    raw = b"a line of twenty-two\r\n" * 100_000
+    assert max(len(b.text) for b in read_blocks(io.BytesIO(raw), block_bytes=4_096)) <= 4_096 + 22
+
+
+def test_nul_bytes_are_part_of_words_and_of_session_ids() -> None:
+    dataset = of_line(fields=["label", "content"], session_pattern="id=[^ ]+")
+    block = parse(dataset, "\x00 id=\x001 id=\xe9\x00\xff x\x00")
+    assert block.contents.to_pylist() == ["id=\x001 id=\xe9\x00\xff x\x00"]
+    assert block.session_ids.to_pylist() == [["id=\x001", "id=\xe9\x00\xff"]]
+
+
+def test_lines_beyond_ascii_are_counted_once_each() -> None:
+    block = parse(of_line(fields=["label", "content"]), "- a", "\xe9 \xe9\xe9", "\x7f b", "\x80")
+    assert block.num_beyond_ascii == 2
+    assert block.contents.to_pylist() == ["a", "\xe9\xe9", "b"]
+    assert block.reject_lines.to_pylist() == ["\x80"]

@@ -60,7 +60,7 @@ def test_a_window_leads_back_to_its_lines(store: Store, tmp_path: Path) -> None:
 def test_what_was_not_made_has_no_view(store: Store, tmp_path: Path) -> None:
     prepare(store, tmp_path)
     found = ask(store, "select view_name from duckdb_views() where schema_name = 'own' order by 1")
-    assert found == [("messages",), ("rejects",), ("vocabulary",), ("windows",)]
+    assert found == [("files",), ("messages",), ("rejects",), ("vocabulary",), ("windows",)]
 
 
 def test_a_refresh_shows_the_newest_artifact(store: Store, tmp_path: Path) -> None:
@@ -209,6 +209,6 @@ def test_a_query_that_cannot_be_answered_is_a_clear_error(
 def test_files_that_are_gone_are_a_clear_error(store: Store, tmp_path: Path) -> None:
     prepare(store, tmp_path)
     artifact: Any = store.newest("messages", "own")
-    (artifact.path / "messages.parquet").unlink()
+    (artifact.path / "messages" / "part-00000000.parquet").unlink()
     with pytest.raises(LogLLMError, match="DuckDB refuses the query"):
         query(store, "select * from own.messages")

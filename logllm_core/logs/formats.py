@@ -1,0 +1,130 @@
+"""How a line is read: its fields, its time, its session."""
+
+import re
+from datetime import UTC, datetime
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field, field_validator, model_validator
+
+from logllm_core.config import Settings
+
+CONTENT = "content"
+EPOCH, EPOCH_MS, ISO = "epoch", "epoch_ms", "iso"
+NAMED_TIME_FORMATS = (EPOCH, EPOCH_MS, ISO)
+FIELD_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def checked_pattern(pattern: str) -> re.Pattern[str]:
+    """The pattern, if both RE2, which runs it, and Python, which reads its groups, know it."""
+    try:
+        compiled = re.compile(pattern)
+    except re.error as fault:
+        raise ValueError(f"not a regular expression: {fault}") from None
+    try:
+        pc.match_substring_regex(pa.array([""]), pattern)
+    except pa.ArrowInvalid as fault:
+        raise ValueError(f"not a regular expression as RE2 reads them: {fault}") from None
+    return compiled
+
+
+class LineFormat(Settings):
+    """How a line is cut into fields, by one of two rules.
+
+    `fields`: separated by runs of white space; the last one, `content`, is the rest of the line.
+    `pattern`: a regular expression (RE2) with named groups, `content` among them, that matches the
+    whole line. Only the content reaches the model.
+    """
+
+    fields: tuple[str, ...] = ()
+    pattern: str | None = None
+    time_fields: tuple[str, ...] = ()
+    # "epoch" (seconds), "epoch_ms", "iso" (2024-05-01T12:00:00.123), or as strptime reads it.
+    time_format: str | None = None
+    session_pattern: str | None = None  # every distinct match in the content is a session id
+    session_field: str | None = None  # or: the field that holds the session id
+    max_unparsed_fraction: float = Field(default=0.01, ge=0, le=1)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All fields of a line."""
+        return self.fields if self.pattern is None else tuple(re.compile(self.pattern).groupindex)
+
+    @property
+    def has_sessions(self) -> bool:
+        return self.session_pattern is not None or self.session_field is not None
+
+    @field_validator("fields")
+    @classmethod
+    def _fields_are_names(cls, fields: tuple[str, ...]) -> tuple[str, ...]:
+        if fields and fields[-1] != CONTENT:
+            raise ValueError(f'the last field must be "{CONTENT}"')
+        _check_names(fields)
+        return fields
+
+    @field_validator("pattern")
+    @classmethod
+    def _pattern_names_the_content(cls, pattern: str | None) -> str | None:
+        if pattern is None:
+            return None
+        compiled = checked_pattern(pattern)
+        if CONTENT not in compiled.groupindex:
+            raise ValueError(f"a group (?P<{CONTENT}>...) is missing")
+        if compiled.groups > len(compiled.groupindex):
+            raise ValueError("every group needs a name; write (?:...) for the others")
+        _check_names(tuple(compiled.groupindex))
+        return pattern
+
+    @field_validator("session_pattern")
+    @classmethod
+    def _session_pattern_matches_something(cls, pattern: str | None) -> str | None:
+        if pattern is None:
+            return None
+        compiled = checked_pattern(pattern)
+        if compiled.groups:
+            raise ValueError("the whole match is the session id; write (?:...) for groups")
+        if compiled.search(""):
+            raise ValueError("the pattern matches the empty text; it must match at least one sign")
+        return pattern
+
+    @field_validator("time_format")
+    @classmethod
+    def _time_format_is_read(cls, time_format: str | None) -> str | None:
+        if time_format is None or time_format in NAMED_TIME_FORMATS:
+            return time_format
+        if not _is_read_back(time_format):
+            raise ValueError(
+                f"a time cannot be read back with it; wanted {', '.join(NAMED_TIME_FORMATS)}, or a "
+                'format such as "%Y-%m-%d %H:%M:%S" (fractions of a second are read by "iso" alone)'
+            )
+        return time_format
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        if bool(self.fields) == (self.pattern is not None):
+            raise ValueError("give either fields or pattern")
+        if strange := set(self.time_fields) - set(self.names):
+            raise ValueError(f"time_fields names {sorted(strange)}, which are not among the fields")
+        if bool(self.time_fields) != (self.time_format is not None):
+            raise ValueError("time_fields and time_format go together")
+        if self.session_field is not None and self.session_field not in self.names:
+            raise ValueError(f'session_field "{self.session_field}" is not among the fields')
+        if self.session_field is not None and self.session_pattern is not None:
+            raise ValueError("give either session_pattern or session_field")
+        return self
+
+
+def _is_read_back(time_format: str) -> bool:
+    if "%" not in time_format:  # Arrow crashes on a format that is empty
+        return False
+    written = pa.array([datetime(2005, 6, 13, 15, 42, 50, tzinfo=UTC).strftime(time_format)])
+    times = pc.strptime(written, format=time_format, unit="s", error_is_null=True)
+    return not times.null_count
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    if any(not FIELD_NAME.fullmatch(name) for name in names):
+        raise ValueError("field names are lower-case letters, digits and underscores")
+    if len(set(names)) < len(names):
+        raise ValueError("field names must differ from each other")
