@@ -3,8 +3,10 @@
 import json
 import os
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich import box
@@ -12,10 +14,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.catalog_cli import datasets_app
+from flows.showing import DATA_DIR, AsJson, DataDir, plain, print_json
 from logllm_core.errors import LogLLMError
 
 if TYPE_CHECKING:
-    from flows.settings import TrainSettings
     from logllm_core.store import Artifact
 
 PREFECT_ENVIRONMENT = {
@@ -38,13 +41,28 @@ app = typer.Typer(
     "report.",
     rich_markup_mode="rich",
 )
+app.add_typer(datasets_app, name="datasets")
 
 Name = Annotated[str, typer.Argument(help="A data set's name, or the TOML file that describes it.")]
-DataDir = Annotated[Path, typer.Option("--data-dir", help="Where everything is kept.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Mirror = Annotated[
     Path | None,
     typer.Option("--mirror", help="Take archives from this folder, not from the network."),
+]
+Remote = Annotated[
+    str | None,
+    typer.Option("--remote", help="Share finished artifacts here: s3://bucket/path, file:///..."),
+]
+MaskingName = Annotated[
+    str | None,
+    typer.Option(
+        "--masking", help="regex, none, drain-template or drain-id. Default: the recipe's."
+    ),
+]
+Runner = Annotated[
+    str, typer.Option("--runner", help="Reads many files side by side: threads, processes, ray.")
+]
+Shards = Annotated[
+    int | None, typer.Option("--shards", help="How many shares of the files. Default: one a core.")
 ]
 RecipeName = Annotated[
     str, typer.Option("--recipe", help="quick, paper, reference, or a TOML file of your own.")
@@ -60,25 +78,10 @@ Quantization = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Default: the recipe's.")]
 
-DATA_DIR = Path("data")
-
-
-@app.command()
-def datasets(data_dir: DataDir = DATA_DIR, as_json: AsJson = False) -> None:
-    """List the data sets."""
-    from flows.settings import RunSettings
-    from logllm_core.logs.catalog import list_datasets
-
-    found = list_datasets(RunSettings(data_dir=data_dir).catalog_dirs)
-    if as_json:
-        _print_json([dataset.model_dump(mode="json") for dataset in found])
-        return
-    table = Table("name", "source", "windows", "title", box=box.SIMPLE)
-    for dataset in found:
-        table.add_row(
-            dataset.name, dataset.source.kind, dataset.windows.kind, escape(dataset.title)
-        )
-    Console().print(table)
+RUN_OPTIONS = {
+    *("data_dir", "mirror", "remote", "recipe", "masking", "backbones", "quantization", "seed"),
+    *("runner", "num_shards"),
+}
 
 
 @app.command()
@@ -86,81 +89,74 @@ def prepare(
     name: Name,
     data_dir: DataDir = DATA_DIR,
     mirror: Mirror = None,
+    remote: Remote = None,
     recipe: RecipeName = "quick",
+    masking: MaskingName = None,
+    runner: Runner = "threads",
+    num_shards: Shards = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn a raw log into labelled windows, split into training, validation and test."""
+    options = {key: value for key, value in locals().items() if key not in ("name", "as_json")}
     _set_up_prefect()
+    from flows.display import shown_progress
     from flows.prepare import prepare_logs
     from flows.settings import RunSettings
 
-    settings = RunSettings(data_dir=data_dir, mirror=mirror, recipe=recipe)
-    from flows.display import shown_progress
-
+    settings = RunSettings.parse(options, origin="The command line")
     with shown_progress():
         prepared = prepare_logs(name, settings)
     splits = prepared.windows.results["splits"]
     if as_json:
-        _print_json({"windows": str(prepared.windows.path), "splits": splits})
+        print_json({"windows": str(prepared.windows.path), "splits": splits})
         return
     table = Table("split", "windows", "anomalous", "lines", box=box.SIMPLE)
     for split, entry in splits.items():
-        counts = (entry["num_windows"], entry["num_anomalous"] or 0, entry["num_lines"])
-        table.add_row(split, *(f"{count:,}" for count in counts))
+        counts = (entry["num_windows"], entry["num_anomalous"], entry["num_lines"])
+        shown = ("not labelled" if count is None else f"{count:,}" for count in counts)
+        table.add_row(split, *shown)
     Console().print(table)
     Console().print(f"Windows: {prepared.windows.path}", soft_wrap=True)
 
 
-@app.command()
-def train(
-    name: Name,
-    data_dir: DataDir = DATA_DIR,
-    mirror: Mirror = None,
-    recipe: RecipeName = "quick",
-    backbones: BackboneName = "small",
-    quantization: Quantization = None,
-    seed: Seed = None,
-    as_json: AsJson = False,
-) -> None:
-    """Prepare, train all stages, evaluate. What is done already is reused."""
-    _set_up_prefect()
-    from flows.train import train_logllm
+def _reporting(flow: str) -> Callable[..., None]:
+    """The command of a flow that ends in a report; `flow` is its module and its name."""
 
-    settings = _train_settings(
-        **{"data_dir": data_dir, "mirror": mirror, "recipe": recipe},
-        **{"backbones": backbones, "quantization": quantization, "seed": seed},
-    )
-    from flows.display import shown_progress
+    def command(
+        name: Name,
+        data_dir: DataDir = DATA_DIR,
+        mirror: Mirror = None,
+        remote: Remote = None,
+        recipe: RecipeName = "quick",
+        masking: MaskingName = None,
+        backbones: BackboneName = "small",
+        quantization: Quantization = None,
+        seed: Seed = None,
+        runner: Runner = "threads",
+        num_shards: Shards = None,
+        as_json: AsJson = False,
+    ) -> None:
+        options = {key: value for key, value in locals().items() if key in RUN_OPTIONS}
+        _set_up_prefect()
+        module, _, flow_name = flow.rpartition(".")
+        run = getattr(import_module(module), flow_name)
+        from flows.display import shown_progress
+        from flows.settings import TrainSettings
 
-    with shown_progress():
-        report = train_logllm(name, settings)
-    _print_report(report, as_json=as_json)
+        settings = TrainSettings.parse(options, origin="The command line")
+        with shown_progress():
+            report = run(name, settings)
+        _print_report(report, as_json=as_json)
+
+    return command
 
 
-@app.command()
-def evaluate(
-    name: Name,
-    data_dir: DataDir = DATA_DIR,
-    mirror: Mirror = None,
-    recipe: RecipeName = "quick",
-    backbones: BackboneName = "small",
-    quantization: Quantization = None,
-    seed: Seed = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure the model that these settings trained, without training."""
-    _set_up_prefect()
-    from flows.evaluate import evaluate_logllm
-
-    settings = _train_settings(
-        **{"data_dir": data_dir, "mirror": mirror, "recipe": recipe},
-        **{"backbones": backbones, "quantization": quantization, "seed": seed},
-    )
-    from flows.display import shown_progress
-
-    with shown_progress():
-        report = evaluate_logllm(name, settings)
-    _print_report(report, as_json=as_json)
+app.command("train", help="Prepare, train all stages, evaluate. What is done already is reused.")(
+    _reporting("flows.train.train_logllm")
+)
+app.command("evaluate", help="Measure the model that these settings trained, without training.")(
+    _reporting("flows.evaluate.evaluate_logllm")
+)
 
 
 @app.command()
@@ -169,29 +165,36 @@ def simulate(
         Path | None, typer.Argument(help="The file to write. Default: DATA_DIR/simulated.log.")
     ] = None,
     num_lines: Annotated[int, typer.Option(min=1_000)] = 20_000,
+    shape: Annotated[
+        str, typer.Option(help="bgl, thunderbird (Liberty's and Spirit's too) or hdfs.")
+    ] = "bgl",
     seed: Annotated[int, typer.Option()] = 0,
     data_dir: DataDir = DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
-    """Write a seeded log in the shape of BlueGene/L's, with known truth."""
+    """Write a seeded log in the shape of a published one, with known truth.
+
+    Sessions (hdfs) are labelled in a CSV file beside the log.
+    """
+    from flows.display import shown_progress
     from logllm_core.logs.simulator import write_log
 
     path = out or data_dir / "simulated.log"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        from flows.display import shown_progress
-
         with shown_progress():
-            truth = {"path": str(path), **write_log(path, num_lines=num_lines, seed=seed)}
+            truth = write_log(path, num_lines=num_lines, seed=seed, shape=cast(Any, shape))
     except OSError as fault:
         raise LogLLMError(f"Cannot write {path}: {fault.strerror}. Choose another file.") from None
     if as_json:
-        _print_json(truth)
+        print_json({"path": str(path), **truth})
         return
+    if "num_sessions" in truth:
+        held = "{num_anomalous_sessions:,} of {num_sessions:,} sessions anomalous"
+    else:
+        held = "{num_alert_lines:,} of them alerts, {num_unparsable_lines:,} without content"
     Console().print(
-        f"{truth['num_lines']:,} lines, {truth['num_alert_lines']:,} of them alerts of "
-        f"{len(truth['alert_types'])} types, {truth['num_unparsable_lines']:,} without content: "
-        f"{path}",
+        f"{truth['num_lines']:,} lines, {held.format(**truth)}: {escape(str(path))}",
         soft_wrap=True,
     )
 
@@ -208,11 +211,11 @@ def query(
 
     columns, rows = views.query(Store(data_dir=data_dir), statement)
     if as_json:
-        _print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
         return
-    table = Table(*map(_plain, columns), box=box.SIMPLE)
+    table = Table(*map(plain, columns), box=box.SIMPLE)
     for row in rows:
-        table.add_row(*("" if value is None else _plain(value) for value in row))
+        table.add_row(*("" if value is None else plain(value) for value in row))
     Console().print(table)
 
 
@@ -244,18 +247,12 @@ def _set_up_prefect() -> None:
         os.environ.setdefault(name, value)
 
 
-def _train_settings(**options: object) -> "TrainSettings":
-    from flows.settings import TrainSettings
-
-    return TrainSettings.parse(options, origin="The command line")
-
-
 def _print_report(report: "Artifact", *, as_json: bool) -> None:
     content: dict[str, Any] = json.loads((report.path / "report.json").read_text(encoding="utf-8"))
     figures = content["detectors"]["LogLLM"]
     page = report.path / "report.html"
     if as_json:
-        _print_json({"dataset": report.dataset, "figures": figures, "report": str(page)})
+        print_json({"dataset": report.dataset, "figures": figures, "report": str(page)})
         return
     table = Table("detector", box=box.SIMPLE)
     for column in ("precision", "recall", "F1", "PR-AUC"):
@@ -268,15 +265,3 @@ def _print_report(report: "Artifact", *, as_json: bool) -> None:
     output.print(table)
     output.print(escape(content["verdict"]), soft_wrap=True, highlight=False)
     output.print(f"Report: {escape(str(page))}", soft_wrap=True, highlight=False)
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
-
-
-def _plain(value: object) -> str:
-    """A cell as text; log text may hold markup and control characters."""
-    text = "".join(
-        mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in str(value)
-    )
-    return escape(text)

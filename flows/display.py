@@ -18,23 +18,35 @@ INTERRUPTED = "Interrupted. What was finished is kept; the same command goes on 
 
 
 class BarDisplay:
-    """Progress bars on a terminal."""
+    """Progress bars on a terminal, one for each piece of work that is under way."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-
-    @contextmanager
-    def track(self, description: str, total: int | None, unit: str) -> Iterator[progress.Advance]:
-        columns = (
+        self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
-            TextColumn(unit),
+            TextColumn("{task.fields[unit]}"),
             TimeRemainingColumn(),
+            console=console,
+            transient=True,
         )
-        with Progress(*columns, console=self._console, transient=True) as bars:
-            task = bars.add_task(description, total=total)
-            yield lambda amount: bars.advance(task, amount)
+        self._num_running = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def track(self, description: str, total: int | None, unit: str) -> Iterator[progress.Advance]:
+        with self._lock:
+            self._num_running += 1
+            self._bars.start()
+        bar = self._bars.add_task(description, total=total, unit=unit)
+        try:
+            yield lambda amount: self._bars.advance(bar, amount)
+        finally:
+            self._bars.remove_task(bar)
+            with self._lock:
+                self._num_running -= 1
+                if self._num_running == 0:
+                    self._bars.stop()
 
 
 @contextmanager

@@ -6,7 +6,9 @@ from prefect import flow
 
 from flows.run_log import log_to_prefect
 from flows.settings import RunSettings
+from flows.shards import build_parts
 from logllm_core.logs.catalog import Dataset
+from logllm_core.logs.messages import is_masked_in_parts
 from logllm_core.store import Artifact
 from logllm_core.training.recipes import Recipe
 from tasks import logs
@@ -34,7 +36,17 @@ def prepare(dataset: Dataset, recipe: Recipe, settings: RunSettings) -> Prepared
     """The steps of `prepare-logs`, for flows that begin with them."""
     store = settings.store
     raw = logs.obtain_log(store, dataset, settings.archive_mirror)
-    messages = logs.build_messages(store, dataset, raw)
+    messages = logs.find_messages(store, dataset, raw, recipe.masking)
+    if messages is None:
+        parts = build_parts(
+            store,
+            dataset,
+            raw,
+            is_masked=is_masked_in_parts(recipe.masking),
+            runner=settings.runner,
+            num_shards=settings.num_shards,
+        )
+        messages = logs.build_messages(store, dataset, raw, parts, recipe.masking)
     windows = logs.build_windows(store, dataset, messages, recipe.validation_fraction)
     logs.refresh_views(store)
     return Prepared(raw=raw, messages=messages, windows=windows)

@@ -1,15 +1,21 @@
 """What a person decides about a run; the parameters of every flow and deployment."""
 
 import os
+import re
 from pathlib import Path
 
+from pydantic import Field, field_validator
+
+from flows.shards import RunnerName
 from logllm_core.config import Settings
 from logllm_core.logs.catalog import Dataset, find_dataset
+from logllm_core.logs.messages import Masking
 from logllm_core.model import Quantization
 from logllm_core.store import Store
 from logllm_core.training.recipes import Recipe, recipe_named
 
 MIRROR_VARIABLE = "LOGLLM_MIRROR"
+OVERRIDES = {"masking", "quantization", "seed"}  # settings of a recipe that a run may change
 TRACKED_CATALOG = Path(__file__).resolve().parents[1] / "data" / "datasets"
 
 
@@ -18,11 +24,22 @@ class RunSettings(Settings):
 
     data_dir: Path = Path("data")
     mirror: Path | None = None  # default: the environment variable LOGLLM_MIRROR
+    remote: str | None = None  # s3://bucket/path or any fsspec address: finished artifacts, shared
     recipe: str = "quick"  # a name, or a TOML file with a recipe of one's own
+    masking: Masking | None = None  # default: the recipe's
+    runner: RunnerName = "threads"  # of the shards of a log of many files
+    num_shards: int | None = Field(default=None, ge=1)  # default: one a core
+
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _data_dir_is_a_folder(cls, data_dir: object) -> object:
+        if re.match(r"[A-Za-z0-9+]+:/", str(data_dir)):
+            raise ValueError("a folder of this machine is wanted; share an address with --remote")
+        return data_dir
 
     @property
     def store(self) -> Store:
-        return Store(data_dir=self.data_dir)
+        return Store(data_dir=self.data_dir, remote=self.remote)
 
     @property
     def archive_mirror(self) -> Path | None:
@@ -38,8 +55,15 @@ class RunSettings(Settings):
 
     def find_recipe(self) -> Recipe:
         if self.recipe.endswith(".toml"):
-            return Recipe.load(Path(self.recipe), name=Path(self.recipe).stem)
-        return recipe_named(self.recipe)
+            recipe = Recipe.load(Path(self.recipe), name=Path(self.recipe).stem)
+        else:
+            recipe = recipe_named(self.recipe)
+        return recipe.model_copy(update=self._changes())
+
+    def _changes(self) -> dict[str, object]:
+        """What differs from the recipe."""
+        found = {name: getattr(self, name) for name in type(self).model_fields if name in OVERRIDES}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class TrainSettings(RunSettings):
@@ -48,13 +72,3 @@ class TrainSettings(RunSettings):
     backbones: str = "small"
     quantization: Quantization | None = None  # default: the recipe's
     seed: int | None = None  # default: the recipe's
-
-    def find_recipe(self) -> Recipe:
-        changes = {"quantization": self.quantization, "seed": self.seed}
-        return (
-            super()
-            .find_recipe()
-            .model_copy(
-                update={name: value for name, value in changes.items() if value is not None}
-            )
-        )

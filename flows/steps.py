@@ -8,6 +8,7 @@ from logllm_core.logs.catalog import Dataset
 from logllm_core.model.places import Places, backbones_named
 from logllm_core.store import Artifact
 from logllm_core.training.recipes import Recipe
+from logllm_core.training.sampling import check_labelled
 from tasks import detection, evaluation, logs, models, training
 
 
@@ -18,6 +19,7 @@ def report_on(name: str, settings: TrainSettings, *, may_train: bool) -> Artifac
     recipe = settings.find_recipe()
     backbones_named(settings.backbones)  # a wrong name is told before any work
     prepared = prepare(dataset, recipe, settings)
+    check_labelled(dataset.name, is_labelled=dataset.labels is not None)
     places = models.find_backbones(settings.store, settings.backbones)
     stages = run_stages(dataset, recipe, places, prepared, settings, may_train=may_train)
     return evaluate(dataset, recipe, places, prepared, stages, settings)
@@ -36,10 +38,11 @@ def run_stages(
 
     What is not there is trained, or, where it may not be, an error.
     """
+    train_or_find = training.train_stage if may_train else training.find_stage
     stages: list[Artifact] = []
     for stage in recipe.stages:
         stages.append(
-            training.train_stage(
+            train_or_find(
                 settings.store,
                 dataset.name,
                 stage.name,
@@ -48,7 +51,6 @@ def run_stages(
                 prepared.messages,
                 prepared.windows,
                 stages[-1] if stages else None,
-                not may_train,
             )
         )
     return stages

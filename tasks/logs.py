@@ -1,11 +1,12 @@
 """Tasks from the raw log to windows."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from logllm_core.logs import download, messages, views, windows
+from logllm_core.logs import messages, parts, sources, views, windows
 from logllm_core.logs.catalog import Dataset
 from logllm_core.store import Artifact, Store
 
@@ -14,12 +15,36 @@ from logllm_core.store import Artifact, Store
 
 @task(task_run_name="obtain-log-{dataset.name}", cache_policy=NO_CACHE)
 def obtain_log(store: Store, dataset: Dataset, mirror: Path | None) -> Artifact:
-    return download.obtain_log(store, dataset, mirror=mirror)
+    return sources.obtain_log(store, dataset, mirror=mirror)
+
+
+@task(task_run_name="build-parts-{dataset.name}", cache_policy=NO_CACHE)
+def build_parts(
+    store: Store,
+    dataset: Dataset,
+    raw: Artifact,
+    files: Sequence[sources.RawFile],
+    is_masked: bool,
+) -> list[Artifact]:
+    return [parts.build_part(store, dataset, raw, file, is_masked=is_masked) for file in files]
+
+
+@task(task_run_name="find-messages-{dataset.name}", cache_policy=NO_CACHE)
+def find_messages(
+    store: Store, dataset: Dataset, raw: Artifact, preprocessing: messages.Masking
+) -> Artifact | None:
+    return messages.find_messages(store, dataset, raw, preprocessing=preprocessing)
 
 
 @task(task_run_name="build-messages-{dataset.name}", cache_policy=NO_CACHE)
-def build_messages(store: Store, dataset: Dataset, raw: Artifact) -> Artifact:
-    return messages.build_messages(store, dataset, raw)
+def build_messages(
+    store: Store,
+    dataset: Dataset,
+    raw: Artifact,
+    built: Sequence[Artifact],
+    preprocessing: messages.Masking,
+) -> Artifact:
+    return messages.build_messages(store, dataset, raw, built, preprocessing=preprocessing)
 
 
 @task(task_run_name="build-windows-{dataset.name}", cache_policy=NO_CACHE)

@@ -19,7 +19,6 @@ def train_stage(
     messages: Artifact,
     windows: Artifact,
     previous: Artifact | None,
-    must_exist: bool = False,
 ) -> Artifact:
     return stage.train_stage(
         store,
@@ -30,5 +29,27 @@ def train_stage(
         messages=messages,
         windows=windows,
         previous=previous,
-        must_exist=must_exist,
+    )
+
+
+@task(task_run_name="find-stage-{stage_name}", cache_policy=NO_CACHE)
+def find_stage(
+    store: Store,
+    dataset: str,
+    stage_name: str,
+    recipe: Recipe,
+    places: Places,
+    messages: Artifact,
+    windows: Artifact,
+    previous: Artifact | None,
+) -> Artifact:
+    return stage.find_stage(
+        store,
+        dataset,
+        stage_name=stage_name,
+        recipe=recipe,
+        places=places,
+        messages=messages,
+        windows=windows,
+        previous=previous,
     )

@@ -11,7 +11,8 @@ from loguru import logger
 from logllm_core import tables
 from logllm_core.detection import DECISION
 from logllm_core.logs.messages import read_vocabulary
-from logllm_core.logs.windows import Split, Windows, read_windows
+from logllm_core.logs.splitting import Split
+from logllm_core.logs.windows import Windows, read_windows
 from logllm_core.model import backbones
 from logllm_core.model.batches import TokenizedVocabulary, make_batch
 from logllm_core.model.logllm import LogLLM, encode_vocabulary

@@ -28,7 +28,8 @@ def data_card(
         "splits": windows.results["splits"],
         "requested": windows.results["requested"],
         "obtained": windows.results["obtained"],
-        "num_labels_without_lines": windows.results["num_labels_without_lines"],
+        "num_lines_with_guessed_time": windows.results.get("num_lines_with_guessed_time", 0),
+        "num_labels_without_lines": windows.results.get("num_labels_without_lines", 0),
         "num_test_windows_seen_in_training": len(has_own_label),
         "num_test_windows_seen_with_other_label_only": has_own_label.count(False),
         "num_test_messages_unseen_in_training": len(

@@ -22,8 +22,11 @@ from logllm_core.evaluation.baselines import BASELINES
 from logllm_core.evaluation.datacard import data_card
 from logllm_core.evaluation.metrics import Figures, Scores, measure
 from logllm_core.logs.catalog import Dataset
-from logllm_core.logs.windows import Split, read_windows
-from logllm_core.store import Artifact, Json, Store, describe_machine, recorded_versions
+from logllm_core.logs.messages import message_files
+from logllm_core.logs.splitting import Split
+from logllm_core.logs.windows import read_windows
+from logllm_core.provenance import describe_machine, recorded_versions
+from logllm_core.store import Artifact, Json, Store
 from logllm_core.training.recipes import Recipe
 
 VERSION = 1
@@ -240,9 +243,9 @@ def _lines_of(run: Run, places: Sequence[int]) -> dict[int, dict[str, Json]]:
     wanted = sorted({number for window in found for number in window["line_numbers"]})
     with duckdb.connect() as connection:
         rows = connection.execute(
-            "select line_number, content, alert from read_parquet($path)"
+            "select line_number, content, alert from read_parquet($paths)"
             " where line_number in (select unnest($wanted))",
-            {"path": str(run.messages.path / "messages.parquet"), "wanted": wanted},
+            {"paths": message_files(run.messages), "wanted": wanted},
         ).fetchall()
     lines = {number: (content, alert) for number, content, alert in rows}
     described = {}

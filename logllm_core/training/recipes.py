@@ -7,6 +7,7 @@ from pydantic import Field, field_validator
 
 from logllm_core.config import Settings
 from logllm_core.errors import LogLLMError
+from logllm_core.logs.messages import Masking
 from logllm_core.model import Part, Quantization
 from logllm_core.model.prompt import QUESTION
 
@@ -37,6 +38,7 @@ class Recipe(Settings):
     projector_init: Literal["torch", "aligned"] = "torch"  # see LogLLM.align_projector
     validation_fraction: float = Field(default=0.0, ge=0, lt=1)  # of the training part
     quantization: Quantization = "nf4"
+    masking: Masking = "regex"  # the paper's preprocessings, section V-F and Table IV
     max_message_tokens: int = Field(default=100, ge=3)  # with [CLS] and [SEP]
     max_window_messages: int = Field(default=128, ge=1)
     seed: int = 0

@@ -61,17 +61,27 @@ def evened(
     return np.concatenate(parts)
 
 
+def check_labelled(dataset: str, *, is_labelled: bool) -> None:
+    """Windows without labels can be scored; training and measuring need labels.
+
+    Raises:
+        LogLLMError: there are none.
+    """
+    if not is_labelled:
+        raise LogLLMError(
+            f"{dataset} is not labelled: its windows can be scored by a model, not trained on or "
+            "measured against. Give [labels] in the data set's file, or train on another data set."
+        )
+
+
 def check_both_classes(dataset: str, windows: Windows) -> None:
     """Training needs labels, and both of them.
 
     Raises:
         LogLLMError: which one is missing.
     """
-    if windows.is_anomalous is None:
-        raise LogLLMError(
-            f"{dataset} is not labelled, so nothing can be learnt from it. Give [labels] in the "
-            "data set's file, or train on another data set."
-        )
+    check_labelled(dataset, is_labelled=windows.is_anomalous is not None)
+    assert windows.is_anomalous is not None
     num_anomalous = int(windows.is_anomalous.sum())
     if num_anomalous in (0, len(windows)):
         found = "no" if num_anomalous == 0 else "only"

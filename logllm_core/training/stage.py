@@ -47,33 +47,20 @@ def train_stage(
     messages: Artifact,
     windows: Artifact,
     previous: Artifact | None,
-    must_exist: bool = False,
 ) -> Artifact:
     """Train one stage on the training split; the test split is never read.
 
     Args:
         previous: the artifact of the stage before, None for the first.
-        must_exist: refuse to train, only find.
 
     Raises:
         LogLLMError: no labels, one class only, or a loss that is not finite.
     """
-    stage = next(stage for stage in recipe.stages if stage.name == stage_name)
+    stage = _stage_named(recipe, stage_name)
     device = backbones.default_device()
     dtype = backbones.fastest_dtype(device)
-    config = {
-        "stage": stage.model_dump(mode="json"),
-        "recipe": recipe.model_dump(mode="json", exclude={"name", "stages"}),
-        "backbones": places.identity,
-    }
-    inputs = {"messages": messages, "windows": windows}
 
     def build(out_dir: Path) -> dict[str, Json]:
-        if must_exist:
-            raise LogLLMError(
-                f"Stage {stage.name} of {dataset} has not been trained with these settings. Train "
-                f"it first: logllm train {dataset}, with the same options."
-            )
         train = read_windows(windows, "train")
         sampling.check_both_classes(dataset, train)
         model, tokenizer = checkpoint.load_model(
@@ -95,14 +82,58 @@ def train_stage(
         )
         return results
 
+    inputs = _inputs(messages, windows, previous)
+    config = _config(stage, recipe, places)
     return store.reuse_or_build(
-        "models",
-        dataset,
-        config=config,
-        inputs=inputs | ({"previous": previous} if previous else {}),
-        version=VERSION,
-        build=build,
+        "models", dataset, config=config, inputs=inputs, version=VERSION, build=build
     )
+
+
+def find_stage(
+    store: Store,
+    dataset: str,
+    *,
+    stage_name: str,
+    recipe: Recipe,
+    places: Places,
+    messages: Artifact,
+    windows: Artifact,
+    previous: Artifact | None,
+) -> Artifact:
+    """The trained stage that `train_stage` would reuse.
+
+    Raises:
+        LogLLMError: it has not been trained.
+    """
+    stage = _stage_named(recipe, stage_name)
+    inputs = _inputs(messages, windows, previous)
+    config = _config(stage, recipe, places)
+    found = store.find("models", dataset, config=config, inputs=inputs, version=VERSION)
+    if found is None:
+        raise LogLLMError(
+            f"Stage {stage.name} of {dataset} has not been trained with these settings. Train it "
+            f"first: logllm train {dataset}, with the same options."
+        )
+    return found
+
+
+def _stage_named(recipe: Recipe, name: str) -> Stage:
+    return next(stage for stage in recipe.stages if stage.name == name)
+
+
+def _config(stage: Stage, recipe: Recipe, places: Places) -> dict[str, Json]:
+    return {
+        "stage": stage.model_dump(mode="json"),
+        "recipe": recipe.model_dump(mode="json", exclude={"name", "stages"}),
+        "backbones": places.identity,
+    }
+
+
+def _inputs(
+    messages: Artifact, windows: Artifact, previous: Artifact | None
+) -> dict[str, Artifact]:
+    found = {"messages": messages, "windows": windows}
+    return found | {"previous": previous} if previous else found
 
 
 def run_stage(

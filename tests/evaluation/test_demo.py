@@ -7,10 +7,9 @@ import pytest
 from logllm_core.evaluation.baselines import BASELINES
 from logllm_core.evaluation.metrics import measure
 from logllm_core.logs.catalog import find_dataset
-from logllm_core.logs.download import obtain_log
-from logllm_core.logs.messages import build_messages
 from logllm_core.logs.windows import Windows, build_windows, read_windows
 from logllm_core.store import Artifact, Store
+from tests.logs.samples import messages_of
 
 CATALOG = Path(__file__).resolve().parents[2] / "data" / "datasets"
 
@@ -20,7 +19,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, Windows, W
     """Messages, training windows and test windows of the data set `demo`."""
     store = Store(data_dir=tmp_path_factory.mktemp("demo"))
     dataset = find_dataset("demo", [CATALOG])
-    messages = build_messages(store, dataset, obtain_log(store, dataset, mirror=None))
+    messages = messages_of(store, dataset)
     windows = build_windows(store, dataset, messages, validation_fraction=0.1)
     return messages, read_windows(windows, "train"), read_windows(windows, "test")
 

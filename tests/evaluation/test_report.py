@@ -10,11 +10,11 @@ from logllm_core import tables
 from logllm_core.evaluation import report
 from logllm_core.evaluation.metrics import measure
 from logllm_core.logs.catalog import Dataset
-from logllm_core.logs.download import obtain_log
-from logllm_core.logs.messages import build_messages
+from logllm_core.logs.sources import obtain_log
 from logllm_core.logs.windows import build_windows, read_windows
 from logllm_core.store import Artifact, Store
 from logllm_core.training.recipes import recipe_named
+from tests.logs.samples import messages_of
 
 HOSTILE = '<script>alert(1)</script> & "quotes" </pre><img src=x onerror=alert(2)> {{ 7 * 7 }}'
 STAGE = {
@@ -33,7 +33,7 @@ def dataset(tmp_path: Path) -> Dataset:
     values = {
         "name": "hostile",
         "title": HOSTILE,
-        "source": {"kind": "file", "path": tmp_path / "x.log"},
+        "source": {"kind": "file", "path": str(tmp_path / "x.log")},
         "line": {"fields": ("label", "content")},
         "labels": {"kind": "field"},
         "windows": {"kind": "count", "length": 5},
@@ -46,7 +46,7 @@ def dataset(tmp_path: Path) -> Dataset:
 def built(tmp_path: Path, dataset: Dataset) -> Artifact:
     store = Store(data_dir=tmp_path / "data")
     raw = obtain_log(store, dataset, mirror=None)
-    messages = build_messages(store, dataset, raw)
+    messages = messages_of(store, dataset)
     windows = build_windows(store, dataset, messages, validation_fraction=0.0)
 
     def train(out_dir: Path) -> dict[str, object]:

@@ -79,7 +79,7 @@ def test_datasets_are_listed(run: Run, data_dir: Path) -> None:
     _, table, _ = run("datasets", "--data-dir", data_dir)
     _, output, _ = run("datasets", "--data-dir", data_dir, "--json")
     names = [dataset["name"] for dataset in json.loads(output)]
-    assert names == ["bgl", "demo", "hdfs", "liberty", "small-log", "thunderbird"]
+    assert names == ["bgl", "demo", "hdfs", "liberty", "small-log", "spirit", "thunderbird"]
     assert all(name in table for name in names)
 
 
@@ -263,6 +263,7 @@ def test_an_unreachable_server_is_one_error(tmp_path: Path) -> None:
     check_error((done.returncode, done.stdout, done.stderr), "Failed to reach API")
 
 
+@pytest.mark.slow
 def test_an_interrupt_is_one_line_and_keeps_what_was_finished(
     data_dir: Path, tiny_backbones: str, tmp_path: Path
 ) -> None:
@@ -292,3 +293,22 @@ def test_an_interrupt_is_one_line_and_keeps_what_was_finished(
     assert "Traceback" not in seen
     assert len(list(data_dir.glob("models/small-log/[!.]*/manifest.json"))) == 1
     assert not list(data_dir.glob("models/small-log/.*.building"))
+
+
+def test_an_address_is_not_taken_for_a_folder(run: Run, tmp_path: Path) -> None:
+    found = run("prepare", "demo", "--data-dir", "s3://bucket/logs")
+    check_error(found, "a folder of this machine is wanted; share an address with --remote")
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_a_log_without_labels_is_prepared_and_no_more(
+    run: Run, data_dir: Path, command: str
+) -> None:
+    own = data_dir / "datasets" / "unlabelled.toml"
+    labelled = (data_dir / "datasets" / "small-log.toml").read_text()
+    own.write_text(labelled.replace('[labels]\nkind = "field"\n', ""))
+    status, output, _ = run("prepare", "unlabelled", "--data-dir", data_dir)
+    assert status == 0
+    assert "not labelled" in output
+    found = run(command, "unlabelled", "--data-dir", data_dir)
+    check_error(found, "can be scored by a model, not trained on")

@@ -18,9 +18,11 @@ from flows.settings import RunSettings, TrainSettings
 from flows.steps import run_stages
 from flows.train import train_logllm
 from logllm_core import tables
+from logllm_core.detection.scoring import predict
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.views import query
 from logllm_core.logs.windows import read_windows
+from logllm_core.model.backbones import find_backbones
 from tasks import models
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -63,7 +65,7 @@ def test_a_training_leaves_an_artifact_a_stage_and_a_report(settings: TrainSetti
 def test_the_same_training_again_builds_nothing(settings: TrainSettings) -> None:
     first = train_logllm("small-log", settings)
     before = {path: path.read_bytes() for path in settings.data_dir.rglob("manifest.json")}
-    assert len(before) == 8  # raw, messages, windows, three stages, predictions, report
+    assert len(before) == 9  # raw, part, messages, windows, three stages, predictions, report
     assert train_logllm("small-log", settings) == first
     assert {p: p.read_bytes() for p in settings.data_dir.rglob("manifest.json")} == before
 
@@ -165,7 +167,7 @@ def test_a_mirror_is_taken_and_told(name: str, mirror: Path, tmp_path: Path) -> 
     assert source["origin"] == "mirror"
     sums = (mirror / "SHA256SUMS").read_text().split()
     listed = dict(zip(sums[1::2], sums[::2], strict=True))
-    assert source["sha256"] == listed[source["archive"]]
+    assert source["sha256"] == listed[Path(source["location"]).name]
     assert not source["is_official_content"]
     parts = prepared.windows.path.glob("split=*/*.parquet")
     num_windows = sum(pq.read_metadata(part).num_rows for part in parts)
@@ -176,3 +178,33 @@ def test_a_mirror_is_taken_and_told(name: str, mirror: Path, tmp_path: Path) -> 
 def test_an_unknown_setting_is_refused_before_the_run_starts() -> None:
     with pytest.raises(ParameterTypeError, match=r"extra_forbidden|not permitted"):
         train_logllm("demo", {"recipes": "quick"})  # type: ignore[call-overload]
+
+
+def test_windows_without_labels_are_scored_by_a_model_of_another_log(
+    settings: TrainSettings,
+) -> None:
+    train_logllm("small-log", settings)
+    catalog = settings.data_dir / "datasets"
+    labelled = (catalog / "small-log.toml").read_text()
+    unlabelled = labelled.replace('[labels]\nkind = "field"\n', "").replace("seed = 3", "seed = 4")
+    (catalog / "unlabelled.toml").write_text(unlabelled)
+    prepared = prepare_logs("unlabelled", settings)
+    store = settings.store
+    (trained,) = (
+        model
+        for model in store.all("models", "small-log")
+        if model.manifest["config"]["stage"]["name"] == "3"
+    )
+    predictions = predict(
+        store,
+        "unlabelled",
+        recipe=settings.find_recipe(),
+        places=find_backbones(store, settings.backbones),
+        messages=prepared.messages,
+        windows=prepared.windows,
+        trained=trained,
+    )
+    found = tables.read(predictions.path / "split=test", tables.PREDICTIONS)
+    assert len(found) == prepared.windows.results["splits"]["test"]["num_windows"] > 0
+    assert found["is_anomalous"].null_count == len(found)
+    assert set(found["verdict"].to_pylist()) <= {"normal", "anomalous"}

@@ -118,6 +118,7 @@ def test_models_load_from_folders_and_train_with_and_without_quantisation(
     assert torch.isfinite(probabilities).all()
 
 
+@pytest.mark.slow
 def test_a_gguf_decoder_is_saved_again_once_and_says_the_same(tmp_path: Path) -> None:
     store = Store(data_dir=tmp_path)
     places = backbones.find_backbones(store, "small")
