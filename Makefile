@@ -4,9 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help setup demo test lint types clean
+.PHONY: help setup demo test test-slow bench lint types clean
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make the virtual environment with the pinned dependencies
 $(READY): pyproject.toml constraints.txt
@@ -20,7 +20,13 @@ demo: $(READY) ## simulate a log, train on it, evaluate, print the figures
 	$(BIN)/logllm train demo
 
 test: $(READY) ## run the test suite
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(READY) ## run what takes long: clusters, long logs
+	$(BIN)/pytest -m slow
+
+bench: $(READY) ## measure lines a second and memory on simulated logs, beside the plain way
+	$(BIN)/python -m tests.benchmarks
 
 lint: $(READY) ## check style and format
 	$(BIN)/ruff check .

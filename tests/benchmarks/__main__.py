@@ -1,0 +1,134 @@
+"""`make bench`: figures from simulated logs, as a table and as `data/bench.json`.
+
+Each figure is taken in a process of its own, beside the plain way on a slice of the same file.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from logllm_core.logs.simulator import write_log
+
+SHAPES = ("bgl", "hdfs")
+NUM_RUNS = 3  # of which the median is given; one where a log is long
+NUM_LINES_OF_A_LONG_LOG = 5_000_000
+NUM_PLAIN_LINES = 50_000
+ROOT = Path(__file__).resolve().parents[2]
+Row = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--lines", type=int, nargs="+", default=[1_000_000, 10_000_000])
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--out", type=Path, default=ROOT / "data" / "bench.json")
+    options = parser.parse_args()
+    rows: list[Row] = []
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=options.out.parent, prefix=".bench-") as folder:
+        for shape in options.shapes:
+            for num_lines in options.lines:
+                rows.append(measure(shape, num_lines, Path(folder)))
+                show(rows[-1:])
+    content = {
+        "machine": {
+            "system": platform.platform(),
+            "num_cores": os.cpu_count(),
+            "python": platform.python_version(),
+        },
+        "prepare": rows,
+    }
+    options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    Console().rule("all")
+    show(rows)
+    show_growth(rows)
+    Console().print(f"Written to {options.out}")
+
+
+def measure(shape: str, num_lines: int, folder: Path) -> Row:
+    """Lines a second of each step, the whole, and the plain way; peak memory."""
+    path = folder / f"{shape}-{num_lines}.log"
+    begun = time.perf_counter()
+    truth = write_log(path, num_lines=num_lines, seed=0, shape=shape)  # type: ignore[arg-type]
+    seconds = {"simulate": time.perf_counter() - begun}
+    # The plain way first, and nothing beside it.
+    plain = run("plain", shape, path, NUM_PLAIN_LINES)
+    num_runs = 1 if num_lines >= NUM_LINES_OF_A_LONG_LOG else NUM_RUNS
+    for what in ("parse", "mask"):
+        seconds |= run(what, shape, path)["seconds"]
+    runs = [run("prepare", shape, path) for _ in range(num_runs)]
+    for step in runs[0]["seconds"]:
+        seconds[step] = statistics.median(found["seconds"][step] for found in runs)
+    path.unlink()
+    per_second = {step: num_lines / taken for step, taken in seconds.items()}
+    plain_per_second = plain["num_lines"] / plain["seconds"]["prepare"]
+    return {
+        "shape": shape,
+        "num_lines": num_lines,
+        "size_bytes": truth["size_bytes"],
+        "num_runs": num_runs,
+        "seconds": seconds,
+        "lines_per_second": per_second,
+        "plain_lines_per_second": plain_per_second,
+        "prepare_to_plain": per_second["prepare"] / plain_per_second,
+        "peak_memory_bytes": max(found["peak_memory_bytes"] for found in runs),
+        "vocabulary_bytes": runs[0]["vocabulary_bytes"],
+    }
+
+
+def show_growth(rows: list[Row]) -> None:
+    """What more lines cost: time should grow as they do, memory by the vocabulary alone."""
+    for shape in dict.fromkeys(row["shape"] for row in rows):
+        first, *_, last = (row for row in rows if row["shape"] == shape)
+        times = {name: last[name] / first[name] for name in ("num_lines", "peak_memory_bytes")}
+        seconds = last["seconds"]["prepare"] / first["seconds"]["prepare"]
+        Console().print(
+            f"{shape}: {times['num_lines']:.0f} times the lines took {seconds:.1f} times the time "
+            f"and {times['peak_memory_bytes']:.2f} times the memory; vocabulary "
+            f"{first['vocabulary_bytes']:,} and {last['vocabulary_bytes']:,} characters"
+        )
+
+
+def run(what: str, shape: str, path: Path, *more: object) -> Row:
+    command = [sys.executable, "-m", "tests.benchmarks.preparing", what, shape, path, *more]
+    done = subprocess.run(
+        list(map(str, command)), cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
+    )
+    found: Row = json.loads(done.stdout)
+    return found
+
+
+def show(rows: list[Row]) -> None:
+    table = Table(box=box.SIMPLE)
+    steps = ("simulate", "parse", "mask", "window", "prepare")
+    for column in ("shape", "lines", *steps, "plain", "ratio", "peak memory"):
+        table.add_column(column, justify="left" if column == "shape" else "right")
+    for row in rows:
+        speeds = [f"{row['lines_per_second'][step]:,.0f}" for step in steps]
+        table.add_row(
+            row["shape"],
+            f"{row['num_lines']:,}",
+            *speeds,
+            f"{row['plain_lines_per_second']:,.0f}",
+            f"{row['prepare_to_plain']:.0f}",
+            f"{row['peak_memory_bytes'] / 2**20:,.0f} MiB",
+        )
+    output = Console(width=max(Console().width, 120))
+    output.print("Lines a second (parse and mask on one thread); ratio of prepare to plain.")
+    output.print(table)
+
+
+if __name__ == "__main__":
+    main()
