@@ -1,13 +1,7 @@
-"""From bytes to fields: lines, their labels, times, session ids and content.
+"""From lines to fields: their labels, times, session ids and content."""
 
-Logs are not UTF-8: bytes are read as latin-1, so every byte has a character. As in Python's text
-mode, which the reference code uses, LF, CRLF and a lone CR each end a line.
-"""
-
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import BinaryIO, Self
+from functools import cache
 
 import duckdb
 import numpy as np
@@ -15,92 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from logllm_core.errors import LogLLMError
 from logllm_core.logs import times
+from logllm_core.logs.blocks import Block
 from logllm_core.logs.catalog import Dataset, FieldLabels, PatternLabels
 from logllm_core.logs.formats import CONTENT
 
 VERSION = 2  # raise when a line would be parsed differently
-BLOCK_BYTES = 4 << 20  # of the log; what is made of it should stay near the processor
-MAX_LINE_BYTES = 256 << 20  # beyond, a file is no text log; it must not fill the memory
-LF = ord("\n")
 # What Python calls white space, among the characters of latin-1: 1, anything else: 0.
 _IS_SPACE = bytes(chr(code).isspace() for code in range(256))
-
-Positions = NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Block:
-    """Consecutive lines of a raw file, each ended by LF."""
-
-    first_line_number: int  # 0-based
-    text: bytes
-
-    @cached_property
-    def codes(self) -> NDArray[np.uint8]:
-        return np.frombuffer(self.text, dtype=np.uint8)
-
-    @cached_property
-    def line_ends(self) -> Positions:
-        """Where each line's LF stands."""
-        return np.flatnonzero(self.codes == LF)
-
-    @cached_property
-    def line_starts(self) -> Positions:
-        return np.concatenate([[0], self.line_ends[:-1] + 1])
-
-    def __len__(self) -> int:
-        return len(self.line_ends)
-
-    @property
-    def num_lines_beyond_ascii(self) -> int:
-        """How many lines hold a byte of 0x80 or more."""
-        if self.text.isascii():
-            return 0
-        beyond = np.flatnonzero(self.codes >= 0x80)
-        return len(np.unique(np.searchsorted(self.line_ends, beyond)))
-
-    def texts(self, starts: Positions, stops: Positions) -> pa.StringArray:
-        """Stretches of the block as text: `starts[i]` up to `stops[i]`, ascending, not nested.
-
-        No Python object is made for them: they and the gaps between them are read as one array of
-        bytes over the block, and the gaps are left behind.
-        """
-        if not len(starts):
-            return pa.array([], pa.string())
-        places = np.stack([starts, stops], axis=1).ravel()
-        offsets = pa.py_buffer(places.astype(np.int32))
-        buffers = [None, offsets, pa.py_buffer(self.text)]
-        with_gaps = pa.Array.from_buffers(pa.binary(), len(places) - 1, buffers)
-        return _decoded(with_gaps.take(pa.array(np.arange(0, len(places) - 1, 2))))
-
-    def part(self, start: int, stop: int) -> Self:
-        """The lines from number `start` up to `stop` of those in this block."""
-        first = self.first_line_number
-        if start <= first and stop >= first + len(self):
-            return self
-        begin = int(self.line_ends[start - first - 1]) + 1 if start > first else 0
-        end = int(self.line_ends[min(stop - first, len(self)) - 1]) + 1
-        return type(self)(first_line_number=max(start, first), text=self.text[begin:end])
-
-    def lines(self, chosen: NDArray[np.bool_] | slice = slice(None)) -> pa.StringArray:
-        """Whole lines, without their LF."""
-        return self.texts(self.line_starts[chosen], self.line_ends[chosen])
-
-
-def _decoded(texts: pa.BinaryArray) -> pa.StringArray:
-    """Latin-1 bytes as text."""
-    _, offsets, codes = texts.buffers()
-    if codes is None:  # all are empty
-        return texts.cast(pa.string())
-    text = codes.to_pybytes()
-    if not text.isascii():  # what lies beyond takes two bytes in UTF-8
-        beyond = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) >= 0x80)
-        places = np.frombuffer(offsets, dtype=np.int32)
-        offsets = pa.py_buffer(places + np.searchsorted(beyond, places).astype(np.int32))
-        codes = pa.py_buffer(text.decode("latin-1").encode("utf-8"))
-    return pa.StringArray.from_buffers(len(texts), offsets, codes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,66 +31,6 @@ class ParsedBlock:
     reject_numbers: pa.Int64Array
     reject_lines: pa.StringArray
     num_beyond_ascii: int  # lines that hold a byte of 0x80 or more
-
-
-def read_blocks(
-    stream: BinaryIO,
-    line_slice: tuple[int, int] | None = None,
-    block_bytes: int = BLOCK_BYTES,
-    *,
-    skipped: Callable[[int], object] = lambda num_lines: None,
-) -> Iterator[Block]:
-    """The lines of a file, or of a slice of it, block by block.
-
-    Reads no further than the end of `line_slice`; memory is bounded by a block and the longest
-    line.
-
-    Raises:
-        LogLLMError: a line is longer than `MAX_LINE_BYTES`.
-    """
-    start, stop = line_slice or (0, None)
-    first = 0
-    for text in _whole_lines(stream, block_bytes):
-        if first < start:  # passed over as fast as lines can be counted
-            num_lines = text.count(b"\n")
-            if first + num_lines <= start:
-                first += num_lines
-                skipped(num_lines)
-                continue
-        block = Block(first_line_number=first, text=text)
-        first += len(block)
-        yield block.part(start, first if stop is None else stop)
-        if stop is not None and first >= stop:
-            return
-
-
-def _whole_lines(stream: BinaryIO, block_bytes: int) -> Iterator[bytes]:
-    """Blocks that end with a line's end, all ends as LF."""
-    pending: list[bytes] = []
-    num_pending = 0
-    while chunk := stream.read(block_bytes):
-        if pending and pending[-1].endswith(b"\r"):  # perhaps the first half of CRLF
-            num_pending -= len(pending[-1])
-            chunk = pending.pop() + chunk
-        cut = max(chunk.rfind(b"\n"), chunk.rfind(b"\r", 0, len(chunk) - 1)) + 1
-        if cut == 0:
-            pending.append(chunk)
-            num_pending += len(chunk)
-            if num_pending > MAX_LINE_BYTES:
-                raise LogLLMError(
-                    f"A line is longer than {MAX_LINE_BYTES:,} bytes and begins with "
-                    f"{pending[0][:40]!r}. Wanted a text log with one message a line; give one."
-                )
-            continue
-        yield _with_lf(b"".join([*pending, memoryview(chunk)[:cut]]))
-        pending = [chunk[cut:]] if cut < len(chunk) else []
-        num_pending = len(chunk) - cut
-    if rest := _with_lf(b"".join(pending)):
-        yield rest if rest.endswith(b"\n") else rest + b"\n"
-
-
-def _with_lf(block: bytes) -> bytes:
-    return block.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in block else block
 
 
 def parse_block(dataset: Dataset, block: Block) -> ParsedBlock:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from logllm_core import tables
 from logllm_core.errors import LogLLMError
-from logllm_core.logs import masking, parsing
+from logllm_core.logs import blocks, masking, parsing
 from logllm_core.logs.catalog import Dataset
 from logllm_core.logs.sources import RawFile, open_file
 from logllm_core.logs.vocabulary import Vocabulary
@@ -112,7 +112,7 @@ def _build(
     vocabulary = Vocabulary()
     counts: dict[str, int] = dict.fromkeys(_COUNTS, 0)
 
-    def parse(block: parsing.Block) -> tuple[parsing.ParsedBlock, pa.DictionaryArray]:
+    def parse(block: blocks.Block) -> tuple[parsing.ParsedBlock, pa.DictionaryArray]:
         parsed = parsing.parse_block(dataset, block)
         return parsed, _texts(parsed.contents, is_masked)
 
@@ -123,7 +123,7 @@ def _build(
         track(f"Parsing and masking {dataset.name}", unit="lines") as advance,
     ):
         for parsed, texts in _in_order(
-            parse, parsing.read_blocks(stream, dataset.line_slice, skipped=advance)
+            parse, blocks.read_blocks(stream, dataset.line_slice, skipped=advance)
         ):
             _check_format(dataset, file, parsed, is_first=counts["num_lines"] == 0)
             ids = vocabulary.add_lines(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.archives import open_stream
+from logllm_core.logs.blocks import Block, read_blocks
 from logllm_core.logs.files import find_files, is_address
-from logllm_core.logs.parsing import Block, read_blocks
 
 NUM_LINES = 2_000
 MAX_BYTES = 4 << 20  # 2 kB a line; a file without ends of lines must not be read whole

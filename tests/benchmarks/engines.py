@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from logllm_core.logs import masking, parsing
+from logllm_core.logs.blocks import Block, read_blocks
 from logllm_core.logs.simulator import write_log
 from tests.benchmarks.preparing import dataset_of
 
@@ -33,13 +34,13 @@ def main() -> None:
         path = Path(folder) / "bgl.log"
         write_log(path, num_lines=NUM_LINES, seed=0)
         dataset, text = dataset_of("bgl", path), path.read_bytes()
-    blocks = list(parsing.read_blocks(io.BytesIO(text)))
+    blocks = list(read_blocks(io.BytesIO(text)))
     lines = pa.concat_arrays([block.lines() for block in blocks])
     contents = pa.concat_arrays([parsing.parse_block(dataset, b).contents for b in blocks])
 
-    def again() -> list[parsing.Block]:
+    def again() -> list[Block]:
         """Blocks that remember nothing of an earlier run."""
-        return [parsing.Block(first_line_number=b.first_line_number, text=b.text) for b in blocks]
+        return [Block(first_line_number=b.first_line_number, text=b.text) for b in blocks]
 
     works: dict[str, Callable[[], Any]] = {
         "cut: NumPy over bytes (chosen)": lambda: [

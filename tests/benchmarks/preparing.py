@@ -17,7 +17,7 @@ from typing import Any
 
 from loguru import logger
 
-from logllm_core.logs import masking, messages, parsing, parts, sources, views, windows
+from logllm_core.logs import blocks, masking, messages, parsing, parts, sources, views, windows
 from logllm_core.logs.catalog import Dataset, LocalFile, find_dataset
 from logllm_core.store import Store
 from tests.logs.plain import plain_prepare
@@ -76,7 +76,7 @@ def parse(dataset: Dataset, log_path: Path) -> Figures:
     """Parsing alone, on one thread."""
     seconds = 0.0
     with log_path.open("rb") as stream:
-        for block in parsing.read_blocks(stream):
+        for block in blocks.read_blocks(stream):
             begun = time.perf_counter()
             parsing.parse_block(dataset, replace(block))
             seconds += time.perf_counter() - begun
@@ -87,7 +87,7 @@ def mask(dataset: Dataset, log_path: Path) -> Figures:
     """Masking alone, on one thread."""
     seconds = 0.0
     with log_path.open("rb") as stream:
-        for block in parsing.read_blocks(stream):
+        for block in blocks.read_blocks(stream):
             contents = parsing.parse_block(dataset, block).contents
             begun = time.perf_counter()
             masking.mask_messages(contents)

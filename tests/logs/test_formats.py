@@ -6,9 +6,10 @@ import pytest
 from pydantic import ValidationError
 
 from logllm_core.errors import LogLLMError
+from logllm_core.logs.blocks import read_blocks
 from logllm_core.logs.catalog import Dataset
 from logllm_core.logs.formats import LineFormat
-from logllm_core.logs.parsing import ParsedBlock, parse_block, read_blocks
+from logllm_core.logs.parsing import ParsedBlock, parse_block
 from tests.logs.samples import of_line
 
 

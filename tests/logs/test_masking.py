@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logllm_core.logs import masking
+from logllm_core.logs.blocks import read_blocks
 from logllm_core.logs.masking import mask_messages
-from logllm_core.logs.parsing import parse_block, read_blocks
+from logllm_core.logs.parsing import parse_block
 from tests.logs.plain import mask_as_the_reference
 from tests.logs.samples import of_line
 

@@ -6,7 +6,7 @@ import pytest
 
 from logllm_core import tables
 from logllm_core.errors import LogLLMError
-from logllm_core.logs import parsing, parts
+from logllm_core.logs import blocks, parts
 from logllm_core.logs.messages import message_files
 from logllm_core.store import Store
 from tests.logs.samples import (
@@ -33,7 +33,7 @@ def test_every_kept_line_is_a_row_and_every_masked_message_stands_once(
         b"KERN 14 link down\n"
     )
     # Some blocks hold two lines, some one, one only a reject.
-    monkeypatch.setattr(parsing, "read_blocks", partial(parsing.read_blocks, block_bytes=12))
+    monkeypatch.setattr(blocks, "read_blocks", partial(blocks.read_blocks, block_bytes=12))
     monkeypatch.setattr(parts, "ROW_GROUP_LINES", 2)
     dataset = labelled_by_line(
         log,

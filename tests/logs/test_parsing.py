@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logllm_core.errors import LogLLMError
-from logllm_core.logs import parsing
+from logllm_core.logs import blocks as blocks_room
+from logllm_core.logs.blocks import Block, read_blocks
 from logllm_core.logs.catalog import Dataset
-from logllm_core.logs.parsing import Block, ParsedBlock, parse_block, read_blocks
+from logllm_core.logs.parsing import ParsedBlock, parse_block
 from tests.logs.samples import lines_as_python_reads_them, of_line, published
 
 BGL_HEAD = (
@@ -303,7 +304,7 @@ def test_a_line_of_ten_megabytes_is_parsed_as_any_other(word: str) -> None:
 def test_a_line_beyond_the_limit_is_an_error_and_does_not_fill_the_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(parsing, "MAX_LINE_BYTES", 1_000)
+    monkeypatch.setattr(blocks_room, "MAX_LINE_BYTES", 1_000)
     assert lines_of(b"a" * 1_000, block_bytes=100) == ["a" * 1_000]
     stream = io.BytesIO(b"a\n" + b"b" * 100_000)
     with pytest.raises(LogLLMError, match=r"longer than 1,000 bytes and begins with b'bbb"):

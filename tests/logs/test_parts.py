@@ -11,7 +11,7 @@ import pytest
 
 from logllm_core import tables
 from logllm_core.errors import LogLLMError
-from logllm_core.logs import parsing
+from logllm_core.logs import blocks
 from logllm_core.logs import parts as parts_room
 from logllm_core.logs.catalog import Dataset
 from logllm_core.logs.messages import (
@@ -184,9 +184,9 @@ def test_a_log_of_another_format_is_told_at_its_beginning(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (path,) = write(tmp_path, b"oops\n" * 1_000 + FIRST)
-    read_blocks = parsing.read_blocks
+    read_blocks = blocks.read_blocks
     monkeypatch.setattr(
-        parsing,
+        blocks,
         "read_blocks",
         lambda stream, part, skipped: read_blocks(stream, part, 5_000, skipped=skipped),
     )
