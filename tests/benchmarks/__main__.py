@@ -91,7 +91,8 @@ def measure(shape: str, num_lines: int, folder: Path) -> Row:
 def show_growth(rows: list[Row]) -> None:
     """What more lines cost: time should grow as they do, memory by the vocabulary alone."""
     for shape in dict.fromkeys(row["shape"] for row in rows):
-        first, *_, last = (row for row in rows if row["shape"] == shape)
+        of_shape = [row for row in rows if row["shape"] == shape]
+        first, last = of_shape[0], of_shape[-1]
         times = {name: last[name] / first[name] for name in ("num_lines", "peak_memory_bytes")}
         seconds = last["seconds"]["prepare"] / first["seconds"]["prepare"]
         Console().print(

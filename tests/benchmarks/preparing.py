@@ -103,11 +103,11 @@ def plain(dataset: Dataset, log_path: Path, num_lines: int) -> Figures:
             labels = {row["BlockId"]: row["Label"] == "Anomaly" for row in csv.DictReader(table)}
     begun = time.perf_counter()
     with log_path.open(encoding="latin-1") as stream:
-        lines = (line.rstrip("\n") for line in itertools.islice(stream, num_lines))
+        lines = [line.rstrip("\n") for line in itertools.islice(stream, num_lines)]
         plain_prepare(
             dataset, lines, session_labels=labels, validation_fraction=VALIDATION_FRACTION
         )
-    return {"seconds": {"prepare": time.perf_counter() - begun}, "num_lines": num_lines}
+    return {"seconds": {"prepare": time.perf_counter() - begun}, "num_lines": len(lines)}
 
 
 def main() -> None:
