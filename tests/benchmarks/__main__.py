@@ -7,7 +7,6 @@ import argparse
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from rich.table import Table
 from logllm_core.logs.simulator import write_log
 
 SHAPES = ("bgl", "hdfs")
-NUM_RUNS = 3  # of which the median is given; one where a log is long
+NUM_RUNS = 3  # of which the middle one is given; one where a log is long
 NUM_LINES_OF_A_LONG_LOG = 5_000_000
 NUM_PLAIN_LINES = 50_000
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,8 +68,8 @@ def measure(shape: str, num_lines: int, folder: Path) -> Row:
     for what in ("parse", "mask"):
         seconds |= run(what, shape, path)["seconds"]
     runs = [run("prepare", shape, path) for _ in range(num_runs)]
-    for step in runs[0]["seconds"]:
-        seconds[step] = statistics.median(found["seconds"][step] for found in runs)
+    runs.sort(key=lambda found: float(found["seconds"]["prepare"]))
+    seconds |= runs[len(runs) // 2]["seconds"]
     path.unlink()
     per_second = {step: num_lines / taken for step, taken in seconds.items()}
     plain_per_second = plain["num_lines"] / plain["seconds"]["prepare"]
