@@ -9,6 +9,7 @@ from logllm_core.model.places import Places, backbones_named
 from logllm_core.store import Artifact
 from logllm_core.training.recipes import Recipe
 from logllm_core.training.sampling import check_labelled
+from logllm_core.training.stage import StagePlan
 from tasks import detection, evaluation, logs, models, training
 
 
@@ -41,18 +42,16 @@ def run_stages(
     train_or_find = training.train_stage if may_train else training.find_stage
     stages: list[Artifact] = []
     for stage in recipe.stages:
-        stages.append(
-            train_or_find(
-                settings.store,
-                dataset.name,
-                stage.name,
-                recipe,
-                places,
-                prepared.messages,
-                prepared.windows,
-                stages[-1] if stages else None,
-            )
+        plan = StagePlan(
+            dataset=dataset.name,
+            stage=stage,
+            recipe=recipe,
+            places=places,
+            messages=prepared.messages,
+            windows=prepared.windows,
+            previous=stages[-1] if stages else None,
         )
+        stages.append(train_or_find(settings.store, plan))
     return stages
 
 

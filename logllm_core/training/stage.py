@@ -37,39 +37,52 @@ class TrainingMaterial:
     vectors_ME: Tensor | None  # all messages' encoder vectors, where the encoder is frozen
 
 
-def train_stage(
-    store: Store,
-    dataset: str,
-    *,
-    stage_name: str,
-    recipe: Recipe,
-    places: Places,
-    messages: Artifact,
-    windows: Artifact,
-    previous: Artifact | None,
-) -> Artifact:
-    """Train one stage on the training split; the test split is never read.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StagePlan:
+    """One stage of one training: what decides its outcome, and so what it is found by."""
 
-    Args:
-        previous: the artifact of the stage before, None for the first.
+    dataset: str
+    stage: Stage
+    recipe: Recipe
+    places: Places
+    messages: Artifact
+    windows: Artifact
+    previous: Artifact | None  # the stage before, None for the first
+
+    @property
+    def config(self) -> dict[str, Json]:
+        return {
+            "stage": self.stage.model_dump(mode="json"),
+            "recipe": self.recipe.model_dump(mode="json", exclude={"name", "stages"}),
+            "backbones": self.places.identity,
+        }
+
+    @property
+    def inputs(self) -> dict[str, Artifact]:
+        found = {"messages": self.messages, "windows": self.windows}
+        return found | {"previous": self.previous} if self.previous else found
+
+
+def train_stage(store: Store, plan: StagePlan) -> Artifact:
+    """Train one stage on the training split; the test split is never read.
 
     Raises:
         LogLLMError: no labels, one class only, or a loss that is not finite.
     """
-    stage = _stage_named(recipe, stage_name)
+    stage, recipe = plan.stage, plan.recipe
     device = backbones.default_device()
     dtype = backbones.fastest_dtype(device)
 
     def build(out_dir: Path) -> dict[str, Json]:
-        train = read_windows(windows, "train")
-        sampling.check_both_classes(dataset, train)
+        train = read_windows(plan.windows, "train")
+        sampling.check_both_classes(plan.dataset, train)
         model, tokenizer = checkpoint.load_model(
-            places, recipe, previous, device=device, dtype=dtype
+            plan.places, recipe, plan.previous, device=device, dtype=dtype
         )
         vocabulary = TokenizedVocabulary(
-            read_vocabulary(messages), tokenizer, max_message_tokens=recipe.max_message_tokens
+            read_vocabulary(plan.messages), tokenizer, max_message_tokens=recipe.max_message_tokens
         )
-        if previous is None and recipe.projector_init == "aligned":
+        if plan.previous is None and recipe.projector_init == "aligned":
             known = sorted({message for ids in train.message_ids for message in ids})
             model.align_projector(encode_vocabulary(model, vocabulary)[known])
         results = run_stage(model, stage, recipe, train, vocabulary, out_dir / METRICS)
@@ -77,63 +90,36 @@ def train_stage(
         checkpoint.save_weights(model, out_dir)
         logger.info(
             "{} stage {}: {} steps, loss {:.4f} -> {:.4f}",
-            *(dataset, stage.name, results["num_steps"]),
+            *(plan.dataset, stage.name, results["num_steps"]),
             *(results["first_loss"], results["last_loss"]),
         )
         return results
 
-    inputs = _inputs(messages, windows, previous)
-    config = _config(stage, recipe, places)
     return store.reuse_or_build(
-        "models", dataset, config=config, inputs=inputs, version=VERSION, build=build
+        "models",
+        plan.dataset,
+        config=plan.config,
+        inputs=plan.inputs,
+        version=VERSION,
+        build=build,
     )
 
 
-def find_stage(
-    store: Store,
-    dataset: str,
-    *,
-    stage_name: str,
-    recipe: Recipe,
-    places: Places,
-    messages: Artifact,
-    windows: Artifact,
-    previous: Artifact | None,
-) -> Artifact:
+def find_stage(store: Store, plan: StagePlan) -> Artifact:
     """The trained stage that `train_stage` would reuse.
 
     Raises:
         LogLLMError: it has not been trained.
     """
-    stage = _stage_named(recipe, stage_name)
-    inputs = _inputs(messages, windows, previous)
-    config = _config(stage, recipe, places)
-    found = store.find("models", dataset, config=config, inputs=inputs, version=VERSION)
+    found = store.find(
+        "models", plan.dataset, config=plan.config, inputs=plan.inputs, version=VERSION
+    )
     if found is None:
         raise LogLLMError(
-            f"Stage {stage.name} of {dataset} has not been trained with these settings. Train it "
-            f"first: logllm train {dataset}, with the same options."
+            f"Stage {plan.stage.name} of {plan.dataset} has not been trained with these settings. "
+            f"Train it first: logllm train {plan.dataset}, with the same options."
         )
     return found
-
-
-def _stage_named(recipe: Recipe, name: str) -> Stage:
-    return next(stage for stage in recipe.stages if stage.name == name)
-
-
-def _config(stage: Stage, recipe: Recipe, places: Places) -> dict[str, Json]:
-    return {
-        "stage": stage.model_dump(mode="json"),
-        "recipe": recipe.model_dump(mode="json", exclude={"name", "stages"}),
-        "backbones": places.identity,
-    }
-
-
-def _inputs(
-    messages: Artifact, windows: Artifact, previous: Artifact | None
-) -> dict[str, Artifact]:
-    found = {"messages": messages, "windows": windows}
-    return found | {"previous": previous} if previous else found
 
 
 def run_stage(
