@@ -5,7 +5,7 @@ import pyarrow as pa
 from drain3.drain import Drain, LogCluster
 from numpy.typing import NDArray
 
-from logllm_core.logs.vocabulary import MessageIds
+from logllm_core.logs.vocabulary import MessageCounts, MessageIds, occurrences
 
 
 class Templates:
@@ -19,27 +19,21 @@ class Templates:
         self._drain = Drain()  # depth 4, similarity 0.4: Drain3's own settings
         # Drain3 0.9.1 does not find messages of one word again. As in Drain, equal ones are one.
         self._of_one_word: dict[str, LogCluster] = {}
-        self._num_lines: list[int] = []
-        self._first_line_numbers: list[int] = []
+        self._counts = MessageCounts()
 
     def add_lines(self, contents: pa.StringArray, line_numbers: NDArray[np.int64]) -> MessageIds:
         """The template ids of consecutive lines."""
         # Within a block the same message has the same template.
         encoded = contents.dictionary_encode()
         places = encoded.indices.to_numpy()
-        num_lines = np.bincount(places, minlength=len(encoded.dictionary))
-        firsts = np.empty(len(encoded.dictionary), dtype=np.int64)
-        firsts[places[::-1]] = line_numbers[::-1]
+        num_lines, firsts = occurrences(places, line_numbers, len(encoded.dictionary))
         ids = np.empty(len(encoded.dictionary), dtype=np.int32)
         for place, content in enumerate(encoded.dictionary.to_pylist()):
             cluster = self._of_one_word.get(content) or self._drain.add_log_message(content)[0]
             if len(cluster.log_template_tokens) == 1:
                 self._of_one_word[content] = cluster
             ids[place] = message_id = cluster.cluster_id - 1  # Drain counts from 1
-            if message_id == len(self._num_lines):
-                self._num_lines.append(0)
-                self._first_line_numbers.append(int(firsts[place]))
-            self._num_lines[message_id] += int(num_lines[place])
+            self._counts.add(message_id, num_lines[place], firsts[place])
         lines: MessageIds = ids[places]
         return lines
 
@@ -49,11 +43,4 @@ class Templates:
         texts = [
             str(cluster.cluster_id) if as_ids else cluster.get_template() for cluster in clusters
         ]
-        return pa.table(
-            {
-                "message_id": np.arange(len(clusters), dtype=np.int32),
-                "text": pa.array(texts, pa.string()),
-                "num_lines": self._num_lines,
-                "first_line_number": self._first_line_numbers,
-            }
-        )
+        return self._counts.table(texts)

@@ -9,6 +9,46 @@ from numpy.typing import NDArray
 MessageIds = NDArray[np.int32]
 
 
+class MessageCounts:
+    """How many lines carry each message, and which is the first; ids count up from 0."""
+
+    def __init__(self) -> None:
+        self._num_lines: list[int] = []
+        self._first_line_numbers: list[int] = []
+
+    def add(self, message_id: int, num_lines: int, first_line_number: int) -> None:
+        if message_id == len(self._num_lines):
+            self._num_lines.append(0)
+            self._first_line_numbers.append(first_line_number)
+        self._num_lines[message_id] += num_lines
+
+    def table(self, texts: Sequence[str]) -> pa.Table:
+        """With the text of each message, as in tables.VOCABULARY."""
+        return pa.table(
+            {
+                "message_id": np.arange(len(texts), dtype=np.int32),
+                "text": pa.array(texts, pa.string()),
+                "num_lines": self._num_lines,
+                "first_line_number": self._first_line_numbers,
+            }
+        )
+
+
+def occurrences(
+    places: NDArray[np.int64], line_numbers: NDArray[np.int64], num_texts: int
+) -> tuple[list[int], list[int]]:
+    """Of each text, how many lines carry it and the number of the first.
+
+    Args:
+        places: of each line's text among the texts.
+    """
+    num_lines = np.bincount(places, minlength=num_texts)
+    # Assigned backwards, the first line of each text is the one that stays.
+    firsts = np.empty(num_texts, dtype=np.int64)
+    firsts[places[::-1]] = line_numbers[::-1]
+    return num_lines.tolist(), firsts.tolist()
+
+
 class Vocabulary:
     """The messages of one file, or of all files of a log.
 
@@ -17,8 +57,7 @@ class Vocabulary:
 
     def __init__(self) -> None:
         self._ids: dict[str, int] = {}
-        self._num_lines: list[int] = []
-        self._first_line_numbers: list[int] = []
+        self._counts = MessageCounts()
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -34,12 +73,8 @@ class Vocabulary:
         """
         encoded = texts.dictionary_encode()
         places = encoded.indices.to_numpy()[places]
-        num_lines = np.bincount(places, minlength=len(encoded.dictionary))
-        # Assigned backwards, the first line of each message is the one that stays.
-        firsts = np.empty(len(encoded.dictionary), dtype=np.int64)
-        firsts[places[::-1]] = line_numbers[::-1]
-        ids = self.add(encoded.dictionary.to_pylist(), num_lines.tolist(), firsts.tolist())
-        lines: MessageIds = ids[places]
+        num_lines, firsts = occurrences(places, line_numbers, len(encoded.dictionary))
+        lines: MessageIds = self.add(encoded.dictionary.to_pylist(), num_lines, firsts)[places]
         return lines
 
     def add(
@@ -49,19 +84,9 @@ class Vocabulary:
         ids = np.empty(len(texts), dtype=np.int32)
         for place, text in enumerate(texts):
             ids[place] = message_id = self._ids.setdefault(text, len(self._ids))
-            if message_id == len(self._num_lines):
-                self._num_lines.append(0)
-                self._first_line_numbers.append(first_line_numbers[place])
-            self._num_lines[message_id] += num_lines[place]
+            self._counts.add(message_id, num_lines[place], first_line_numbers[place])
         return ids
 
     def table(self) -> pa.Table:
         """As in tables.VOCABULARY."""
-        return pa.table(
-            {
-                "message_id": np.arange(len(self._ids), dtype=np.int32),
-                "text": pa.array(list(self._ids), pa.string()),
-                "num_lines": self._num_lines,
-                "first_line_number": self._first_line_numbers,
-            }
-        )
+        return self._counts.table(list(self._ids))
