@@ -78,11 +78,6 @@ Quantization = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Default: the recipe's.")]
 
-RUN_OPTIONS = {
-    *("data_dir", "mirror", "remote", "recipe", "masking", "backbones", "quantization", "seed"),
-    *("runner", "num_shards"),
-}
-
 
 @app.command()
 def prepare(
@@ -97,12 +92,13 @@ def prepare(
     as_json: AsJson = False,
 ) -> None:
     """Turn a raw log into labelled windows, split into training, validation and test."""
-    options = {key: value for key, value in locals().items() if key not in ("name", "as_json")}
+    given = locals()
     _set_up_prefect()
     from flows.display import shown_progress
     from flows.prepare import prepare_logs
     from flows.settings import RunSettings
 
+    options = {key: given[key] for key in RunSettings.model_fields}
     settings = RunSettings.parse(options, origin="The command line")
     with shown_progress():
         prepared = prepare_logs(name, settings)
@@ -136,13 +132,14 @@ def _reporting(flow: str) -> Callable[..., None]:
         num_shards: Shards = None,
         as_json: AsJson = False,
     ) -> None:
-        options = {key: value for key, value in locals().items() if key in RUN_OPTIONS}
+        given = locals()
         _set_up_prefect()
         module, _, flow_name = flow.rpartition(".")
         run = getattr(import_module(module), flow_name)
         from flows.display import shown_progress
         from flows.settings import TrainSettings
 
+        options = {key: given[key] for key in TrainSettings.model_fields}
         settings = TrainSettings.parse(options, origin="The command line")
         with shown_progress():
             report = run(name, settings)

@@ -207,11 +207,10 @@ def _nothing_parses(
     dataset: Dataset, sample: Sample, parsed: ParsedBlock, like: Dataset | None
 ) -> LogLLMError:
     assert like is not None  # a guess matches some line
-    wanted = dataset.line.pattern or " ".join(dataset.line.fields)
     return LogLLMError(
         f"{sample.location}: none of the first {len(parsed.reject_numbers):,} lines is like those "
-        f"of {like.name}. First: {parsed.reject_lines[0].as_py()!r:.120}. Wanted: {wanted}. Leave "
-        "--like out, and the format is guessed."
+        f"of {like.name}. First: {parsed.reject_lines[0].as_py()!r:.120}. Wanted: "
+        f"{dataset.line.wanted}. Leave --like out, and the format is guessed."
     )
 
 

@@ -52,6 +52,11 @@ class LineFormat(Settings):
         return self.fields if self.pattern is None else tuple(re.compile(self.pattern).groupindex)
 
     @property
+    def wanted(self) -> str:
+        """What a line should look like, for errors."""
+        return self.pattern or " ".join(self.fields)
+
+    @property
     def has_sessions(self) -> bool:
         return self.session_pattern is not None or self.session_field is not None
 

@@ -35,6 +35,10 @@ def is_masked_in_parts(preprocessing: Masking) -> bool:
     return preprocessing != "none"
 
 
+def _is_by_drain(preprocessing: Masking) -> bool:
+    return preprocessing.startswith("drain")
+
+
 def find_messages(
     store: Store, dataset: Dataset, raw: Artifact, *, preprocessing: Masking
 ) -> Artifact | None:
@@ -130,7 +134,7 @@ def _build(
         "line_slice": dataset.line_slice,  # as asked for; num_lines is what was there
         "preprocessing": preprocessing,
         # Drain learns from every line it reads, those of the test split among them.
-        "has_parser_seen_test_lines": preprocessing.startswith("drain"),
+        "has_parser_seen_test_lines": _is_by_drain(preprocessing),
     }
     if dataset.line.time_format is None:
         results["num_lines_without_time"] = None
@@ -159,7 +163,7 @@ def _put_together(
     ):
         for number, (part, first) in enumerate(zip(parts, firsts.tolist(), strict=True)):
             written = out_dir / "messages" / f"part-{number:08d}.parquet"
-            if preprocessing.startswith("drain"):
+            if _is_by_drain(preprocessing):
                 _rewrite(part, written, first, partial(_templates_of, templates))
             else:
                 ids = _merge_vocabulary(vocabulary, part, first)
@@ -170,7 +174,7 @@ def _put_together(
             for lines in _batches(part.path / "rejects.parquet", first):
                 rejects.write(lines)
             advance(1)
-    if preprocessing.startswith("drain"):
+    if _is_by_drain(preprocessing):
         return templates.table(as_ids=preprocessing == "drain-id")
     return vocabulary.table()
 
@@ -255,8 +259,9 @@ def _check_rejects(
             "line_slice begins. Use the whole log, or set line_slice in the data set's file."
         )
     if num_lines == 0:
-        wanted = dataset.line.pattern or " ".join(dataset.line.fields)
-        raise LogLLMError(f"{dataset.name}: the log is empty. Wanted lines like: {wanted}.")
+        raise LogLLMError(
+            f"{dataset.name}: the log is empty. Wanted lines like: {dataset.line.wanted}."
+        )
     if num_rejects == num_lines or num_rejects > limit * num_lines:
         place = next(i for i, part in enumerate(parts) if part.results["num_unparsed_lines"])
         reject = next(_batches(parts[place].path / "rejects.parquet", 0))

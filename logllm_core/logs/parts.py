@@ -231,8 +231,7 @@ def _check_format(
 def describe_reject(dataset: Dataset, file: RawFile, number: int, line: str) -> str:
     """What was found, what was wanted and what to do."""
     rule = "line.fields" if dataset.line.pattern is None else "line.pattern"
-    wanted = dataset.line.pattern or " ".join(dataset.line.fields)
     return (
         f"First at line {number:,} of {file.member or file.location}: {line!r:.120}. Wanted: "
-        f"{wanted}. Mend {rule}, or raise line.max_unparsed_fraction."
+        f"{dataset.line.wanted}. Mend {rule}, or raise line.max_unparsed_fraction."
     )
