@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.catalog_cli import datasets_app
-from flows.showing import DATA_DIR, AsJson, DataDir, plain, print_json
+from flows.showing import DATA_DIR, AsJson, DataDir, plain, print_json, read_changes
 from logllm_core.errors import LogLLMError
 
 if TYPE_CHECKING:
@@ -77,6 +77,21 @@ Quantization = Annotated[
     str | None, typer.Option("--quantization", help="nf4 or none. Default: the recipe's.")
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Default: the recipe's.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="SETTING=VALUE",
+        help="Change the recipe, such as stages.2.num_epochs=5 or batch_size=8. May be repeated.",
+    ),
+]
+CheckpointMinutes = Annotated[
+    float,
+    typer.Option("--checkpoint-minutes", min=0, help="At most so much training a crash may cost."),
+]
+Processes = Annotated[
+    int, typer.Option("--processes", min=1, help="Train in so many processes, one a GPU.")
+]
 
 
 @app.command()
@@ -87,12 +102,13 @@ def prepare(
     remote: Remote = None,
     recipe: RecipeName = "quick",
     masking: MaskingName = None,
+    changes: Overrides = None,
     runner: Runner = "threads",
     num_shards: Shards = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn a raw log into labelled windows, split into training, validation and test."""
-    given = locals()
+    given = locals() | {"overrides": read_changes(changes or [])}
     _set_up_prefect()
     from flows.display import shown_progress
     from flows.prepare import prepare_logs
@@ -128,11 +144,14 @@ def _reporting(flow: str) -> Callable[..., None]:
         backbones: BackboneName = "small",
         quantization: Quantization = None,
         seed: Seed = None,
+        changes: Overrides = None,
+        checkpoint_minutes: CheckpointMinutes = 10.0,
+        num_processes: Processes = 1,
         runner: Runner = "threads",
         num_shards: Shards = None,
         as_json: AsJson = False,
     ) -> None:
-        given = locals()
+        given = locals() | {"overrides": read_changes(changes or [])}
         _set_up_prefect()
         module, _, flow_name = flow.rpartition(".")
         run = getattr(import_module(module), flow_name)

@@ -2,7 +2,9 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, field_validator
 
@@ -12,6 +14,7 @@ from logllm_core.logs.catalog import Dataset, find_dataset
 from logllm_core.logs.messages import Masking
 from logllm_core.model import Quantization
 from logllm_core.store import Store
+from logllm_core.training.plan import Execution
 from logllm_core.training.recipes import Recipe, recipe_named
 
 MIRROR_VARIABLE = "LOGLLM_MIRROR"
@@ -27,6 +30,9 @@ class RunSettings(Settings):
     remote: str | None = None  # s3://bucket/path or any fsspec address: finished artifacts, shared
     recipe: str = "quick"  # a name, or a TOML file with a recipe of one's own
     masking: Masking | None = None  # default: the recipe's
+    overrides: Mapping[str, Any] = Field(
+        default_factory=dict
+    )  # of the recipe: {"stages.2.num_epochs": 5}
     runner: RunnerName = "threads"  # of the shards of a log of many files
     num_shards: int | None = Field(default=None, ge=1)  # default: one a core
 
@@ -58,12 +64,13 @@ class RunSettings(Settings):
             recipe = Recipe.load(Path(self.recipe), name=Path(self.recipe).stem)
         else:
             recipe = recipe_named(self.recipe)
-        return recipe.model_copy(update=self._changes())
+        return recipe.overridden(self._changes())
 
     def _changes(self) -> dict[str, object]:
         """What differs from the recipe."""
         found = {name: getattr(self, name) for name in type(self).model_fields if name in OVERRIDES}
-        return {name: value for name, value in found.items() if value is not None}
+        chosen = {name: value for name, value in found.items() if value is not None}
+        return dict(self.overrides) | chosen
 
 
 class TrainSettings(RunSettings):
@@ -72,3 +79,11 @@ class TrainSettings(RunSettings):
     backbones: str = "small"
     quantization: Quantization | None = None  # default: the recipe's
     seed: int | None = None  # default: the recipe's
+    checkpoint_minutes: float = Field(default=10.0, ge=0)  # of training that a crash may cost
+    num_processes: int = Field(default=1, ge=1)  # that train a stage together, one a GPU
+
+    @property
+    def execution(self) -> Execution:
+        return Execution(
+            checkpoint_minutes=self.checkpoint_minutes, num_processes=self.num_processes
+        )

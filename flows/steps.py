@@ -7,9 +7,9 @@ from logllm_core.evaluation.report import Run
 from logllm_core.logs.catalog import Dataset
 from logllm_core.model.places import Places, backbones_named
 from logllm_core.store import Artifact
+from logllm_core.training.plan import StagePlan
 from logllm_core.training.recipes import Recipe
 from logllm_core.training.sampling import check_labelled
-from logllm_core.training.stage import StagePlan
 from tasks import detection, evaluation, logs, models, training
 
 
@@ -39,9 +39,9 @@ def run_stages(
 
     What is not there is trained, or, where it may not be, an error.
     """
-    train_or_find = training.train_stage if may_train else training.find_stage
+    store = settings.store
     stages: list[Artifact] = []
-    for stage in recipe.stages:
+    for stage in recipe.trained_stages:
         plan = StagePlan(
             dataset=dataset.name,
             stage=stage,
@@ -51,7 +51,11 @@ def run_stages(
             windows=prepared.windows,
             previous=stages[-1] if stages else None,
         )
-        stages.append(train_or_find(settings.store, plan))
+        stages.append(
+            training.train_stage(store, plan, settings.execution)
+            if may_train
+            else training.find_stage(store, plan)
+        )
     return stages
 
 

@@ -1,16 +1,26 @@
 """Two-layer backbones of a few thousand weights, small and real."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from torch import nn
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 from transformers import PreTrainedTokenizerFast as FastTokenizer
 
-from logllm_core.model.backbones import assemble
-from logllm_core.model.batches import TokenizedVocabulary
+from logllm_core.model import Embedder
+from logllm_core.model.backbones import assemble, text_encoder
+from logllm_core.model.batches import Collator
+from logllm_core.model.encoders import IdEncoder
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.prompt import ANSWERS, INTRODUCTION, QUESTION
+from logllm_core.model.vocabulary import (
+    IdVocabulary,
+    TextVocabulary,
+    TokenizedVocabulary,
+    Vocabulary,
+)
 
 ENCODER_WIDTH, DECODER_WIDTH = 16, 32
 WORDS = ["alpha", "beta", "gamma", "delta", "ok", "failed", "read", "write", "disk", *"<*>"]
@@ -43,6 +53,7 @@ def decoder_tokenizer(*, has_bos: bool = True) -> FastTokenizer:
     """Like Llama's with `has_bos`, like SmolLM2's without."""
     text = " ".join([INTRODUCTION, QUESTION, *ANSWERS])
     words = [word for word, _ in pre_tokenizers.BertPreTokenizer().pre_tokenize_str(text)]
+    words += [*WORDS, ";"]  # for messages that are given as text
     tokenizer = _tokenizer(words, ["<unk>", "<s>", "</s>"], lowercase=False)
     if has_bos:
         tokenizer.post_processor = processors.TemplateProcessing(
@@ -83,13 +94,30 @@ def decoder() -> LlamaForCausalLM:
     )
 
 
-def model(seed: int = 0, *, has_bos: bool = True) -> LogLLM:
+def model(
+    seed: int = 0, *, has_bos: bool = True, embedder: Embedder = "encoder", num_known: int = 4
+) -> LogLLM:
+    """With the embedder `message-id`, messages from 0 up to `num_known` are known."""
     torch.manual_seed(seed)
-    return assemble(encoder(), decoder(), decoder_tokenizer(has_bos=has_bos))
+    encoders: dict[Embedder, Callable[[], nn.Module | None]] = {
+        "encoder": lambda: text_encoder(encoder()),
+        "message-id": lambda: IdEncoder(torch.arange(num_known), ENCODER_WIDTH),
+        "none": lambda: None,
+    }
+    return assemble(encoders[embedder](), decoder(), decoder_tokenizer(has_bos=has_bos))
 
 
 def vocabulary(texts: list[str]) -> TokenizedVocabulary:
     return TokenizedVocabulary(texts, encoder_tokenizer(), max_message_tokens=16)
+
+
+def collator(texts: list[str], of: LogLLM, *, embedder: Embedder = "encoder") -> Collator:
+    vocabularies: dict[Embedder, Callable[[], Vocabulary | TextVocabulary]] = {
+        "encoder": lambda: vocabulary(texts),
+        "message-id": IdVocabulary,
+        "none": lambda: TextVocabulary(texts, decoder_tokenizer(), max_message_tokens=16),
+    }
+    return Collator(prompt=of.prompt, vocabulary=vocabularies[embedder]())
 
 
 def save(folder: Path) -> str:

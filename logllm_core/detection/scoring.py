@@ -1,29 +1,26 @@
-"""Scoring: the probability of "anomalous" for each window, each distinct window once."""
+"""Predictions: the probability of "anomalous" and the verdict for each window of a split."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import torch
 from loguru import logger
+from numpy.typing import NDArray
 
 from logllm_core import tables
 from logllm_core.detection import DECISION
-from logllm_core.logs.messages import read_vocabulary
 from logllm_core.logs.splitting import Split
 from logllm_core.logs.windows import Windows, read_windows
-from logllm_core.model import backbones
-from logllm_core.model.batches import TokenizedVocabulary, make_batch
-from logllm_core.model.logllm import LogLLM, encode_vocabulary
+from logllm_core.model.devices import begin_peak_memory, devices_of, peak_memory
 from logllm_core.model.places import Places
-from logllm_core.progress import track
+from logllm_core.model.scoring import score_windows
 from logllm_core.store import Artifact, Json, Store
-from logllm_core.training import checkpoint
+from logllm_core.training import cards
 from logllm_core.training.recipes import Recipe
+from logllm_core.training.trained import load_model
 
-VERSION = 1
-BATCH_SIZE = 32
+VERSION = 2
 VERDICTS = np.array(["normal", "anomalous"])
 SCORED_SPLITS: tuple[Split, ...] = ("validation", "test")
 
@@ -39,29 +36,31 @@ def predict(
     trained: Artifact,
 ) -> Artifact:
     """Predictions for the validation and the test split: `split=*/part-0.parquet`."""
-    device = backbones.default_device()
-    dtype = backbones.fastest_dtype(device)
+    (device,) = devices_of(1)
 
     def build(out_dir: Path) -> dict[str, Json]:
-        model, tokenizer = checkpoint.load_model(
-            places, recipe, trained, device=device, dtype=dtype
-        )
-        vocabulary = TokenizedVocabulary(
-            read_vocabulary(messages), tokenizer, max_message_tokens=recipe.max_message_tokens
-        )
-        scores: dict[tuple[int, ...], float] = {}
-        results: dict[str, Json] = {}
-        for split in SCORED_SPLITS:
-            found = read_windows(windows, split)
-            cut = [ids[: recipe.max_window_messages] for ids in found.message_ids]
-            new = sorted(set(cut) - scores.keys(), key=lambda ids: (len(ids), ids))
-            probabilities = score_windows(model, vocabulary, new)
-            scores |= dict(zip(new, probabilities.tolist(), strict=True))
-            _write(out_dir / f"split={split}" / "part-0.parquet", found, [scores[i] for i in cut])
+        found = {split: read_windows(windows, split) for split in SCORED_SPLITS}
+        with cards.claim(device):
+            begin_peak_memory(device)
+            model, collator = load_model(
+                places, recipe, trained, messages=messages, windows=windows, device=device
+            )
+            every = [ids for split in SCORED_SPLITS for ids in found[split].message_ids]
+            probabilities = np.split(
+                score_windows(model, collator, every), [len(found[SCORED_SPLITS[0]])]
+            )
+            peak = peak_memory(device)
+        results: dict[str, Json] = {
+            "peak_memory_bytes": peak.process,
+            "peak_gpu_memory_bytes": peak.gpu,
+        }
+        for split, chances in zip(SCORED_SPLITS, probabilities, strict=True):
+            ids = found[split].message_ids
+            _write(out_dir / f"split={split}" / "part-0.parquet", found[split], chances)
             results[split] = {
-                "num_windows": len(cut),
-                "num_distinct_windows": len(set(cut)),
-                "num_cut_windows": found.num_longer_than(recipe.max_window_messages),
+                "num_windows": len(ids),
+                "num_distinct_windows": len({i[: recipe.max_window_messages] for i in ids}),
+                "num_cut_windows": sum(map(collator.is_cut, ids)),
             }
         logger.info(
             "{}: {:,} test windows, {:,} of them distinct",
@@ -73,7 +72,7 @@ def predict(
         "predictions",
         dataset,
         config={
-            "recipe": recipe.model_dump(mode="json", exclude={"name", "stages"}),
+            "recipe": recipe.shaping,
             "backbones": places.identity,
         },
         inputs={"messages": messages, "windows": windows, "trained": trained},
@@ -82,34 +81,7 @@ def predict(
     )
 
 
-def score_windows(
-    model: LogLLM, vocabulary: TokenizedVocabulary, windows: Sequence[tuple[int, ...]]
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Probability of "anomalous" against "normal" for each window, in the order given.
-
-    Windows of like length in a row waste least on padding.
-    """
-    backbones.set_trainable(model, ())
-    probabilities = np.empty(len(windows))
-    if not windows:
-        return probabilities
-    vectors_ME = encode_vocabulary(model, vocabulary)
-    with track("Scoring", total=len(windows), unit="windows") as advance:
-        for start in range(0, len(windows), BATCH_SIZE):
-            chosen = windows[start : start + BATCH_SIZE]
-            batch = make_batch(
-                chosen, [False] * len(chosen), vocabulary=vocabulary, vectors_ME=vectors_ME
-            )
-            log_probabilities = model.answer_log_probabilities(batch.to(model.device))
-            normal, anomalous = log_probabilities.double().unbind(-1)
-            chance = torch.sigmoid(anomalous - normal)
-            probabilities[start : start + len(chosen)] = chance.cpu().numpy()
-            advance(len(chosen))
-    return probabilities
-
-
-def _write(path: Path, windows: Windows, probabilities: Sequence[float]) -> None:
-    chances = np.array(probabilities, dtype=np.float64)
+def _write(path: Path, windows: Windows, chances: NDArray[np.float64]) -> None:
     columns: Mapping[str, object] = {
         "window_id": windows.window_ids,
         "probability": chances,

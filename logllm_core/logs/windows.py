@@ -44,9 +44,6 @@ class Windows:
     def __len__(self) -> int:
         return len(self.message_ids)
 
-    def num_longer_than(self, num_messages: int) -> int:
-        return sum(len(ids) > num_messages for ids in self.message_ids)
-
 
 def build_windows(
     store: Store, dataset: Dataset, messages: Artifact, *, validation_fraction: float

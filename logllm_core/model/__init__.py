@@ -5,3 +5,6 @@ from typing import Literal
 Part = Literal["encoder", "projector", "decoder"]
 PARTS: tuple[Part, ...] = ("encoder", "projector", "decoder")
 Quantization = Literal["nf4", "none"]
+# What stands between a message and the decoder: the pretrained encoder and the projector; a learned
+# vector an id and the projector (Table IV, template id); nothing, messages are text (Table V).
+Embedder = Literal["encoder", "message-id", "none"]

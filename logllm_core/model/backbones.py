@@ -5,7 +5,8 @@ The one room that knows transformers, peft and bitsandbytes. Everything else tak
 
 import contextlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -24,11 +26,14 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from logllm_core.errors import LogLLMError
-from logllm_core.model import PARTS, Part, Quantization
-from logllm_core.model.batches import MessageTokenizer
+from logllm_core.model import Embedder, Part, Quantization
+from logllm_core.model.dropout import QuickDropout
+from logllm_core.model.encoders import IdEncoder, TextEncoder
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.places import Places, backbones_named, local_place
 from logllm_core.model.prompt import QUESTION, Tokenizer, tokenize_prompt
+from logllm_core.model.vocabulary import MessageTokenizer
+from logllm_core.model.weights import trainable_parameters
 from logllm_core.store import Json, Store
 
 VERSION = 1  # raise when the re-saved decoder would differ
@@ -81,37 +86,36 @@ def _save_gguf_as_safetensors(gguf: Path, out_dir: Path) -> dict[str, Json]:
     return {"num_parameters": sum(p.numel() for p in model.parameters())}
 
 
-def fastest_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the processor multiplies it in hardware, else float32."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if has_bf16 else torch.float32
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loading:
+    """How backbones are loaded and joined."""
+
+    quantization: Quantization = "none"  # "nf4": both in 4 bits (QLoRA: no double quantisation)
+    device: torch.device
+    dtype: torch.dtype  # of frozen weights and products; adapters and projector stay float32
+    embedder: Embedder = "encoder"
+    question: str = QUESTION  # what the decoder is asked after the messages
+    is_compiled: bool = False  # the decoder's layers, at the first forward pass
 
 
-def default_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """The untrained model, and the tokenizers that its messages are read with."""
+
+    model: LogLLM
+    encoder_tokenizer: MessageTokenizer
+    decoder_tokenizer: Tokenizer
 
 
-def load_backbones(
-    places: Places,
-    *,
-    quantization: Quantization,
-    device: torch.device,
-    dtype: torch.dtype,
-    question: str = QUESTION,
-) -> tuple[LogLLM, MessageTokenizer]:
-    """The untrained LogLLM model with fresh LoRA adapters, and the encoder's tokenizer.
+def load_backbones(places: Places, loading: Loading, known_ids: Tensor | None = None) -> Loaded:
+    """The untrained LogLLM model with fresh LoRA adapters.
 
     Weights come from safetensors only and no code from a hub is run. Fresh weights are drawn from
     torch's global generator: seed it first.
 
     Args:
         places: hub ids or folders.
-        quantization: "nf4" loads both backbones in 4 bits (QLoRA: no double quantisation).
-        device: where the model lives.
-        dtype: of frozen weights and products; adapters and projector stay float32.
-        question: what the decoder is asked after the messages.
+        known_ids: the messages that the embedder "message-id" has vectors for.
 
     Raises:
         LogLLMError: the models are not to be had, or are not of the two architectures.
@@ -120,18 +124,26 @@ def load_backbones(
     kwargs: dict[str, Any] = {
         "use_safetensors": True,
         # On CPUs the fused kernel's backward pass is the slower one for windows this short.
-        "attn_implementation": "eager" if device.type == "cpu" else "sdpa",
+        "attn_implementation": "eager" if loading.device.type == "cpu" else "sdpa",
         "trust_remote_code": False,
-        "device_map": {"": device},
-        "quantization_config": _nf4(dtype) if quantization == "nf4" else None,
-        "dtype": dtype,
+        "device_map": {"": loading.device},
+        "quantization_config": _nf4(loading.dtype) if loading.quantization == "nf4" else None,
+        "dtype": loading.dtype,
     }
     try:
-        encoder = AutoModel.from_pretrained(places.encoder, **kwargs)
-        decoder = AutoModelForCausalLM.from_pretrained(places.decoder, **kwargs)
         encoder_tokenizer = AutoTokenizer.from_pretrained(places.encoder, trust_remote_code=False)
         decoder_tokenizer = AutoTokenizer.from_pretrained(places.decoder, trust_remote_code=False)
-        model = assemble(encoder, decoder, cast(Tokenizer, decoder_tokenizer), question)
+        encoder: nn.Module | None = None
+        if loading.embedder == "encoder":
+            encoder = text_encoder(AutoModel.from_pretrained(places.encoder, **kwargs))
+        elif loading.embedder == "message-id":
+            assert known_ids is not None
+            config = AutoConfig.from_pretrained(places.encoder, trust_remote_code=False)
+            encoder = IdEncoder(known_ids, config.hidden_size)
+        decoder = AutoModelForCausalLM.from_pretrained(places.decoder, **kwargs)
+        model = assemble(
+            encoder, decoder, cast(Tokenizer, decoder_tokenizer), question=loading.question
+        )
     except (OSError, ValueError, SafetensorError) as fault:  # transformers raises any of them
         reason = next(iter(str(fault).splitlines()), type(fault).__name__)
         raise LogLLMError(
@@ -139,7 +151,14 @@ def load_backbones(
             "hub ids that you may read (for gated models, log in with `hf auth login`) or folders "
             "that hold config.json and safetensors."
         ) from fault
-    return model.to(device), cast(MessageTokenizer, encoder_tokenizer)
+    if loading.is_compiled:
+        for layer in model.decoder.model.layers:
+            layer.compile(dynamic=True)
+    return Loaded(
+        model=model.to(loading.device),
+        encoder_tokenizer=cast(MessageTokenizer, encoder_tokenizer),
+        decoder_tokenizer=cast(Tokenizer, decoder_tokenizer),
+    )
 
 
 def _nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
@@ -156,35 +175,54 @@ def _hush_progress_bars() -> None:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def assemble(
-    encoder: PreTrainedModel,
-    decoder: PreTrainedModel,
-    decoder_tokenizer: Tokenizer,
-    question: str = QUESTION,
-) -> LogLLM:
-    """Freeze the backbones, put LoRA adapters on both, join them with a fresh projector.
+def text_encoder(bert: PreTrainedModel) -> TextEncoder:
+    """A BERT model with adapters.
 
     Raises:
-        LogLLMError: the encoder is not of BERT's architecture, or the decoder not of Llama's.
+        LogLLMError: it is not of BERT's architecture.
     """
-    if getattr(encoder, "pooler", None) is None:
+    if getattr(bert, "pooler", None) is None:
         raise LogLLMError(
-            f"The encoder is a {type(encoder).__name__} without a pooler; a BERT model is wanted."
+            f"The encoder is a {type(bert).__name__} without a pooler; a BERT model is wanted."
         )
+    return TextEncoder(_with_adapters(bert, ENCODER_LORA))
+
+
+def assemble(
+    encoder: nn.Module | None,
+    decoder: PreTrainedModel,
+    decoder_tokenizer: Tokenizer,
+    *,
+    question: str = QUESTION,
+) -> LogLLM:
+    """Put LoRA adapters on the decoder, join it with the encoder by a fresh projector, freeze all.
+
+    Args:
+        encoder: from `text_encoder`, an `IdEncoder`, or None for messages as text.
+
+    Raises:
+        LogLLMError: the decoder is not of Llama's architecture.
+    """
     if not hasattr(getattr(decoder, "model", None), "embed_tokens"):
         raise LogLLMError(
             f"The decoder is a {type(decoder).__name__}; a Llama-like model is wanted, with its "
             "layers in `model` and its token embeddings in `model.embed_tokens`."
         )
-    projector = nn.Linear(encoder.config.hidden_size, decoder.config.hidden_size)
+    width = decoder.config.hidden_size
     model = LogLLM(
-        encoder=_with_adapters(encoder, ENCODER_LORA),
+        encoder=encoder,
+        projector=None if encoder is None else nn.Linear(_width(encoder), width),
         decoder=_with_adapters(decoder, DECODER_LORA),
-        projector=projector,
         prompt=tokenize_prompt(decoder_tokenizer, question=question),
     )
     set_trainable(model, ())
     return model
+
+
+def _width(encoder: nn.Module) -> int:
+    if isinstance(encoder, IdEncoder):
+        return encoder.embedding.embedding_dim
+    return int(cast(Any, encoder).bert.config.hidden_size)
 
 
 def _with_adapters(backbone: PreTrainedModel, lora: LoraConfig) -> PreTrainedModel:
@@ -193,64 +231,41 @@ def _with_adapters(backbone: PreTrainedModel, lora: LoraConfig) -> PreTrainedMod
     for name, parameter in backbone.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.float()
+    for name, module in list(backbone.named_modules()):
+        if name.endswith("lora_dropout"):
+            cast(nn.ModuleDict, module)["default"] = QuickDropout(lora.lora_dropout)
     return backbone
 
 
-def trainable_parameters(model: LogLLM, part: Part) -> Iterator[tuple[str, nn.Parameter]]:
-    """What a stage may train of a part: the projector whole, of a backbone its adapters."""
-    for name, parameter in getattr(model, part).named_parameters(prefix=part):
-        if part == "projector" or "lora_" in name:
-            yield name, parameter
-
-
-def set_trainable(model: LogLLM, parts: tuple[Part, ...]) -> list[nn.Parameter]:
+def set_trainable(
+    model: LogLLM,
+    parts: Sequence[Part],
+    *,
+    has_lora_dropout: bool = True,
+    has_encoder_dropout: bool = False,
+) -> dict[str, nn.Parameter]:
     """Freeze all but the trainable weights of `parts`; returns those. With no parts: to score.
 
-    A part that trains has its LoRA dropout on; the backbone's own dropout stays off, as in the
-    reference code, which never calls `.train()`.
+    Args:
+        has_lora_dropout: whether the adapters of parts that train drop some of their input.
+        has_encoder_dropout: whether the encoder's own dropout is on where it trains. It is off in
+            the reference code, which never calls `.train()`.
     """
     model.eval()
     model.requires_grad_(False)
+    chosen: dict[str, nn.Parameter] = {}
+    for part in parts:
+        chosen |= trainable_parameters(model, part)
+        for module in getattr(model, part).modules() if getattr(model, part) else ():
+            if isinstance(module, QuickDropout):
+                module.train(has_lora_dropout)
+            elif isinstance(module, nn.Dropout):
+                module.train(has_encoder_dropout and part == "encoder")
+    for parameter in chosen.values():
+        parameter.requires_grad_(True)
     for module in model.modules():
         # On CPUs a 4-bit layer that runs in evaluation mode is repacked, for good, into a form that
         # has no backward pass. It has no dropout of its own.
         if isinstance(module, Linear4bit):
             module.training = True
-    chosen = []
-    for part in parts:
-        for _, parameter in trainable_parameters(model, part):
-            parameter.requires_grad_(True)
-            chosen.append(parameter)
-        for name, module in getattr(model, part).named_modules():
-            if "lora_dropout" in name:
-                module.train()
     return chosen
-
-
-def trainable_state(model: LogLLM) -> dict[str, Tensor]:
-    """The weights that training may change, by name: projector and adapters, on the CPU."""
-    return {
-        name: parameter.detach().cpu().contiguous().clone()
-        for part in PARTS
-        for name, parameter in trainable_parameters(model, part)
-    }
-
-
-def load_trainable_state(model: LogLLM, state: Mapping[str, Tensor]) -> None:
-    """The inverse of `trainable_state`.
-
-    Raises:
-        LogLLMError: the weights belong to other backbones.
-    """
-    own = {name: p for part in PARTS for name, p in trainable_parameters(model, part)}
-    strange = set(own.keys() ^ state.keys()) or {
-        name for name in own if own[name].shape != state[name].shape
-    }
-    if strange:
-        raise LogLLMError(
-            f"The trained weights do not fit these backbones ({len(strange)} tensors differ, first "
-            f"{min(strange)}). Load them with the backbones that they were trained with."
-        )
-    with torch.no_grad():
-        for name, parameter in own.items():
-            parameter.copy_(state[name])

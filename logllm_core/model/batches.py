@@ -1,127 +1,189 @@
 """From windows of message ids to the tensors of one forward pass.
 
-Axes: B windows, M distinct messages, L tokens of a message, N messages of the longest window.
-A batch encodes each distinct message once and carries an index back to the windows.
+Axes: B sequences, T positions, M distinct messages, K distinct decoder tokens, E encoder width,
+R answer positions of all windows. A batch holds each distinct message and token once, as rows of
+one table; its sequences are indices into that table.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol, Self
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from logllm_core.model.prompt import PromptTokens
+from logllm_core.model.trees import Tree, grow
+from logllm_core.model.vocabulary import (
+    EncoderInput,
+    Ids,
+    TextVocabulary,
+    Vocabulary,
+    on_device,
+)
 
-class MessageTokenizer(Protocol):
-    """The part of a Hugging Face tokenizer that turns masked messages into encoder tokens."""
-
-    def __call__(
-        self, texts: list[str], *, truncation: bool, max_length: int
-    ) -> Mapping[str, list[list[int]]]: ...
+TREE_NODES = 192  # a larger tree shares more, and spends more on what does not see each other
+BATCH_POSITIONS = 3_072  # of a forward pass that scores
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MessageTokens:
-    """Encoder tokens of messages, right-padded to the longest of them."""
+class EncoderVectors:
+    """Encoder vectors of messages, computed before, on the CPU."""
 
-    token_ids_ML: Tensor  # int64
-    is_token_ML: Tensor  # bool
-
-    def to(self, device: torch.device) -> Self:
-        return type(self)(
-            token_ids_ML=self.token_ids_ML.to(device), is_token_ML=self.is_token_ML.to(device)
-        )
+    vectors_ME: Tensor
+    row_of: Ids  # by message id; meaningless for other messages
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WindowBatch:
-    """Windows as rows into the M distinct messages of the batch, left-aligned.
+    """Windows as sequences of rows of a table: first the M messages, then the K tokens."""
 
-    `messages` holds either the messages' tokens (the encoder runs) or their encoder vectors
-    [M, E], computed before (the encoder is frozen).
-    """
-
-    messages: MessageTokens | Tensor
-    rows_BN: Tensor  # int64, row of the distinct message; 0 beyond a window's end
-    num_messages_B: Tensor  # int64
-    is_anomalous_B: Tensor  # bool; meaningless when scoring
+    encoder_input: EncoderInput | None  # the messages; None with vectors, or without messages
+    vectors_ME: Tensor | None  # instead: their encoder vectors
+    token_ids_K: Tensor
+    source_BT: Tensor  # int64, row of the table; any row where padded, on the right
+    position_BT: Tensor | None  # None: from 0 on
+    sees_BTT: Tensor | None  # bool, whether a position sees another; None: all up to itself
+    answers_R: Tensor  # int64, positions of the flattened sequences that predict an answer token
+    targets_R: Tensor | None  # the tokens that they should predict
 
     def to(self, device: torch.device) -> Self:
-        return type(self)(
-            messages=self.messages.to(device),
-            rows_BN=self.rows_BN.to(device),
-            num_messages_B=self.num_messages_B.to(device),
-            is_anomalous_B=self.is_anomalous_B.to(device),
-        )
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        found |= {k: v.to(device) for k, v in found.items() if isinstance(v, Tensor)}
+        if self.encoder_input is not None:
+            found["encoder_input"] = on_device(self.encoder_input, device)
+        return type(self)(**found)
 
 
-class TokenizedVocabulary:
-    """Every distinct message of a data set, tokenised once.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collator:
+    """Turns windows into batches.
 
     Args:
-        texts: the masked messages; the position is the message id.
-        tokenizer: the encoder's own, with its special tokens.
-        max_message_tokens: longer messages are cut, and counted in `num_cut_messages`.
+        prompt: the decoder's tokens around the messages.
+        vocabulary: the messages, as the model reads them.
+        max_window_messages: what is beyond is cut.
+        max_window_tokens: the same for messages that are given as text.
     """
 
-    def __init__(
-        self, texts: Sequence[str], tokenizer: MessageTokenizer, *, max_message_tokens: int
-    ) -> None:
-        encoded = tokenizer(list(texts), truncation=True, max_length=max_message_tokens)
-        self._token_ids = encoded["input_ids"]
-        full = [
-            text
-            for text, ids in zip(texts, self._token_ids, strict=True)
-            if len(ids) == max_message_tokens
+    prompt: PromptTokens
+    vocabulary: Vocabulary | TextVocabulary
+    max_window_messages: int = 128
+    max_window_tokens: int = 2_048
+
+    def is_cut(self, window: Sequence[int]) -> bool:
+        if len(window) > self.max_window_messages:
+            return True
+        is_text = isinstance(self.vocabulary, TextVocabulary)
+        return is_text and len(self._messages(window)) == self.max_window_tokens
+
+    def training_batch(
+        self,
+        windows: Sequence[Sequence[int]],
+        is_anomalous: Sequence[bool],
+        vectors: EncoderVectors | None = None,
+    ) -> WindowBatch:
+        """Windows with their answers, one a row.
+
+        Args:
+            windows: message ids in log order, each window at least one.
+            is_anomalous: the windows' labels.
+            vectors: encoder vectors of these messages at least; then nothing is encoded.
+        """
+        answers = [np.array(self.prompt.answers[int(label)]) for label in is_anomalous]
+        # The last answer token is only ever predicted, never read.
+        rows = [
+            np.concatenate([self._question(window), ~answer[:-1]])
+            for window, answer in zip(windows, answers, strict=True)
         ]
-        whole = tokenizer(full, truncation=False, max_length=max_message_tokens) if full else {}
-        self.num_cut_messages = sum(
-            len(ids) > max_message_tokens for ids in whole.get("input_ids", [])
+        length = max(map(len, rows))
+        ids_BT = np.full((len(rows), length), rows[0][0])
+        places = []
+        for place, (row, answer) in enumerate(zip(rows, answers, strict=True)):
+            ids_BT[place, : len(row)] = row
+            end = place * length + len(row)
+            places.append(np.arange(end - len(answer), end))
+        return replace(
+            self._batch(ids_BT, np.concatenate(places), vectors),
+            targets_R=torch.from_numpy(np.concatenate(answers)),
         )
 
-    def __len__(self) -> int:
-        return len(self._token_ids)
+    def scoring_batches(
+        self, windows: Sequence[tuple[int, ...]], vectors: EncoderVectors | None = None
+    ) -> Iterator[tuple[list[int], WindowBatch]]:
+        """Batches that ask for the token after the words that both answers share.
 
-    def num_tokens(self, message_id: int) -> int:
-        return len(self._token_ids[message_id])
+        Windows that begin alike share positions. With each batch come the places of its windows, in
+        the order of its answer positions.
+        """
+        shared = ~np.array(self.prompt.answers[0][: self.prompt.num_shared_answer_tokens])
+        order = sorted(range(len(windows)), key=lambda place: windows[place])
+        sequences = [np.concatenate([self._question(windows[place]), shared]) for place in order]
+        trees, start = [], 0
+        for tree in grow(sequences, TREE_NODES):
+            trees.append((order[start : start + len(tree.ends)], tree))
+            start += len(tree.ends)
+        trees.sort(key=lambda found: len(found[1].ids))  # those of like size share a batch
+        while trees:
+            size = max(BATCH_POSITIONS // len(trees[-1][1].ids), 1)
+            chosen, trees = trees[-size:], trees[:-size]
+            places = [place for found, _ in chosen for place in found]
+            yield places, self._forest([tree for _, tree in chosen], vectors)
 
-    def tokens(self, message_ids: Sequence[int]) -> MessageTokens:
-        """Tokens of the given messages, padded to the longest of them only."""
-        chosen = [self._token_ids[message_id] for message_id in message_ids]
-        length = max(map(len, chosen))
-        token_ids_ML = torch.zeros(len(chosen), length, dtype=torch.int64)
-        is_token_ML = torch.zeros(len(chosen), length, dtype=torch.bool)
-        for row, ids in enumerate(chosen):
-            token_ids_ML[row, : len(ids)] = torch.tensor(ids)
-            is_token_ML[row, : len(ids)] = True
-        return MessageTokens(token_ids_ML=token_ids_ML, is_token_ML=is_token_ML)
+    def _messages(self, window: Sequence[int]) -> Ids:
+        """A window as the ids of a sequence: messages as they are, decoder tokens inverted."""
+        cut = window[: self.max_window_messages]
+        if isinstance(self.vocabulary, TextVocabulary):
+            return ~np.array(self.vocabulary.joined(cut)[: self.max_window_tokens], dtype=np.int64)
+        return np.array(cut, dtype=np.int64)
 
+    def _question(self, window: Sequence[int]) -> Ids:
+        """Introduction, messages, question."""
+        before, after = np.array(self.prompt.introduction), np.array(self.prompt.question)
+        return np.concatenate([~before, self._messages(window), ~after])
 
-def make_batch(
-    windows: Sequence[Sequence[int]],
-    is_anomalous: Sequence[bool],
-    *,
-    vocabulary: TokenizedVocabulary,
-    vectors_ME: Tensor | None = None,
-) -> WindowBatch:
-    """One batch. With `vectors_ME` (the whole vocabulary's encoder vectors) nothing is encoded.
+    def _forest(self, trees: Sequence[Tree], vectors: EncoderVectors | None) -> WindowBatch:
+        length = max(len(tree.ids) for tree in trees)
+        ids_BT = np.full((len(trees), length), trees[0].ids[0])
+        position_BT = np.zeros((len(trees), length), dtype=np.int64)
+        sees_BTT = np.zeros((len(trees), length, length), dtype=bool)
+        sees_BTT[:, :, 0] = True  # a padded position sees something, or it would not be a number
+        for place, tree in enumerate(trees):
+            size = len(tree.ids)
+            ids_BT[place, :size], position_BT[place, :size] = tree.ids, tree.depths
+            sees_BTT[place, :size, :size] = tree.sees
+        ends = [place * length + tree.ends for place, tree in enumerate(trees)]
+        return replace(
+            self._batch(ids_BT, np.concatenate(ends), vectors),
+            position_BT=torch.from_numpy(position_BT),
+            sees_BTT=torch.from_numpy(sees_BTT),
+        )
 
-    Args:
-        windows: message ids in log order, each window at least one.
-        is_anomalous: the windows' labels.
-        vocabulary: tokens of all messages.
-        vectors_ME: encoder vectors of all messages, row = message id.
-    """
-    distinct = sorted({message_id for window in windows for message_id in window})
-    row_of = {message_id: row for row, message_id in enumerate(distinct)}
-    num_messages_B = torch.tensor([len(window) for window in windows])
-    rows_BN = torch.zeros(len(windows), int(num_messages_B.max()), dtype=torch.int64)
-    for place, window in enumerate(windows):
-        rows_BN[place, : len(window)] = torch.tensor([row_of[m] for m in window])
-    messages = vocabulary.tokens(distinct) if vectors_ME is None else vectors_ME[distinct]
-    return WindowBatch(
-        messages=messages,
-        rows_BN=rows_BN,
-        num_messages_B=num_messages_B,
-        is_anomalous_B=torch.tensor(list(is_anomalous), dtype=torch.bool),
-    )
+    def _batch(
+        self, ids_BT: Ids, answers_R: NDArray[np.int64], vectors: EncoderVectors | None
+    ) -> WindowBatch:
+        distinct, place_BT = np.unique(ids_BT, return_inverse=True)
+        messages, tokens = distinct[distinct >= 0], ~distinct[distinct < 0]
+        encoder_input, vectors_ME = None, None
+        if len(messages) and vectors is not None:
+            vectors_ME = vectors.vectors_ME[torch.from_numpy(vectors.row_of[messages])]
+        elif len(messages):
+            assert not isinstance(self.vocabulary, TextVocabulary)
+            messages = self.vocabulary.sort(messages)
+            encoder_input = self.vocabulary.encoder_input(messages)
+        row_of = np.empty(len(distinct), dtype=np.int64)
+        # `distinct` is sorted, tokens before messages; the table begins with the messages.
+        row_of[: len(tokens)] = len(messages) + np.arange(len(tokens))
+        row_of[np.searchsorted(distinct, messages)] = np.arange(len(messages))
+        return WindowBatch(
+            encoder_input=encoder_input,
+            vectors_ME=vectors_ME,
+            token_ids_K=torch.from_numpy(tokens),
+            source_BT=torch.from_numpy(row_of[place_BT.reshape(ids_BT.shape)]),
+            position_BT=None,
+            sees_BTT=None,
+            answers_R=torch.from_numpy(answers_R),
+            targets_R=None,
+        )

@@ -1,46 +1,176 @@
-"""Trained weights on disk: projector and adapters in safetensors, nothing that needs unpickling."""
+"""Checkpoints of a stage under way: what it takes to go on bit for bit after a `kill -9`.
 
+A checkpoint is the folder `step-00000120`: trainable weights, the optimiser's state and the best
+weights so far in safetensors (nothing is ever unpickled), the rest in JSON, checksums over all of
+it. It is written beside, read back, and renamed; only then is the last but one removed.
+
+Random numbers, the learning rate and the sampler's position need no state of their own: each step
+derives them from the seed and its number (`logllm_core.training.loop`).
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
+from loguru import logger
+from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from logllm_core.model import backbones
-from logllm_core.model.batches import MessageTokenizer
-from logllm_core.model.logllm import LogLLM
-from logllm_core.model.places import Places
-from logllm_core.store import Artifact
-from logllm_core.training.recipes import Recipe
-from logllm_core.training.sampling import derived_seed
+from logllm_core.disk import flush_to_disk
+from logllm_core.errors import LogLLMError
+from logllm_core.store import sha256_of
 
-WEIGHTS = "trainable.safetensors"
-
-
-def save_weights(model: LogLLM, folder: Path) -> None:
-    save_file(backbones.trainable_state(model), folder / WEIGHTS)
+STATE, CHECKSUMS = "state.json", "checksums.json"
+NUM_KEPT = 2  # the newest, and the one before in case the newest is found damaged
+Tensors = Mapping[str, Mapping[str, Tensor]]  # by the name of their file
 
 
-def load_model(
-    places: Places,
-    recipe: Recipe,
-    trained: Artifact | None,
-    *,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> tuple[LogLLM, MessageTokenizer]:
-    """The model as a stage left it, or with the recipe's seeded fresh weights.
+class Best(BaseModel):
+    """The best validation so far."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    step: int
+    pr_auc: float
+
+
+class Progress(BaseModel):
+    """How far a stage is, at the end of a step."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    step: int = 0  # steps that are done
+    micro_batch_size: int
+    seconds: float = 0.0  # of training that led here; work that was lost is not in it
+    num_resumes: int = 0
+    peak_memory_bytes: int = 0
+    peak_gpu_memory_bytes: int = 0
+    best: Best | None = None
+    num_validations_without_gain: int = 0
+
+
+class State(BaseModel):
+    """What `state.json` holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    made_for: dict[str, Any]
+    progress: Progress
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    path: Path
+    state: State
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        return load_file(self.path / f"{name}.safetensors")
+
+    def text(self, name: str) -> str:
+        return (self.path / name).read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoints:
+    """The checkpoints of one stage.
 
     Args:
-        trained: the artifact of a stage; None before the first.
+        folder: holds nothing else that begins with "step-".
+        made_for: settings, data and backbones, as JSON: a checkpoint of others is refused.
     """
-    torch.manual_seed(derived_seed(recipe.seed, "weights"))
-    model, tokenizer = backbones.load_backbones(
-        places,
-        quantization=recipe.quantization,
-        device=device,
-        dtype=dtype,
-        question=recipe.question,
-    )
-    if trained is not None:
-        backbones.load_trainable_state(model, load_file(trained.path / WEIGHTS))
-    return model, tokenizer
+
+    folder: Path
+    made_for: Mapping[str, Any]
+
+    def save(self, progress: Progress, tensors: Tensors, texts: Mapping[str, str]) -> Path:
+        """Write a checkpoint; the one before stays, those before that go.
+
+        Raises:
+            OSError, SafetensorError, ValueError: it cannot be written, or not be read back; the
+                checkpoints before it are still there.
+        """
+        place = self.folder / f"step-{progress.step:08d}"
+        beside = self.folder / f".{place.name}.writing"
+        for leftover in self.folder.glob(".step-*.writing"):
+            shutil.rmtree(leftover)
+        beside.mkdir(parents=True)
+        try:
+            for name, content in tensors.items():
+                save_file(dict(content), beside / f"{name}.safetensors")
+            for name, text in texts.items():
+                (beside / name).write_text(text, encoding="utf-8")
+            state = State(made_for=dict(self.made_for), progress=progress)
+            (beside / STATE).write_text(state.model_dump_json(indent=1), encoding="utf-8")
+            sums = {path.name: sha256_of(path) for path in sorted(beside.iterdir())}
+            (beside / CHECKSUMS).write_text(json.dumps(sums, indent=1), encoding="utf-8")
+            flush_to_disk(beside)
+            _check(beside)
+            if place.exists():  # a damaged one, which was passed over
+                shutil.rmtree(place)
+            beside.rename(place)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+        for older in self._newest_first()[NUM_KEPT:]:
+            shutil.rmtree(older)
+        return place
+
+    def newest(self) -> Checkpoint | None:
+        """The newest checkpoint that is whole; damaged ones are named and passed over.
+
+        Raises:
+            LogLLMError: it was made for other settings, data or backbones; says what differs.
+        """
+        for place in self._newest_first():
+            try:
+                state = _check(place)
+            except (OSError, ValueError) as fault:
+                logger.warning("Checkpoint {} is damaged and passed over: {}", place, fault)
+                continue
+            differing = list(_differences(state.made_for, _as_json(self.made_for)))
+            if differing:
+                raise LogLLMError(
+                    f"The checkpoint {place} was made for another training: "
+                    f"{'; '.join(differing)}. Train with those settings, or remove {self.folder} "
+                    "to begin anew."
+                )
+            return Checkpoint(path=place, state=state)
+        return None
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self.folder.glob("step-*"), reverse=True)
+
+
+def _check(place: Path) -> State:
+    """The state of a whole checkpoint.
+
+    Raises:
+        OSError, ValueError: a file is missing, or is not what was written.
+    """
+    sums = json.loads((place / CHECKSUMS).read_text(encoding="utf-8"))
+    if not isinstance(sums, dict) or STATE not in sums:
+        raise ValueError(f"{CHECKSUMS} does not list {STATE}")
+    for name, wanted in sums.items():
+        if sha256_of(place / Path(str(name)).name) != wanted:
+            raise ValueError(f"{name} does not have the checksum that was written with it")
+    try:
+        return State.model_validate_json((place / STATE).read_bytes())
+    except ValidationError as fault:
+        raise ValueError(f"{STATE} is of another version: {fault.error_count()} faults") from None
+
+
+def _differences(found: Any, wanted: Any, place: str = "") -> Iterator[str]:
+    """What differs between two JSON values, with its place."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in sorted(found.keys() | wanted.keys()):
+            inner = f"{place}.{key}" if place else key
+            yield from _differences(found.get(key), wanted.get(key), inner)
+    elif found != wanted:
+        yield f"{place} is {json.dumps(found)} there and {json.dumps(wanted)} here"
+
+
+def _as_json(value: Mapping[str, Any]) -> dict[str, Any]:
+    """As it comes back from a file: tuples are lists there."""
+    content: dict[str, Any] = json.loads(json.dumps(dict(value)))
+    return content

@@ -1,14 +1,14 @@
 """Recipes: the stages and settings of a training, as tables."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from logllm_core.config import Settings
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.messages import Masking
-from logllm_core.model import Part, Quantization
+from logllm_core.model import Embedder, Part, Quantization
 from logllm_core.model.prompt import QUESTION
 
 
@@ -17,7 +17,7 @@ class Stage(Settings):
 
     name: str = Field(pattern=r"^[0-9]+(-[0-9]+)?$")
     trains: tuple[Part, ...] = Field(min_length=1)
-    num_epochs: int = Field(ge=1)
+    num_epochs: int = Field(ge=0)  # 0: the stage is skipped (Table VI)
     learning_rate: float = Field(gt=0)
     num_samples: int | None = Field(default=None, ge=1)  # None: the whole balanced pool
     min_samples: int = 0  # the pool is repeated up to this many
@@ -29,19 +29,32 @@ class Recipe(Settings):
     name: str
     stages: tuple[Stage, ...]
     batch_size: int = Field(default=16, ge=1)  # windows per optimiser step
-    micro_batch_size: int = Field(default=4, ge=1)  # windows per forward pass
+    # Windows per forward pass; "auto": as many of the batch as fit into memory, found by halving.
+    micro_batch_size: int | Literal["auto"] = Field(default=4, gt=0)
     beta: float = Field(default=0.3, ge=0, lt=1)  # wanted share of the minority class, eq. (1)
     learning_rate_decay: float = Field(default=1.0, gt=0, le=1)  # at each tenth of a stage
     # An epoch is as long as ever, but each distinct window occurs in it equally often.
     is_even: bool = False
+    has_lora_dropout: bool = True  # both as the reference code in fact trains
+    has_encoder_dropout: bool = False
+    embedder: Embedder = "encoder"  # see logllm_core.model
     question: str = QUESTION
     projector_init: Literal["torch", "aligned"] = "torch"  # see LogLLM.align_projector
     validation_fraction: float = Field(default=0.0, ge=0, lt=1)  # of the training part
+    # So many times in a stage the validation split is scored, and the stage keeps the weights with
+    # the best PR-AUC; with `patience`, it ends after so many times without a better one.
+    num_validations: int = Field(default=0, ge=0)
+    patience: int | None = Field(default=None, ge=1)
     quantization: Quantization = "nf4"
     masking: Masking = "regex"  # the paper's preprocessings, section V-F and Table IV
     max_message_tokens: int = Field(default=100, ge=3)  # with [CLS] and [SEP]
     max_window_messages: int = Field(default=128, ge=1)
+    max_window_tokens: int = Field(default=2_048, ge=1)  # of messages as text
+    is_compiled: bool = False  # the decoder's layers, by torch.compile
     seed: int = 0
+    overrides: Mapping[str, Any] = Field(
+        default_factory=dict
+    )  # what was changed in a recipe of the table or of a file
 
     @field_validator("stages")
     @classmethod
@@ -51,6 +64,67 @@ class Recipe(Settings):
         if len({stage.name for stage in stages}) < len(stages):
             raise ValueError("stage names must differ from each other")
         return stages
+
+    @model_validator(mode="after")
+    def _settings_fit_each_other(self) -> Self:
+        if self.num_validations and not self.validation_fraction:
+            raise ValueError("num_validations needs a validation_fraction above 0")
+        if self.patience and not self.num_validations:
+            raise ValueError("patience counts validations: num_validations must be above 0")
+        if not self.trained_stages:
+            raise ValueError("no stage is left to train: each is skipped or trains what is missing")
+        return self
+
+    @property
+    def shaping(self) -> dict[str, Any]:
+        """What decides an outcome besides a stage's own settings, as JSON."""
+        return self.model_dump(mode="json", exclude={"name", "stages", "overrides"})
+
+    @property
+    def trained_stages(self) -> tuple[Stage, ...]:
+        """The stages that are not skipped, each with the parts that this model has.
+
+        Without an embedder there is the decoder alone, and a stage that trains the embedder is
+        skipped.
+        """
+        has: tuple[Part, ...] = _ALL if self.embedder != "none" else ("decoder",)
+        kept = [
+            stage.model_copy(update={"trains": tuple(part for part in stage.trains if part in has)})
+            for stage in self.stages
+            if stage.num_epochs
+        ]
+        return tuple(stage for stage in kept if stage.trains)
+
+    def overridden(self, changes: Mapping[str, Any]) -> Self:
+        """This recipe with some settings changed, and what was changed in `overrides`.
+
+        Args:
+            changes: by name, those of a stage as `stages.NAME.setting`.
+
+        Raises:
+            LogLLMError: there is no such stage or setting, or a value that it cannot have.
+        """
+        values = self.model_dump()
+        stages = {stage["name"]: stage for stage in values["stages"]}
+        for key, value in changes.items():
+            place, name = values, key
+            if key.startswith("stages."):
+                _, stage, name = [*key.split("."), "", ""][:3]
+                if stage not in stages or key.count(".") != 2 or name == "name":
+                    raise LogLLMError(
+                        f"{key} names no setting of a stage of the recipe {self.name}. Its stages "
+                        f"are {', '.join(stages)}; write stages.{next(iter(stages))}.num_epochs."
+                    )
+                place = stages[stage]
+            known = (Stage if place is not values else type(self)).model_fields.keys()
+            if name not in known - {"stages", "name", "overrides"}:
+                raise LogLLMError(
+                    f"A recipe has no setting {key}. Known: "
+                    f"{', '.join(sorted(known - {'stages', 'name', 'overrides'}))}."
+                )
+            place[name] = value
+        changed = type(self).parse(values, origin=f"The recipe {self.name} with these changes")
+        return changed.model_copy(update={"overrides": {**self.overrides, **changes}})
 
 
 _EMBEDDER: tuple[Part, ...] = ("projector", "encoder")

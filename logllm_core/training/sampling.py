@@ -104,3 +104,20 @@ def epochs(stage: Stage, recipe: Recipe, windows: Windows) -> Iterator[Indices]:
         if len(pool) < stage.min_samples:
             pool = np.resize(pool, stage.min_samples)  # repeats it, shuffled, so in balance
         yield pool[: stage.num_samples]
+
+
+def batches(stage: Stage, recipe: Recipe, windows: Windows) -> list[Indices]:
+    """The places of each optimiser step's windows; an epoch's last batch may be a smaller one."""
+    return [
+        places[start : start + recipe.batch_size]
+        for places in epochs(stage, recipe, windows)
+        for start in range(0, len(places), recipe.batch_size)
+    ]
+
+
+def digest(found: list[Indices]) -> str:
+    """Tells one order of training from another."""
+    total = hashlib.sha256()
+    for places in found:
+        total.update(places.tobytes())
+    return total.hexdigest()[:16]

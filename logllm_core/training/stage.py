@@ -1,101 +1,54 @@
-"""One training stage: from a model and labelled windows to trained weights."""
+"""One training stage: from a model and labelled windows to trained weights in the store."""
 
-import json
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import shutil
 from pathlib import Path
 
-import numpy as np
-import torch
 from loguru import logger
-from torch import Tensor
+from pydantic import TypeAdapter
 
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.messages import read_vocabulary
-from logllm_core.logs.windows import Windows, read_windows
-from logllm_core.model import backbones
-from logllm_core.model.batches import TokenizedVocabulary, WindowBatch, make_batch
-from logllm_core.model.logllm import LogLLM, encode_vocabulary
-from logllm_core.model.places import Places
-from logllm_core.progress import track
+from logllm_core.model.devices import devices_of
+from logllm_core.progress import Relay
 from logllm_core.store import Artifact, Json, Store
-from logllm_core.training import checkpoint, sampling
-from logllm_core.training.recipes import Recipe, Stage
+from logllm_core.training import cards, processes
+from logllm_core.training.plan import Execution, Order, StagePlan
+from logllm_core.training.work import work
 
-VERSION = 1
-METRICS = "metrics.jsonl"  # one line an optimiser step
-TENTHS = 10  # the learning rate falls this often in a stage
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingMaterial:
-    """What a stage learns from."""
-
-    windows: Windows
-    vocabulary: TokenizedVocabulary
-    vectors_ME: Tensor | None  # all messages' encoder vectors, where the encoder is frozen
+VERSION = 2
+ALONE = Execution()
+WORKER = "logllm_core.training.worker"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StagePlan:
-    """One stage of one training: what decides its outcome, and so what it is found by."""
-
-    dataset: str
-    stage: Stage
-    recipe: Recipe
-    places: Places
-    messages: Artifact
-    windows: Artifact
-    previous: Artifact | None  # the stage before, None for the first
-
-    @property
-    def config(self) -> dict[str, Json]:
-        return {
-            "stage": self.stage.model_dump(mode="json"),
-            "recipe": self.recipe.model_dump(mode="json", exclude={"name", "stages"}),
-            "backbones": self.places.identity,
-        }
-
-    @property
-    def inputs(self) -> dict[str, Artifact]:
-        found = {"messages": self.messages, "windows": self.windows}
-        return found | {"previous": self.previous} if self.previous else found
-
-
-def train_stage(store: Store, plan: StagePlan) -> Artifact:
+def train_stage(store: Store, plan: StagePlan, execution: Execution = ALONE) -> Artifact:
     """Train one stage on the training split; the test split is never read.
 
+    What a run that was cut off left in its checkpoints is gone on from.
+
     Raises:
-        LogLLMError: no labels, one class only, or a loss that is not finite.
+        LogLLMError: no labels, one class only, a loss that is not finite, not enough memory, a
+            checkpoint of another training, or a process that was killed.
     """
-    stage, recipe = plan.stage, plan.recipe
-    device = backbones.default_device()
-    dtype = backbones.fastest_dtype(device)
 
     def build(out_dir: Path) -> dict[str, Json]:
-        train = read_windows(plan.windows, "train")
-        sampling.check_both_classes(plan.dataset, train)
-        model, tokenizer = checkpoint.load_model(
-            plan.places, recipe, plan.previous, device=device, dtype=dtype
+        order = Order(
+            plan=plan,
+            execution=execution,
+            version=VERSION,
+            out_dir=out_dir,
+            checkpoints_dir=_checkpoints_beside(out_dir),
         )
-        vocabulary = TokenizedVocabulary(
-            read_vocabulary(plan.messages), tokenizer, max_message_tokens=recipe.max_message_tokens
-        )
-        if plan.previous is None and recipe.projector_init == "aligned":
-            known = sorted({message for ids in train.message_ids for message in ids})
-            model.align_projector(encode_vocabulary(model, vocabulary)[known])
-        results = run_stage(model, stage, recipe, train, vocabulary, out_dir / METRICS)
-        results["dtype"] = str(dtype)
-        checkpoint.save_weights(model, out_dir)
+        # All cards are claimed here: processes that each wait for their own could wait for ever.
+        with cards.claim(*devices_of(execution.num_processes)):
+            is_alone = execution.num_processes == 1
+            results = work(order, processes.join()) if is_alone else _work_together(order)
         logger.info(
             "{} stage {}: {} steps, loss {:.4f} -> {:.4f}",
-            *(plan.dataset, stage.name, results["num_steps"]),
+            *(plan.dataset, plan.stage.name, results["num_steps"]),
             *(results["first_loss"], results["last_loss"]),
         )
         return results
 
-    return store.reuse_or_build(
+    artifact = store.reuse_or_build(
         "models",
         plan.dataset,
         config=plan.config,
@@ -103,6 +56,9 @@ def train_stage(store: Store, plan: StagePlan) -> Artifact:
         version=VERSION,
         build=build,
     )
+    # Only now that the artifact is in its place: a kill before this loses no step.
+    shutil.rmtree(_checkpoints_beside(artifact.path), ignore_errors=True)
+    return artifact
 
 
 def find_stage(store: Store, plan: StagePlan) -> Artifact:
@@ -122,99 +78,34 @@ def find_stage(store: Store, plan: StagePlan) -> Artifact:
     return found
 
 
-def run_stage(
-    model: LogLLM,
-    stage: Stage,
-    recipe: Recipe,
-    windows: Windows,
-    vocabulary: TokenizedVocabulary,
-    metrics_path: Path,
-) -> dict[str, Json]:
-    """Train `model` in place and write the loss of each step.
-
-    Raises:
-        LogLLMError: the loss is not finite.
-    """
-    torch.manual_seed(sampling.derived_seed(recipe.seed, "dropout", stage.name))
-    parameters = backbones.set_trainable(model, stage.trains)
-    # Where the encoder is frozen, the whole vocabulary is encoded once.
-    is_frozen = "encoder" not in stage.trains
-    material = TrainingMaterial(
-        windows=windows,
-        vocabulary=vocabulary,
-        vectors_ME=encode_vocabulary(model, vocabulary) if is_frozen else None,
-    )
-    optimizer = torch.optim.AdamW(parameters, lr=stage.learning_rate)
-    batches = list(_batches(stage, recipe, windows))
-    losses = []
-    with (
-        metrics_path.open("w", encoding="utf-8") as metrics,
-        track(f"Training stage {stage.name}", total=len(batches), unit="steps") as advance,
-    ):
-        for step, places in enumerate(batches):
-            rate = learning_rate(stage, recipe, step, len(batches))
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            loss = _step(model, optimizer, material, places, recipe)
-            if not math.isfinite(loss):
-                ids = windows.window_ids[places].tolist()
-                raise LogLLMError(
-                    f"Stage {stage.name}: the loss of step {step + 1} is {loss} (windows {ids}). "
-                    "Lower learning_rate, or use --quantization none."
-                )
-            losses.append(loss)
-            metrics.write(json.dumps({"step": step + 1, "loss": loss, "rate": rate}) + "\n")
-            advance(1)
-    return {
-        "num_steps": len(losses),
-        "num_samples": sum(map(len, batches)),
-        "num_trained_parameters": sum(parameter.numel() for parameter in parameters),
-        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "num_cut_messages": vocabulary.num_cut_messages,
-        "num_cut_windows": windows.num_longer_than(recipe.max_window_messages),
-        "first_loss": losses[0],
-        "last_loss": float(np.mean(losses[-10:])),
-    }
+def _checkpoints_beside(place: Path) -> Path:
+    """The same for an artifact's folder and for the one that it is built in."""
+    fingerprint = place.name.lstrip(".").partition(".")[0]
+    return place.parent / f".{fingerprint}.checkpoints"
 
 
-def learning_rate(stage: Stage, recipe: Recipe, step: int, num_steps: int) -> float:
-    """The rate at a step (from 0): multiplied by the decay after each tenth of the stage."""
-    return stage.learning_rate * recipe.learning_rate_decay ** (TENTHS * step // num_steps)
+def _work_together(order: Order) -> dict[str, Json]:
+    """Train in several processes, and show here what the first of them tells."""
+    path = order.out_dir / "order.json"
+    path.write_bytes(TypeAdapter(Order).dump_json(order))
+    results: dict[str, Json] = {}
+    with Relay() as relay:
 
+        def hear(event: dict[str, Json]) -> None:
+            if "level" in event:
+                logger.log(event["level"], "{}", event["message"])
+            elif "results" in event:
+                results.update(event["results"])
+            else:
+                relay.hear(event)
 
-def _batches(stage: Stage, recipe: Recipe, windows: Windows) -> Iterator[sampling.Indices]:
-    for places in sampling.epochs(stage, recipe, windows):
-        for start in range(0, len(places), recipe.batch_size):
-            yield places[start : start + recipe.batch_size]
-
-
-def _step(
-    model: LogLLM,
-    optimizer: torch.optim.Optimizer,
-    material: TrainingMaterial,
-    places: sampling.Indices,
-    recipe: Recipe,
-) -> float:
-    """One optimiser step over a batch, micro-batch by micro-batch; the batch's mean loss."""
-    total = 0.0
-    optimizer.zero_grad()
-    for start in range(0, len(places), recipe.micro_batch_size):
-        micro = places[start : start + recipe.micro_batch_size]
-        batch = _batch(material, micro.tolist(), recipe.max_window_messages).to(model.device)
-        loss = model(batch) * (len(micro) / len(places))
-        loss.backward()
-        total += float(loss.detach())
-    optimizer.step()
-    return total
-
-
-def _batch(
-    material: TrainingMaterial, places: Sequence[int], max_window_messages: int
-) -> WindowBatch:
-    assert material.windows.is_anomalous is not None
-    return make_batch(
-        [material.windows.message_ids[place][:max_window_messages] for place in places],
-        [bool(material.windows.is_anomalous[place]) for place in places],
-        vocabulary=material.vocabulary,
-        vectors_ME=material.vectors_ME,
-    )
+        processes.launch(
+            WORKER, [str(path)], num_processes=order.execution.num_processes, on_event=hear
+        )
+    path.unlink()
+    if not results:  # stopped by a signal whose handler lets this process live
+        raise LogLLMError(
+            "The training was asked to stop, and did after a checkpoint. The same command goes on "
+            "from there."
+        )
+    return results

@@ -1,0 +1,72 @@
+"""Sequences that begin alike, laid out as a tree, so that what they share is computed once.
+
+In a decoder a position depends on those before it alone. Sequences that begin with the same prompt
+and messages therefore have the same keys and values up to where they part; here they have the same
+nodes. A node sees itself and its ancestors, and its position is its depth.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tree:
+    """Some sequences as nodes; n nodes, s sequences."""
+
+    ids: Ids  # [n]
+    depths: Ids  # [n]
+    sees: NDArray[np.bool_]  # [n, n]: row sees column
+    ends: Ids  # [s]: the node of each sequence's last element
+
+
+def grow(sequences: Sequence[Ids], max_nodes: int) -> Iterator[Tree]:
+    """Trees of consecutive sequences, in the order given; sorted sequences share most.
+
+    Args:
+        sequences: none empty.
+        max_nodes: of a tree; a longer sequence has a tree of its own.
+    """
+    start = 0
+    while start < len(sequences):
+        shared, size, end = [0], len(sequences[start]), start + 1
+        while end < len(sequences):
+            common = num_common(sequences[end - 1], sequences[end])
+            size += len(sequences[end]) - common
+            if size > max_nodes:
+                break
+            shared.append(common)
+            end += 1
+        yield _tree(sequences[start:end], shared)
+        start = end
+
+
+def num_common(one: Ids, other: Ids) -> int:
+    """How many elements two sequences begin with alike."""
+    length = min(len(one), len(other))
+    differing = np.flatnonzero(one[:length] != other[:length])
+    return int(differing[0]) if len(differing) else length
+
+
+def _tree(sequences: Sequence[Ids], shared: Sequence[int]) -> Tree:
+    """`shared`: how many elements each sequence has in common with the one before it."""
+    num_nodes = sum(map(len, sequences)) - sum(shared)
+    ids, depths = np.empty(num_nodes, dtype=np.int64), np.empty(num_nodes, dtype=np.int64)
+    sees = np.zeros((num_nodes, num_nodes), dtype=bool)
+    ends = np.empty(len(sequences), dtype=np.int64)
+    path = np.empty(0, dtype=np.int64)  # the nodes of the sequence before, from the root
+    start = 0
+    for place, (sequence, common) in enumerate(zip(sequences, shared, strict=True)):
+        end = start + len(sequence) - common
+        ids[start:end] = sequence[common:]
+        depths[start:end] = np.arange(common, len(sequence))
+        path = np.concatenate([path[:common], np.arange(start, end)])
+        sees[start:end, path[:common]] = True
+        sees[start:end, start:end] = np.tri(end - start, dtype=bool)
+        ends[place] = path[-1]
+        start = end
+    return Tree(ids=ids, depths=depths, sees=sees, ends=ends)

@@ -1,0 +1,259 @@
+"""The steps of one stage: batches, validations, checkpoints.
+
+The state at the end of a step is its number and the weights. All else follows from the recipe's
+seed: which windows a batch holds, the rate, and each micro-batch's dropout. So a stage that was cut
+off goes on bit for bit, and processes that share the micro-batches drop the same elements as one
+alone.
+"""
+
+import math
+from time import monotonic
+from typing import NoReturn
+
+import numpy as np
+import torch
+from loguru import logger
+from sklearn.metrics import average_precision_score
+
+from logllm_core.disk import writable
+from logllm_core.errors import LogLLMError
+from logllm_core.model import backbones, devices
+from logllm_core.model.logllm import LogLLM
+from logllm_core.model.scoring import score_windows
+from logllm_core.progress import track
+from logllm_core.store import Json
+from logllm_core.training import sampling
+from logllm_core.training.checkpoint import Checkpoints
+from logllm_core.training.gradients import Material, Outcome, accumulate
+from logllm_core.training.interruption import noted_interruptions
+from logllm_core.training.plan import Execution
+from logllm_core.training.processes import Team
+from logllm_core.training.recipes import Recipe, Stage
+from logllm_core.training.state import StageState
+
+TENTHS = 10  # the learning rate falls this often in a stage
+
+
+class StageRun:
+    """One stage under way.
+
+    Args:
+        model: trained in place.
+        team: this process among those that train the stage together.
+        checkpoints: where it goes on from, if anything is there.
+    """
+
+    def __init__(
+        self,
+        model: LogLLM,
+        material: Material,
+        stage: Stage,
+        recipe: Recipe,
+        *,
+        team: Team,
+        checkpoints: Checkpoints,
+        execution: Execution,
+    ) -> None:
+        self.model = model
+        self.material = material
+        self.stage = stage
+        self.recipe = recipe
+        self.team = team
+        self.checkpoints = checkpoints
+        self.execution = execution
+        self.batches = material.batches
+        size = recipe.micro_batch_size
+        self.state = StageState(
+            set_trainable(model, stage, recipe),
+            micro_batch_size=recipe.batch_size if size == "auto" else size,
+        )
+
+    def run(self) -> dict[str, Json]:
+        """Train to the end, and leave the chosen weights in the model.
+
+        A signal to stop is heard at the end of a step: a checkpoint is written, then the signal
+        goes to whoever would have had it.
+
+        Raises:
+            LogLLMError: the loss is not finite, there is not enough memory, the validation split
+                cannot choose, or a checkpoint is that of another training.
+        """
+        self._check_validation()
+        devices.begin_peak_memory(self.team.device)
+        self._go_on()
+        saved = monotonic()
+        title = f"Training stage {self.stage.name}"
+        with (
+            noted_interruptions() as interruption,
+            track(title, total=len(self.batches), unit="steps") as advance,
+        ):
+            advance(self.state.progress.step)
+            while not self._is_over():
+                outcome = self._take_step(is_asked_to_stop=interruption.is_noted)
+                if self.state.progress.step in self._validation_steps():
+                    self._validate()
+                advance(1)
+                is_due = monotonic() - saved >= self.execution.checkpoint_minutes * 60
+                if outcome.is_asked_to_stop or (is_due and not self._is_over()):
+                    self._save()
+                    saved = monotonic()
+                if outcome.is_asked_to_stop:
+                    interruption.pass_on()
+        self.state.choose_best()
+        self.state.measure(self.team.device)
+        return self._results()
+
+    def _take_step(self, *, is_asked_to_stop: bool) -> Outcome:
+        places = self.batches[self.state.progress.step]
+        while True:
+            outcome = accumulate(
+                self.model,
+                self.state,
+                self.material,
+                places,
+                stage_name=self.stage.name,
+                recipe=self.recipe,
+                team=self.team,
+                is_asked_to_stop=is_asked_to_stop,
+            )
+            if outcome.shortage is None:
+                break
+            self._halve(outcome.shortage)
+        if not outcome.is_finite:
+            self._refuse(outcome.loss, places)
+        rate = learning_rate(self.stage, self.recipe, self.state.progress.step, len(self.batches))
+        self.state.take_step(outcome.loss, rate)
+        return outcome
+
+    def _halve(self, shortage: RuntimeError) -> None:
+        """Go on with smaller micro-batches, where the recipe allows it."""
+        size, step = self.state.progress.micro_batch_size, self.state.progress.step + 1
+        if size == 1 or self.recipe.micro_batch_size != "auto":
+            smaller = "Lower it, or let it be found: --set micro_batch_size=auto."
+            other = (
+                "Lower max_window_messages or max_message_tokens with --set, use --quantization "
+                "nf4, or choose smaller --backbones."
+            )
+            raise LogLLMError(
+                f"Stage {self.stage.name}: not enough memory at step {step} with micro_batch_size "
+                f"{size}. {other if size == 1 else smaller} {self._last_checkpoint()}"
+            ) from shortage
+        devices.release_memory(self.team.device)
+        self.state.change(micro_batch_size=size // 2)
+        logger.info(
+            "Not enough memory at step {}: micro_batch_size {} -> {}", step, size, size // 2
+        )
+
+    def _refuse(self, loss: float, places: sampling.Indices) -> NoReturn:
+        ids = sorted(self.material.train.window_ids[places].tolist())
+        what = "its gradient is not finite" if math.isfinite(loss) else f"its loss is {loss}"
+        raise LogLLMError(
+            f"Stage {self.stage.name} stops at step {self.state.progress.step + 1}: {what} "
+            f"(windows {ids}). {self._last_checkpoint()} Lower the rate with --set "
+            f"stages.{self.stage.name}.learning_rate=N, or use --quantization none."
+        )
+
+    def _check_validation(self) -> None:
+        found = self.material.validation
+        if not self.recipe.num_validations:
+            return
+        num_windows = 0 if found is None else len(found)
+        has_labels = found is not None and found.is_anomalous is not None
+        num_anomalous = int(found.is_anomalous.sum()) if has_labels else 0  # type: ignore[union-attr]
+        if num_anomalous in (0, num_windows):
+            raise LogLLMError(
+                f"Stage {self.stage.name} is to keep its best weights by the validation split, but "
+                f"{num_anomalous:,} of its {num_windows:,} windows are anomalous; both kinds are "
+                "needed. Raise validation_fraction, or set num_validations to 0."
+            )
+
+    def _validation_steps(self) -> set[int]:
+        """After which steps the validation split is scored."""
+        total, wanted = len(self.batches), self.recipe.num_validations
+        return {math.ceil(total * number / wanted) for number in range(1, wanted + 1)}
+
+    def _validate(self) -> None:
+        """Score the validation split, each process its share."""
+        found, team = self.material.validation, self.team
+        assert found is not None
+        own = found.message_ids[team.rank :: team.num_processes]
+        scores = np.zeros(len(found))
+        scores[team.rank :: team.num_processes] = score_windows(
+            self.model, self.material.collator, own
+        )
+        set_trainable(self.model, self.stage, self.recipe)
+        scores = team.sum(torch.from_numpy(scores).to(team.device)).cpu().numpy()
+        self.state.judge(float(average_precision_score(found.is_anomalous, scores)))
+
+    def _is_over(self) -> bool:
+        patience, progress = self.recipe.patience, self.state.progress
+        is_out_of_patience = (
+            patience is not None and progress.num_validations_without_gain >= patience
+        )
+        return is_out_of_patience or progress.step == len(self.batches)
+
+    def _go_on(self) -> None:
+        found = self.checkpoints.newest()
+        if found is None:
+            return
+        self.state.go_on_from(found)
+        if self.team.is_first:
+            logger.info(
+                "Stage {} goes on after step {:,} of {:,}",
+                *(self.stage.name, self.state.progress.step, len(self.batches)),
+            )
+
+    def _save(self) -> None:
+        if not self.team.is_first:
+            return
+        self.state.measure(self.team.device)
+        try:
+            with writable(self.checkpoints.folder):
+                self.state.save(self.checkpoints)
+        except LogLLMError as fault:  # the next attempt may find space
+            logger.warning(
+                "The checkpoint of step {} is not written; training goes on. {} {}",
+                *(self.state.progress.step, fault, self._last_checkpoint()),
+            )
+
+    def _last_checkpoint(self) -> str:
+        found = self.checkpoints.newest()
+        return f"The last good checkpoint is {found.path}." if found else "No checkpoint was kept."
+
+    def _results(self) -> dict[str, Json]:
+        progress, collator = self.state.progress, self.material.collator
+        losses = [row["loss"] for row in self.state.rows]
+        parameters = self.state.parameters.values()
+        return {
+            "num_steps": progress.step,
+            "num_samples": sum(map(len, self.batches[: progress.step])),
+            "num_trained_parameters": sum(found.numel() for found in parameters),
+            "num_parameters": sum(found.numel() for found in self.model.parameters()),
+            "num_cut_messages": collator.vocabulary.num_cut_messages,
+            "num_cut_windows": sum(map(collator.is_cut, self.material.train.message_ids)),
+            "first_loss": losses[0],
+            "last_loss": float(np.mean(losses[-10:])),
+            "is_stopped_early": progress.step < len(self.batches),
+            "best_validation": progress.best.model_dump() if progress.best else None,
+            "micro_batch_size": progress.micro_batch_size,
+            "num_processes": self.team.num_processes,
+            "num_resumes": progress.num_resumes,
+            "training_seconds": round(progress.seconds, 3),
+            "peak_memory_bytes": progress.peak_memory_bytes,
+            "peak_gpu_memory_bytes": progress.peak_gpu_memory_bytes,
+        }
+
+
+def learning_rate(stage: Stage, recipe: Recipe, step: int, num_steps: int) -> float:
+    """The rate at a step (from 0): multiplied by the decay after each tenth of the stage."""
+    return stage.learning_rate * recipe.learning_rate_decay ** (TENTHS * step // num_steps)
+
+
+def set_trainable(model: LogLLM, stage: Stage, recipe: Recipe) -> dict[str, torch.nn.Parameter]:
+    """What the stage trains, ready to train as the recipe says."""
+    return backbones.set_trainable(
+        model,
+        stage.trains,
+        has_lora_dropout=recipe.has_lora_dropout,
+        has_encoder_dropout=recipe.has_encoder_dropout,
+    )

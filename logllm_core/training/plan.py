@@ -1,0 +1,53 @@
+"""What one stage of a training is: what decides its outcome, and how it is run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from logllm_core.model.places import Places
+from logllm_core.store import Artifact, Json
+from logllm_core.training.recipes import Recipe, Stage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StagePlan:
+    """One stage of one training: what decides its outcome, and so what it is found by."""
+
+    dataset: str
+    stage: Stage
+    recipe: Recipe
+    places: Places
+    messages: Artifact
+    windows: Artifact
+    previous: Artifact | None  # the stage before, None for the first
+
+    @property
+    def config(self) -> dict[str, Json]:
+        return {
+            "stage": self.stage.model_dump(mode="json"),
+            "recipe": self.recipe.shaping,
+            "backbones": self.places.identity,
+        }
+
+    @property
+    def inputs(self) -> dict[str, Artifact]:
+        found = {"messages": self.messages, "windows": self.windows}
+        return found | {"previous": self.previous} if self.previous else found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Execution:
+    """How a stage is run. But for rounding, none of it shapes what comes out."""
+
+    checkpoint_minutes: float = 10.0
+    num_processes: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """A stage to be trained now, and where to."""
+
+    plan: StagePlan
+    execution: Execution
+    version: int  # of the code that trains, as the store has it
+    out_dir: Path  # gets the trained weights and the metrics
+    checkpoints_dir: Path  # gone on from, where something is there

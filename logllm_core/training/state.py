@@ -1,0 +1,125 @@
+"""What changes while a stage trains: weights, moments, progress, metrics."""
+
+import json
+from collections.abc import Mapping
+from time import monotonic
+
+import torch
+from torch import Tensor, nn
+
+from logllm_core.model import devices
+from logllm_core.store import Json
+from logllm_core.training.checkpoint import Best, Checkpoint, Checkpoints, Progress
+
+METRICS = "metrics.jsonl"  # one line an optimiser step
+WEIGHTS, OPTIMIZER, BEST = "weights", "optimizer", "best"  # files of a checkpoint
+
+
+class StageState:
+    """The state of a stage, as it is at the end of a step.
+
+    Args:
+        parameters: what trains, by name; each gets a gradient of zeros.
+        micro_batch_size: to begin with.
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], *, micro_batch_size: int) -> None:
+        self.parameters = dict(parameters)
+        for parameter in self.parameters.values():
+            parameter.grad = torch.zeros_like(parameter)
+        self.optimizer = torch.optim.AdamW(self.parameters.values())
+        self.progress = Progress(micro_batch_size=micro_batch_size)
+        self.rows: list[dict[str, Json]] = []  # of the metrics
+        self._best_weights: dict[str, Tensor] = {}
+        self._counted_until = monotonic()
+
+    @property
+    def gradients(self) -> list[Tensor]:
+        return [found.grad for found in self.parameters.values() if found.grad is not None]
+
+    @property
+    def metrics(self) -> str:
+        """One line of JSON a step."""
+        return "".join(json.dumps(row) + "\n" for row in self.rows)
+
+    def take_step(self, loss: float, rate: float) -> None:
+        """Change the weights by their gradients."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.change(step=self.progress.step + 1)
+        self.rows.append({"step": self.progress.step, "loss": loss, "rate": rate})
+
+    def judge(self, pr_auc: float) -> None:
+        """Take down a validation, and keep the weights if none was better."""
+        self.rows[-1]["validation_pr_auc"] = pr_auc
+        if self.progress.best is None or pr_auc > self.progress.best.pr_auc:
+            best = Best(step=self.progress.step, pr_auc=pr_auc)
+            self.change(best=best, num_validations_without_gain=0)
+            self._best_weights = self._weights()
+        else:
+            count = self.progress.num_validations_without_gain + 1
+            self.change(num_validations_without_gain=count)
+
+    def choose_best(self) -> None:
+        """Go back to the best weights, where there were validations."""
+        if self._best_weights:
+            self._load(self._best_weights)
+
+    def change(self, **changes: object) -> None:
+        self.progress = self.progress.model_copy(update=changes)
+
+    def measure(self, device: torch.device) -> None:
+        """Bring time and peak memory up to now."""
+        now, peak, before = monotonic(), devices.peak_memory(device), self.progress
+        self.change(
+            seconds=before.seconds + now - self._counted_until,
+            peak_memory_bytes=max(before.peak_memory_bytes, peak.process),
+            peak_gpu_memory_bytes=max(before.peak_gpu_memory_bytes, peak.gpu),
+        )
+        self._counted_until = now
+
+    def save(self, checkpoints: Checkpoints) -> None:
+        """Raises as `Checkpoints.save`."""
+        tensors = {WEIGHTS: self._weights(), OPTIMIZER: self._moments()}
+        if self._best_weights:
+            tensors[BEST] = self._best_weights
+        checkpoints.save(self.progress, tensors, {METRICS: self.metrics})
+
+    def go_on_from(self, found: Checkpoint) -> None:
+        """Take over what a checkpoint holds."""
+        self.progress = found.state.progress
+        self.change(num_resumes=self.progress.num_resumes + 1)
+        self._load(found.tensors(WEIGHTS))
+        self._load_moments(found.tensors(OPTIMIZER))
+        self._best_weights = found.tensors(BEST) if self.progress.best else {}
+        self.rows = [json.loads(line) for line in found.text(METRICS).splitlines()]
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: _on_cpu(parameter) for name, parameter in self.parameters.items()}
+
+    def _load(self, weights: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(weights[name])
+
+    def _moments(self) -> dict[str, Tensor]:
+        """The optimiser's state, by parameter and kind."""
+        states = self.optimizer.state_dict()["state"]
+        return {
+            f"{name}/{kind}": _on_cpu(value)
+            for place, name in enumerate(self.parameters)
+            for kind, value in states[place].items()
+        }
+
+    def _load_moments(self, moments: Mapping[str, Tensor]) -> None:
+        content = self.optimizer.state_dict()
+        place_of = {name: place for place, name in enumerate(self.parameters)}
+        for key, value in moments.items():
+            name, _, kind = key.rpartition("/")
+            content["state"].setdefault(place_of[name], {})[kind] = value
+        self.optimizer.load_state_dict(content)
+
+
+def _on_cpu(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().contiguous().clone()

@@ -1,0 +1,88 @@
+"""A model as a stage left it: projector and adapters in safetensors, nothing to unpickle."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from logllm_core.logs.messages import read_vocabulary
+from logllm_core.logs.windows import read_windows
+from logllm_core.model import backbones
+from logllm_core.model.backbones import Loaded, Loading
+from logllm_core.model.batches import Collator
+from logllm_core.model.devices import fastest_dtype
+from logllm_core.model.logllm import LogLLM
+from logllm_core.model.places import Places
+from logllm_core.model.vocabulary import (
+    IdVocabulary,
+    TextVocabulary,
+    TokenizedVocabulary,
+    Vocabulary,
+)
+from logllm_core.model.weights import KNOWN_IDS, load_trainable_state, trainable_state
+from logllm_core.store import Artifact
+from logllm_core.training.recipes import Recipe
+from logllm_core.training.sampling import derived_seed
+
+WEIGHTS = "trainable.safetensors"
+
+
+def save_weights(model: LogLLM, folder: Path) -> None:
+    save_file(trainable_state(model), folder / WEIGHTS)
+
+
+def load_model(
+    places: Places,
+    recipe: Recipe,
+    trained: Artifact | None,
+    *,
+    messages: Artifact,
+    windows: Artifact,
+    device: torch.device,
+) -> tuple[LogLLM, Collator]:
+    """The model as a stage left it, or with the recipe's seeded fresh weights, and its collator.
+
+    Args:
+        trained: the artifact of a stage; None before the first.
+        messages: those whose ids the windows to come hold.
+        windows: before the first stage, the training split tells which messages are known.
+    """
+    state = load_file(trained.path / WEIGHTS) if trained else {}
+    known_ids = state.get(KNOWN_IDS)
+    if recipe.embedder == "message-id" and trained is None:
+        train = read_windows(windows, "train")
+        known = {message for ids in train.message_ids for message in ids}
+        known_ids = torch.from_numpy(np.array(sorted(known), dtype=np.int64))
+    torch.manual_seed(derived_seed(recipe.seed, "weights"))
+    loading = Loading(
+        quantization=recipe.quantization,
+        device=device,
+        dtype=fastest_dtype(device),
+        embedder=recipe.embedder,
+        question=recipe.question,
+        is_compiled=recipe.is_compiled,
+    )
+    loaded = backbones.load_backbones(places, loading, known_ids)
+    if trained is not None:
+        load_trainable_state(loaded.model, state)
+    collator = Collator(
+        prompt=loaded.model.prompt,
+        vocabulary=_read_vocabulary(messages, recipe, loaded),
+        max_window_messages=recipe.max_window_messages,
+        max_window_tokens=recipe.max_window_tokens,
+    )
+    return loaded.model, collator
+
+
+def _read_vocabulary(
+    messages: Artifact, recipe: Recipe, loaded: Loaded
+) -> Vocabulary | TextVocabulary:
+    """The messages, as this model reads them."""
+    limit = recipe.max_message_tokens
+    if recipe.embedder == "message-id":
+        return IdVocabulary()
+    texts = read_vocabulary(messages)
+    if recipe.embedder == "none":
+        return TextVocabulary(texts, loaded.decoder_tokenizer, max_message_tokens=limit)
+    return TokenizedVocabulary(texts, loaded.encoder_tokenizer, max_message_tokens=limit)

@@ -1,0 +1,72 @@
+"""The work of one stage in one process: load the model, train it, write its weights."""
+
+from logllm_core.logs.windows import read_windows
+from logllm_core.model.devices import fastest_dtype
+from logllm_core.model.scoring import encode_windows
+from logllm_core.store import Json
+from logllm_core.training import sampling, trained
+from logllm_core.training.checkpoint import Checkpoints
+from logllm_core.training.gradients import Material
+from logllm_core.training.loop import StageRun
+from logllm_core.training.plan import Order
+from logllm_core.training.processes import Team
+from logllm_core.training.state import METRICS
+
+
+def work(order: Order, team: Team) -> dict[str, Json]:
+    """Train in this process, alone or as one of a team; the first of it fills `out_dir`.
+
+    Raises:
+        LogLLMError: no labels, one class only, or from `StageRun.run`.
+    """
+    plan = order.plan
+    stage, recipe = plan.stage, plan.recipe
+    train = read_windows(plan.windows, "train")
+    sampling.check_both_classes(plan.dataset, train)
+    validation = read_windows(plan.windows, "validation") if recipe.num_validations else None
+    model, collator = trained.load_model(
+        plan.places,
+        recipe,
+        plan.previous,
+        messages=plan.messages,
+        windows=plan.windows,
+        device=team.device,
+    )
+    is_aligned = plan.previous is None and recipe.projector_init == "aligned"
+    is_frozen = "encoder" not in stage.trains
+    # Where the encoder is frozen, each message is encoded once for the whole stage.
+    vectors = (
+        encode_windows(model, collator, train.message_ids) if is_aligned or is_frozen else None
+    )
+    if is_aligned and vectors is not None:
+        model.align_projector(vectors.vectors_ME)
+    batches = sampling.batches(stage, recipe, train)
+    material = Material(
+        train=train,
+        validation=validation,
+        collator=collator,
+        batches=batches,
+        vectors=vectors if is_frozen else None,
+    )
+    made_for = {
+        **plan.config,
+        "inputs": {name: found.fingerprint for name, found in plan.inputs.items()},
+        "version": order.version,
+        "order_of_windows": sampling.digest(batches),
+        "dtype": str(fastest_dtype(team.device)),
+    }
+    checkpoints = Checkpoints(folder=order.checkpoints_dir, made_for=made_for)
+    run = StageRun(
+        model,
+        material,
+        stage,
+        recipe,
+        team=team,
+        checkpoints=checkpoints,
+        execution=order.execution,
+    )
+    results = run.run()
+    if team.is_first:
+        trained.save_weights(model, order.out_dir)
+        (order.out_dir / METRICS).write_text(run.state.metrics, encoding="utf-8")
+    return results | {"dtype": str(fastest_dtype(team.device)), "overrides": recipe.overrides}

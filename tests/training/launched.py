@@ -1,0 +1,65 @@
+"""What the launched processes of the tests do: the first argument after the folder says it."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from logllm_core.errors import LogLLMError
+from logllm_core.training import processes
+from logllm_core.training.processes import Team, Tell
+
+
+def count(team: Team, tell: Tell) -> None:
+    print("noise")
+    total = team.sum(torch.tensor([1.0, 10.0]) * (team.rank + 1))
+    if team.is_first:
+        tell({"total": total.tolist(), "device": str(team.device)})
+        tell({"num_processes": team.num_processes, "arguments": sys.argv[3:]})
+        for number in range(100):
+            tell({"number": number, "text": "ä\n"})
+        with Path(sys.argv[1], processes.EVENTS).open("a") as events:
+            events.write('{"half a line, as a kill leaves it')
+
+
+def refuse(team: Team, tell: Tell) -> None:
+    if not team.is_first:
+        raise LogLLMError("No windows were found, at least one is wanted.")
+    team.sum(torch.ones(1))
+
+
+def crash(team: Team, tell: Tell) -> None:
+    raise RuntimeError("nobody expected this")
+
+
+def be_killed(team: Team, tell: Tell) -> None:
+    if not team.is_first:
+        os.kill(os.getpid(), signal.SIGKILL)
+    team.sum(torch.ones(1))
+
+
+def train(team: Team, tell: Tell) -> None:
+    """Until one is told to stop, at most a minute: where a test fails, nothing stays behind."""
+    end = time.monotonic() + 60
+    signals: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
+    tell({"pid": os.getpid(), "parent": os.getppid()})
+    while team.sum(torch.tensor(len(signals))) == 0 and time.monotonic() < end:
+        time.sleep(0.05)
+    time.sleep(1)  # what saving takes
+    if team.is_first:
+        tell({"stopped": True})
+
+
+def wait(team: Team, tell: Tell) -> None:
+    tell({"pid": os.getpid()})
+    time.sleep(60)
+
+
+if __name__ == "__main__":
+    folder, behaviour = sys.argv[1:3]
+    with processes.worker(Path(folder)) as tell_launch:
+        globals()[behaviour](processes.join(), tell_launch)

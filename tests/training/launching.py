@@ -1,0 +1,24 @@
+"""A program that launches processes and is interrupted by the tests; prints what it is told."""
+
+import json
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+from logllm_core.training import processes
+
+
+def say(event: dict[str, Any]) -> None:
+    print(json.dumps(event), flush=True)
+
+
+def handle(signum: int, frame: FrameType | None) -> None:
+    say({"handled": signum})
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+    processes.launch("tests.training.launched", sys.argv[1:], num_processes=2, on_event=say)
+    say({"launched": "ended"})
