@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help setup demo test test-slow bench lint types clean
+.PHONY: help setup demo test test-slow bench gpu-check lint types clean
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
@@ -25,8 +25,11 @@ test: $(READY) ## run the test suite
 test-slow: $(READY) ## run what takes long: clusters, long logs
 	$(BIN)/pytest -m slow
 
-bench: $(READY) ## measure lines a second and memory on simulated logs, beside the plain way
+bench: $(READY) ## measure preparing, training and scoring on simulated logs, beside the plain way
 	$(BIN)/python -m tests.benchmarks
+
+gpu-check: $(READY) ## take a few steps of the paper's configuration on a GPU
+	$(BIN)/python -m tests.benchmarks.gpu_check
 
 lint: $(READY) ## check style and format
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from flows.run_log import console, log_to_terminal, silence_the_end
 from logllm_core import progress
 
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 INTERRUPT_SECONDS = 3.0
 INTERRUPTED = "Interrupted. What was finished is kept; the same command goes on from there."
 
@@ -56,27 +57,28 @@ def shown_progress() -> Iterator[None]:
         BarDisplay(console) if console.is_terminal else progress.PlainDisplay()
     )
     token = progress.display.set(display)
-    is_interrupted = False
+    status = 0
 
-    def interrupt(*_: object) -> None:
+    def interrupt(number: int, _: object) -> None:
         """Say the last word first: Prefect misses its temporary server, which was stopped too."""
-        nonlocal is_interrupted
-        is_interrupted = True
+        nonlocal status
+        status = 128 + number
         console.print(INTERRUPTED, highlight=False)
         silence_the_end()
         # Half-built artifacts go as the interrupt climbs; then Prefect would wait for its server.
-        deadline = threading.Timer(INTERRUPT_SECONDS, os._exit, (130,))
+        deadline = threading.Timer(INTERRUPT_SECONDS, os._exit, (status,))
         deadline.daemon = True
         deadline.start()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in INTERRUPTS}
     try:
         yield
     except BaseException:
-        if is_interrupted:  # whatever came of it
-            sys.exit(130)
+        if status:  # whatever came of it
+            sys.exit(status)
         raise
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         progress.display.reset(token)

@@ -29,9 +29,10 @@ from logllm_core.provenance import describe_machine, recorded_versions
 from logllm_core.store import Artifact, Json, Store
 from logllm_core.training.recipes import Recipe
 
-VERSION = 1
+VERSION = 2
 MODEL = "LogLLM"
 DATASET_FACTS = ("title", "page", "licence", "citation")
+PEAKS = ("peak_memory_bytes", "peak_gpu_memory_bytes")
 NUM_SHOWN_WINDOWS = 8  # of each kind
 NUM_SHOWN_CHARACTERS = 500  # of a line
 NUM_SHOWN_LINES = 12  # of a window: those around its first alert, or its first
@@ -96,6 +97,7 @@ def _build(
         "data_card": data_card(run.raw, run.messages, run.windows, train, test),
         "stages": [_describe_stage(stage) for stage in run.stages],
         "scoring": run.predictions.results["test"]
+        | {key: run.predictions.results[key] for key in PEAKS}
         | {"seconds": run.predictions.manifest["seconds"]},
         "settings": recipe.model_dump(mode="json"),
         "windows": _shown_windows(run, test.is_anomalous, scores),
@@ -179,6 +181,8 @@ def render(content: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["figure"] = _shown
+    environment.filters["minutes"] = lambda seconds: f"{seconds / 60:.1f}"
+    environment.filters["gigabytes"] = lambda size: f"{size / 1e9:.2f}" if size else "none"
     return environment.get_template("report.html.j2").render(
         **content, pictures=pictures, model_name=MODEL
     )
@@ -208,8 +212,6 @@ def _describe_stage(stage: Artifact) -> dict[str, Json]:
         "name": manifest["config"]["stage"]["name"],
         "trains": manifest["config"]["stage"]["trains"],
         "learning_rate": manifest["config"]["stage"]["learning_rate"],
-        "seconds": manifest["seconds"],
-        "peak_memory_bytes": manifest["peak_memory_bytes"],
         "artifact": stage.fingerprint,
         **manifest["results"],
     }

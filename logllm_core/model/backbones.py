@@ -231,9 +231,11 @@ def _with_adapters(backbone: PreTrainedModel, lora: LoraConfig) -> PreTrainedMod
     for name, parameter in backbone.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.float()
+    numbers = {name: number for number, name in enumerate(sorted(lora.target_modules or ()))}
     for name, module in list(backbone.named_modules()):
         if name.endswith("lora_dropout"):
-            cast(nn.ModuleDict, module)["default"] = QuickDropout(lora.lora_dropout)
+            number = numbers[name.split(".")[-2]]
+            cast(nn.ModuleDict, module)["default"] = QuickDropout(lora.lora_dropout, number)
     return backbone
 
 
@@ -259,8 +261,8 @@ def set_trainable(
         for module in getattr(model, part).modules() if getattr(model, part) else ():
             if isinstance(module, QuickDropout):
                 module.train(has_lora_dropout)
-            elif isinstance(module, nn.Dropout):
-                module.train(has_encoder_dropout and part == "encoder")
+            elif part == "encoder":  # all of it: attention drops by the mode of its own module
+                module.training = has_encoder_dropout
     for parameter in chosen.values():
         parameter.requires_grad_(True)
     for module in model.modules():

@@ -26,6 +26,7 @@ from logllm_core.model.vocabulary import (
 
 TREE_NODES = 192  # a larger tree shares more, and spends more on what does not see each other
 BATCH_POSITIONS = 3_072  # of a forward pass that scores
+CHUNK_WINDOWS = 8_192  # laid out at once, which bounds the memory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,8 +77,9 @@ class Collator:
     def is_cut(self, window: Sequence[int]) -> bool:
         if len(window) > self.max_window_messages:
             return True
-        is_text = isinstance(self.vocabulary, TextVocabulary)
-        return is_text and len(self._messages(window)) == self.max_window_tokens
+        if not isinstance(self.vocabulary, TextVocabulary):
+            return False
+        return len(self.vocabulary.joined(window)) > self.max_window_tokens
 
     def training_batch(
         self,
@@ -120,17 +122,28 @@ class Collator:
         """
         shared = ~np.array(self.prompt.answers[0][: self.prompt.num_shared_answer_tokens])
         order = sorted(range(len(windows)), key=lambda place: windows[place])
-        sequences = [np.concatenate([self._question(windows[place]), shared]) for place in order]
-        trees, start = [], 0
-        for tree in grow(sequences, TREE_NODES):
-            trees.append((order[start : start + len(tree.ends)], tree))
-            start += len(tree.ends)
-        trees.sort(key=lambda found: len(found[1].ids))  # those of like size share a batch
-        while trees:
-            size = max(BATCH_POSITIONS // len(trees[-1][1].ids), 1)
-            chosen, trees = trees[-size:], trees[:-size]
-            places = [place for found, _ in chosen for place in found]
-            yield places, self._forest([tree for _, tree in chosen], vectors)
+        for start in range(0, len(order), CHUNK_WINDOWS):
+            chunk = order[start : start + CHUNK_WINDOWS]
+            sequences = [
+                np.concatenate([self._question(windows[place]), shared]) for place in chunk
+            ]
+            yield from self._tree_batches(chunk, list(grow(sequences, TREE_NODES)), vectors)
+
+    def _tree_batches(
+        self, places: list[int], trees: list[Tree], vectors: EncoderVectors | None
+    ) -> Iterator[tuple[list[int], WindowBatch]]:
+        """Trees of like size share a batch. `places`: of the trees' sequences."""
+        ends = np.cumsum([len(tree.ends) for tree in trees])
+        by_size = sorted(range(len(trees)), key=lambda number: len(trees[number].ids))
+        while by_size:
+            num_trees = max(BATCH_POSITIONS // len(trees[by_size[-1]].ids), 1)
+            by_size, chosen = by_size[:-num_trees], by_size[-num_trees:]
+            found = [
+                place
+                for number in chosen
+                for place in places[ends[number] - len(trees[number].ends) : ends[number]]
+            ]
+            yield found, self._forest([trees[number] for number in chosen], vectors)
 
     def _messages(self, window: Sequence[int]) -> Ids:
         """A window as the ids of a sequence: messages as they are, decoder tokens inverted."""

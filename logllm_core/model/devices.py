@@ -51,7 +51,7 @@ def peak_memory(device: torch.device) -> PeakMemory:
 
 def is_out_of_memory(fault: RuntimeError) -> bool:
     """Whether a device had not enough memory for a tensor; a CPU says so in words alone."""
-    return isinstance(fault, torch.OutOfMemoryError) or "not enough memory" in str(fault)
+    return isinstance(fault, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(fault)
 
 
 def release_memory(device: torch.device) -> None:

@@ -16,12 +16,21 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tree:
-    """Some sequences as nodes; n nodes, s sequences."""
+    """Some sequences as nodes; n nodes, s sequences. A node comes after its parent."""
 
     ids: Ids  # [n]
+    parents: Ids  # [n], -1 for a root
     depths: Ids  # [n]
-    sees: NDArray[np.bool_]  # [n, n]: row sees column
     ends: Ids  # [s]: the node of each sequence's last element
+
+    @property
+    def sees(self) -> NDArray[np.bool_]:
+        """Whether a node (row) sees another (column), [n, n]."""
+        sees = np.eye(len(self.ids), dtype=bool)
+        for node, parent in enumerate(self.parents.tolist()):
+            if parent >= 0:
+                sees[node] |= sees[parent]
+        return sees
 
 
 def grow(sequences: Sequence[Ids], max_nodes: int) -> Iterator[Tree]:
@@ -54,19 +63,20 @@ def num_common(one: Ids, other: Ids) -> int:
 
 def _tree(sequences: Sequence[Ids], shared: Sequence[int]) -> Tree:
     """`shared`: how many elements each sequence has in common with the one before it."""
-    num_nodes = sum(map(len, sequences)) - sum(shared)
-    ids, depths = np.empty(num_nodes, dtype=np.int64), np.empty(num_nodes, dtype=np.int64)
-    sees = np.zeros((num_nodes, num_nodes), dtype=bool)
-    ends = np.empty(len(sequences), dtype=np.int64)
+    ids, parents, depths, ends = [], [], [], []
     path = np.empty(0, dtype=np.int64)  # the nodes of the sequence before, from the root
     start = 0
-    for place, (sequence, common) in enumerate(zip(sequences, shared, strict=True)):
+    for sequence, common in zip(sequences, shared, strict=True):
         end = start + len(sequence) - common
-        ids[start:end] = sequence[common:]
-        depths[start:end] = np.arange(common, len(sequence))
         path = np.concatenate([path[:common], np.arange(start, end)])
-        sees[start:end, path[:common]] = True
-        sees[start:end, start:end] = np.tri(end - start, dtype=bool)
-        ends[place] = path[-1]
+        ids.append(sequence[common:])
+        parents.append(np.concatenate([[-1], path[:-1]])[common:])
+        depths.append(np.arange(common, len(sequence)))
+        ends.append(path[-1])
         start = end
-    return Tree(ids=ids, depths=depths, sees=sees, ends=ends)
+    return Tree(
+        ids=np.concatenate(ids),
+        parents=np.concatenate(parents),
+        depths=np.concatenate(depths),
+        ends=np.array(ends),
+    )

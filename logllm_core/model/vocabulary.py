@@ -143,8 +143,9 @@ class TextVocabulary:
 
     def joined(self, message_ids: Sequence[int]) -> list[int]:
         """The tokens of a window's messages, with semicolons between them."""
-        tokens: list[int] = []
-        for message_id in message_ids:
-            tokens += self._separator if tokens else []
+        first, *others = message_ids
+        tokens = list(self._token_ids[first])
+        for message_id in others:
+            tokens += self._separator
             tokens += self._token_ids[message_id]
         return tokens

@@ -10,6 +10,7 @@ from logllm_core.logs.windows import Windows
 from logllm_core.model import devices
 from logllm_core.model.batches import Collator, EncoderVectors
 from logllm_core.model.logllm import LogLLM
+from logllm_core.training.interruption import Interruption
 from logllm_core.training.processes import Team
 from logllm_core.training.recipes import Recipe
 from logllm_core.training.sampling import Indices, derived_seed
@@ -46,7 +47,7 @@ def accumulate(
     stage_name: str,
     recipe: Recipe,
     team: Team,
-    is_asked_to_stop: bool,
+    interruption: Interruption,
 ) -> Outcome:
     """Leave the batch's gradients in the state's parameters.
 
@@ -80,8 +81,9 @@ def accumulate(
     except RuntimeError as fault:
         if not devices.is_out_of_memory(fault):
             raise
-        shortage = fault
-    return _summed(state, team, loss, shortage, is_asked_to_stop)
+        # Without the frames that it came through, which hold the tensors of the failed attempt.
+        shortage = fault.with_traceback(None)
+    return _summed(state, team, loss, shortage, interruption.is_noted)
 
 
 def _num_answer_tokens(model: LogLLM, labels: Sequence[bool]) -> int:

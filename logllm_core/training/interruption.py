@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from logllm_core.errors import LogLLMError
 
@@ -24,30 +24,42 @@ class Interruption:
     def is_noted(self) -> bool:
         return self.noted is not None
 
-    def pass_on(self) -> None:
+    def pass_on(self) -> NoReturn:
         """Give the signal to the handlers that were there before.
 
         Raises:
             LogLLMError: they let the process live.
         """
-        self.restore()
         # Another process of the same training may have been asked, not this one.
-        signal.raise_signal(self.noted or signal.SIGTERM)
+        self._deliver(self.noted or signal.SIGTERM)
         raise LogLLMError(
             "The training was asked to stop, and did after a checkpoint. The same command goes on "
             "from there."
         )
 
-    def restore(self) -> None:
+    def end(self) -> None:
+        """No signal is swallowed, whatever ended the training before it could be passed on."""
+        if self.noted is not None:
+            self._deliver(self.noted)
+        self._restore()
+
+    def _deliver(self, number: int) -> None:
+        self.noted = None
+        self._restore()
+        signal.raise_signal(number)
+
+    def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before.clear()
 
     def note(self, number: int, _: FrameType | None) -> None:
-        if self.is_noted:  # asked twice: at once
-            self.restore()
-            signal.raise_signal(number)
-        self.noted = number
+        # A second Ctrl-C is a person's, who will not wait. A second SIGTERM means no more than the
+        # first: `timeout` sends it to a process and to its group.
+        if self.noted == number == signal.SIGINT:
+            self._deliver(number)
+        else:
+            self.noted = self.noted or number
 
     def watch(self) -> None:
         for number in SIGNALS:
@@ -64,4 +76,4 @@ def noted_interruptions() -> Iterator[Interruption]:
     try:
         yield interruption
     finally:
-        interruption.restore()
+        interruption.end()

@@ -13,6 +13,7 @@ from typing import NoReturn
 import numpy as np
 import torch
 from loguru import logger
+from safetensors import SafetensorError
 from sklearn.metrics import average_precision_score
 
 from logllm_core.disk import writable
@@ -25,7 +26,7 @@ from logllm_core.store import Json
 from logllm_core.training import sampling
 from logllm_core.training.checkpoint import Checkpoints
 from logllm_core.training.gradients import Material, Outcome, accumulate
-from logllm_core.training.interruption import noted_interruptions
+from logllm_core.training.interruption import Interruption, noted_interruptions
 from logllm_core.training.plan import Execution
 from logllm_core.training.processes import Team
 from logllm_core.training.recipes import Recipe, Stage
@@ -63,9 +64,9 @@ class StageRun:
         self.execution = execution
         self.batches = material.batches
         size = recipe.micro_batch_size
+        share = math.ceil(recipe.batch_size / team.num_processes)
         self.state = StageState(
-            set_trainable(model, stage, recipe),
-            micro_batch_size=recipe.batch_size if size == "auto" else size,
+            set_trainable(model, stage, recipe), micro_batch_size=share if size == "auto" else size
         )
 
     def run(self) -> dict[str, Json]:
@@ -89,21 +90,23 @@ class StageRun:
         ):
             advance(self.state.progress.step)
             while not self._is_over():
-                outcome = self._take_step(is_asked_to_stop=interruption.is_noted)
+                outcome = self._take_step(interruption)
                 if self.state.progress.step in self._validation_steps():
                     self._validate()
                 advance(1)
                 is_due = monotonic() - saved >= self.execution.checkpoint_minutes * 60
-                if outcome.is_asked_to_stop or (is_due and not self._is_over()):
+                if outcome.is_asked_to_stop:
+                    self._stop(interruption)
+                if is_due and not self._is_over():
                     self._save()
                     saved = monotonic()
-                if outcome.is_asked_to_stop:
-                    interruption.pass_on()
+            if interruption.is_noted:  # in the last step
+                self._stop(interruption)
         self.state.choose_best()
         self.state.measure(self.team.device)
         return self._results()
 
-    def _take_step(self, *, is_asked_to_stop: bool) -> Outcome:
+    def _take_step(self, interruption: Interruption) -> Outcome:
         places = self.batches[self.state.progress.step]
         while True:
             outcome = accumulate(
@@ -114,7 +117,7 @@ class StageRun:
                 stage_name=self.stage.name,
                 recipe=self.recipe,
                 team=self.team,
-                is_asked_to_stop=is_asked_to_stop,
+                interruption=interruption,
             )
             if outcome.shortage is None:
                 break
@@ -149,9 +152,14 @@ class StageRun:
         what = "its gradient is not finite" if math.isfinite(loss) else f"its loss is {loss}"
         raise LogLLMError(
             f"Stage {self.stage.name} stops at step {self.state.progress.step + 1}: {what} "
-            f"(windows {ids}). {self._last_checkpoint()} Lower the rate with --set "
-            f"stages.{self.stage.name}.learning_rate=N, or use --quantization none."
+            f"(windows {ids}). {self._last_checkpoint()} {self._advice}"
         )
+
+    @property
+    def _advice(self) -> str:
+        """Against numbers that are not finite."""
+        rate = f"stages.{self.stage.name}.learning_rate"
+        return f"Lower the rate with --set {rate}=N, or use --quantization none."
 
     def _check_validation(self) -> None:
         found = self.material.validation
@@ -183,6 +191,12 @@ class StageRun:
         )
         set_trainable(self.model, self.stage, self.recipe)
         scores = team.sum(torch.from_numpy(scores).to(team.device)).cpu().numpy()
+        if not np.isfinite(scores).all():
+            raise LogLLMError(
+                f"Stage {self.stage.name} stops at step {self.state.progress.step}: after it, "
+                f"scores of the validation split are not finite. {self._last_checkpoint()} "
+                f"{self._advice}"
+            )
         self.state.judge(float(average_precision_score(found.is_anomalous, scores)))
 
     def _is_over(self) -> bool:
@@ -197,11 +211,7 @@ class StageRun:
         if found is None:
             return
         self.state.go_on_from(found)
-        if self.team.is_first:
-            logger.info(
-                "Stage {} goes on after step {:,} of {:,}",
-                *(self.stage.name, self.state.progress.step, len(self.batches)),
-            )
+        self._log("Stage {} goes on after step {:,} of {:,}")
 
     def _save(self) -> None:
         if not self.team.is_first:
@@ -210,11 +220,21 @@ class StageRun:
         try:
             with writable(self.checkpoints.folder):
                 self.state.save(self.checkpoints)
-        except LogLLMError as fault:  # the next attempt may find space
+        # The next attempt may find space, or a disk that works.
+        except (LogLLMError, OSError, SafetensorError, ValueError) as fault:
             logger.warning(
                 "The checkpoint of step {} is not written; training goes on. {} {}",
                 *(self.state.progress.step, fault, self._last_checkpoint()),
             )
+
+    def _stop(self, interruption: Interruption) -> NoReturn:
+        self._save()
+        self._log("Stage {} stops after step {:,} of {:,}; the same command goes on")
+        interruption.pass_on()
+
+    def _log(self, line: str) -> None:
+        if self.team.is_first:
+            logger.info(line, self.stage.name, self.state.progress.step, len(self.batches))
 
     def _last_checkpoint(self) -> str:
         found = self.checkpoints.newest()

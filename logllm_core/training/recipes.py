@@ -1,7 +1,7 @@
 """Recipes: the stages and settings of a training, as tables."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -30,7 +30,7 @@ class Recipe(Settings):
     stages: tuple[Stage, ...]
     batch_size: int = Field(default=16, ge=1)  # windows per optimiser step
     # Windows per forward pass; "auto": as many of the batch as fit into memory, found by halving.
-    micro_batch_size: int | Literal["auto"] = Field(default=4, gt=0)
+    micro_batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = 4
     beta: float = Field(default=0.3, ge=0, lt=1)  # wanted share of the minority class, eq. (1)
     learning_rate_decay: float = Field(default=1.0, gt=0, le=1)  # at each tenth of a stage
     # An epoch is as long as ever, but each distinct window occurs in it equally often.

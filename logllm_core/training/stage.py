@@ -1,5 +1,6 @@
 """One training stage: from a model and labelled windows to trained weights in the store."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from logllm_core.progress import Relay
 from logllm_core.store import Artifact, Json, Store
 from logllm_core.training import cards, processes
 from logllm_core.training.plan import Execution, Order, StagePlan
+from logllm_core.training.recipes import Recipe
 from logllm_core.training.work import work
 
 VERSION = 2
@@ -25,9 +27,11 @@ def train_stage(store: Store, plan: StagePlan, execution: Execution = ALONE) -> 
     What a run that was cut off left in its checkpoints is gone on from.
 
     Raises:
-        LogLLMError: no labels, one class only, a loss that is not finite, not enough memory, a
-            checkpoint of another training, or a process that was killed.
+        LogLLMError: more processes than a batch has work for, no labels, one class only, a loss
+            that is not finite, not enough memory, a checkpoint of another training, or a process
+            that was killed.
     """
+    _check_shares(plan.recipe, execution.num_processes)
 
     def build(out_dir: Path) -> dict[str, Json]:
         order = Order(
@@ -76,6 +80,19 @@ def find_stage(store: Store, plan: StagePlan) -> Artifact:
             f"Train it first: logllm train {plan.dataset}, with the same options."
         )
     return found
+
+
+def _check_shares(recipe: Recipe, num_processes: int) -> None:
+    """Processes share a batch by its micro-batches."""
+    if recipe.micro_batch_size == "auto":
+        return
+    num_busy = math.ceil(recipe.batch_size / recipe.micro_batch_size)
+    if num_busy < num_processes:
+        raise LogLLMError(
+            f"A batch of {recipe.batch_size} windows in micro-batches of {recipe.micro_batch_size} "
+            f"has work for {num_busy} of {num_processes} processes. Give --set micro_batch_size="
+            f"{max(recipe.batch_size // num_processes, 1)}, or fewer --processes."
+        )
 
 
 def _checkpoints_beside(place: Path) -> Path:

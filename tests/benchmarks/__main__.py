@@ -1,31 +1,30 @@
-"""`make bench`: figures from simulated logs, as a table and as `data/bench.json`.
+"""`make bench`: figures of preparing logs and of the model, as tables and as `data/bench.json`.
 
-Each figure is taken in a process of its own, beside the plain way on a slice of the same file.
+Each figure is taken in a process of its own, beside the plain way on the same log or a slice of it.
 """
 
 import argparse
 import json
 import os
 import platform
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from logllm_core.logs.simulator import write_log
+from tests.benchmarks.alone import ROOT, run_alone
+from tests.benchmarks.alone import Figures as Row
+from tests.benchmarks.model import measure_model, show_model
 
+PARTS = ("prepare", "model")
 SHAPES = ("bgl", "hdfs")
 NUM_RUNS = 3  # of which the middle one is given; one where a log is long
 NUM_LINES_OF_A_LONG_LOG = 5_000_000
 NUM_PLAIN_LINES = 50_000
-ROOT = Path(__file__).resolve().parents[2]
-Row = dict[str, Any]
 
 
 def main() -> None:
@@ -33,27 +32,41 @@ def main() -> None:
     parser.add_argument("--lines", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--out", type=Path, default=ROOT / "data" / "bench.json")
+    parser.add_argument("--only", choices=PARTS, help="measure, and write, this part alone")
+    parser.add_argument("--quick", action="store_true", help="the model on next to nothing")
     options = parser.parse_args()
-    rows: list[Row] = []
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=options.out.parent, prefix=".bench-") as folder:
-        for shape in options.shapes:
-            for num_lines in options.lines:
-                rows.append(measure(shape, num_lines, Path(folder)))
-                show(rows[-1:])
-    content = {
-        "machine": {
-            "system": platform.platform(),
-            "num_cores": os.cpu_count(),
-            "python": platform.python_version(),
-        },
-        "prepare": rows,
+    parts = [options.only] if options.only else PARTS
+    out: Path = options.out.absolute()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    found: dict[str, list[Row]] = {}
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".bench-") as folder:
+        if "prepare" in parts:
+            found["prepare"] = measure_preparing(options.shapes, options.lines, Path(folder))
+        if "model" in parts:
+            found["model"] = measure_model(out.parent, Path(folder), is_quick=options.quick)
+    machine = {
+        "system": platform.platform(),
+        "num_cores": os.cpu_count(),
+        "python": platform.python_version(),
     }
-    options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    content = {"machine": machine, **found}
+    out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     Console().rule("all")
-    show(rows)
-    show_growth(rows)
-    Console().print(f"Written to {options.out}")
+    if "prepare" in found:
+        show(found["prepare"])
+        show_growth(found["prepare"])
+    if "model" in found:
+        show_model(found["model"])
+    Console().print(f"Written to {out}")
+
+
+def measure_preparing(shapes: list[str], lines: list[int], folder: Path) -> list[Row]:
+    rows = []
+    for shape in shapes:
+        for num_lines in lines:
+            rows.append(measure(shape, num_lines, folder))
+            show(rows[-1:])
+    return rows
 
 
 def measure(shape: str, num_lines: int, folder: Path) -> Row:
@@ -63,11 +76,11 @@ def measure(shape: str, num_lines: int, folder: Path) -> Row:
     truth = write_log(path, num_lines=num_lines, seed=0, shape=shape)  # type: ignore[arg-type]
     seconds = {"simulate": time.perf_counter() - begun}
     # The plain way first, and nothing beside it.
-    plain = run("plain", shape, path, NUM_PLAIN_LINES)
+    plain = run_alone("preparing", "plain", shape, path, NUM_PLAIN_LINES)
     num_runs = 1 if num_lines >= NUM_LINES_OF_A_LONG_LOG else NUM_RUNS
     for what in ("parse", "mask"):
-        seconds |= run(what, shape, path)["seconds"]
-    runs = [run("prepare", shape, path) for _ in range(num_runs)]
+        seconds |= run_alone("preparing", what, shape, path)["seconds"]
+    runs = [run_alone("preparing", "prepare", shape, path) for _ in range(num_runs)]
     runs.sort(key=lambda found: float(found["seconds"]["prepare"]))
     seconds |= runs[len(runs) // 2]["seconds"]
     path.unlink()
@@ -99,15 +112,6 @@ def show_growth(rows: list[Row]) -> None:
             f"and {times['peak_memory_bytes']:.2f} times the memory; vocabulary "
             f"{first['vocabulary_bytes']:,} and {last['vocabulary_bytes']:,} characters"
         )
-
-
-def run(what: str, shape: str, path: Path, *more: object) -> Row:
-    command = [sys.executable, "-m", "tests.benchmarks.preparing", what, shape, path, *more]
-    done = subprocess.run(
-        list(map(str, command)), cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
-    )
-    found: Row = json.loads(done.stdout)
-    return found
 
 
 def show(rows: list[Row]) -> None:

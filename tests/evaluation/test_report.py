@@ -17,6 +17,7 @@ from logllm_core.training.recipes import recipe_named
 from tests.logs.samples import messages_of
 
 HOSTILE = '<script>alert(1)</script> & "quotes" </pre><img src=x onerror=alert(2)> {{ 7 * 7 }}'
+RECIPE = recipe_named("quick").overridden({"stages.1.num_epochs": 5})
 STAGE = {
     "stage": {"name": "1", "trains": ["decoder"], "learning_rate": 5e-4},
 }
@@ -58,6 +59,13 @@ def built(tmp_path: Path, dataset: Dataset) -> Artifact:
             "num_parameters": 4,
             "first_loss": 0.5,
             "last_loss": 0.5,
+            "training_seconds": 90.0,
+            "peak_memory_bytes": 2_340_000_000,
+            "peak_gpu_memory_bytes": 0,
+            "num_processes": 1,
+            "num_resumes": 2,
+            "best_validation": {"step": 7, "pr_auc": 0.875},
+            "is_stopped_early": True,
         }
 
     def predict(out_dir: Path) -> dict[str, object]:
@@ -73,7 +81,11 @@ def built(tmp_path: Path, dataset: Dataset) -> Artifact:
             }
         )
         tables.write(out_dir / "split=test" / "part-0.parquet", table, tables.PREDICTIONS)
-        return {"test": {"num_windows": 6, "num_distinct_windows": 6, "num_cut_windows": 0}}
+        return {
+            "test": {"num_windows": 6, "num_distinct_windows": 6, "num_cut_windows": 0},
+            "peak_memory_bytes": 1_000_000_000,
+            "peak_gpu_memory_bytes": 3_210_000_000,
+        }
 
     stage = store.reuse_or_build(
         "models", "hostile", config=STAGE, inputs={}, version=1, build=train
@@ -84,9 +96,7 @@ def built(tmp_path: Path, dataset: Dataset) -> Artifact:
     run = report.Run(
         raw=raw, messages=messages, windows=windows, stages=(stage,), predictions=predictions
     )
-    return report.build_report(
-        store, dataset, recipe=recipe_named("quick"), backbones="small", run=run
-    )
+    return report.build_report(store, dataset, recipe=RECIPE, backbones="small", run=run)
 
 
 class Page(HTMLParser):
@@ -145,6 +155,16 @@ def test_the_page_tells_the_baseline_beside_the_model(built: Artifact) -> None:
     page = Page((built.path / "report.html").read_text())
     assert "logistic regression on message counts" in page.text
     assert "LogLLM reaches F1 0.500, behind " in page.text
+
+
+def test_the_page_tells_what_each_stage_cost_and_what_was_changed(built: Artifact) -> None:
+    text = " ".join(Page((built.path / "report.html").read_text()).text.split())
+    # 90 s, 2.34 GB and no GPU; scoring used one.
+    assert "0.500 → 0.500 1.5 2.34 none" in text
+    assert "1.00 3.21" in text
+    assert "Stage 1 kept the weights of step 7, the best by validation (PR-AUC 0.875)" in text
+    assert "Stage 1 was cut off and went on 2 times." in text
+    assert "Changed in the recipe quick: stages.1.num_epochs = 5." in text
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,8 @@ def plain_probabilities(
     logits = model.decoder(
         inputs_embeds=embeds, attention_mask=is_real, position_ids=_positions(is_real)
     ).logits[:, -1]
-    return (logits[:, anomalous[shared]] - logits[:, normal[shared]]).double().sigmoid()
+    difference: Tensor = logits[:, anomalous[shared]] - logits[:, normal[shared]]
+    return difference.double().sigmoid()
 
 
 @torch.no_grad()

