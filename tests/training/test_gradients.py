@@ -1,5 +1,6 @@
 """The gradient of a batch, as one process or several leave it."""
 
+import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from logllm_core.model.logllm import LogLLM
 from logllm_core.training.gradients import Outcome, accumulate
+from logllm_core.training.interruption import Interruption
 from logllm_core.training.loop import StageRun
 from logllm_core.training.processes import Team
 from tests import tiny
@@ -65,7 +67,7 @@ def batch(
         stage_name="3",
         recipe=of,
         team=team,
-        is_asked_to_stop=is_asked_to_stop,
+        interruption=Interruption(noted=signal.SIGTERM if is_asked_to_stop else None),
     )
     return run, outcome
 
@@ -167,7 +169,7 @@ def test_the_gradient_of_a_batch_does_not_depend_on_the_one_before(tmp_path: Pat
         stage_name="3",
         recipe=run.recipe,
         team=small.ALONE,
-        is_asked_to_stop=False,
+        interruption=Interruption(),
     )
     for gradient, expected in zip(run.state.gradients, before, strict=True):
         assert torch.equal(gradient, expected)
@@ -187,7 +189,7 @@ def test_each_step_and_each_stage_drops_other_elements(tmp_path: Path) -> None:
             stage_name=name,
             recipe=run.recipe,
             team=small.ALONE,
-            is_asked_to_stop=False,
+            interruption=Interruption(),
         )
         losses.add(outcome.loss)
     assert len(losses) == 3
