@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from flows.shards import RunnerName
 from logllm_core.config import Settings
+from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog import Dataset, find_dataset
 from logllm_core.logs.messages import Masking
 from logllm_core.model import Quantization
@@ -64,12 +65,19 @@ class RunSettings(Settings):
             recipe = Recipe.load(Path(self.recipe), name=Path(self.recipe).stem)
         else:
             recipe = recipe_named(self.recipe)
+        if recipe.overrides:
+            raise LogLLMError(
+                f"{self.recipe} sets overrides, which tell what a run changes in a recipe. Remove "
+                "them, and write the settings themselves."
+            )
         return recipe.overridden(self._changes())
 
     def _changes(self) -> dict[str, object]:
         """What differs from the recipe."""
         found = {name: getattr(self, name) for name in type(self).model_fields if name in OVERRIDES}
         chosen = {name: value for name, value in found.items() if value is not None}
+        if twice := sorted(chosen.keys() & self.overrides.keys()):
+            raise LogLLMError(f"{', '.join(twice)} is given twice: in --set, and as an option.")
         return dict(self.overrides) | chosen
 
 

@@ -12,7 +12,7 @@ from logllm_core import tables
 from logllm_core.detection import DECISION
 from logllm_core.logs.splitting import Split
 from logllm_core.logs.windows import Windows, read_windows
-from logllm_core.model.devices import begin_peak_memory, devices_of, peak_memory
+from logllm_core.model.devices import begin_peak_memory, devices_of, explained_shortage, peak_memory
 from logllm_core.model.places import Places
 from logllm_core.model.scoring import score_windows
 from logllm_core.store import Artifact, Json, Store
@@ -40,27 +40,34 @@ def predict(
 
     def build(out_dir: Path) -> dict[str, Json]:
         found = {split: read_windows(windows, split) for split in SCORED_SPLITS}
-        with cards.claim(device):
+        every = [ids for split in SCORED_SPLITS for ids in found[split].message_ids]
+
+        def score() -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+            """The model is gone when this returns, and its memory with it."""
             begin_peak_memory(device)
             model, collator = load_model(
                 places, recipe, trained, messages=messages, windows=windows, device=device
             )
-            every = [ids for split in SCORED_SPLITS for ids in found[split].message_ids]
-            probabilities = np.split(
-                score_windows(model, collator, every), [len(found[SCORED_SPLITS[0]])]
-            )
+            are_cut = np.fromiter(map(collator.is_cut, every), dtype=bool, count=len(every))
+            return score_windows(model, collator, every), are_cut
+
+        with cards.claim(device), explained_shortage():
+            probabilities, are_cut = score()
             peak = peak_memory(device)
         results: dict[str, Json] = {
-            "peak_memory_bytes": peak.process,
-            "peak_gpu_memory_bytes": peak.gpu,
+            "peak_memory_bytes": peak.ram_bytes,
+            "peak_gpu_memory_bytes": peak.gpu_bytes,
         }
-        for split, chances in zip(SCORED_SPLITS, probabilities, strict=True):
+        start = 0
+        for split in SCORED_SPLITS:
             ids = found[split].message_ids
-            _write(out_dir / f"split={split}" / "part-0.parquet", found[split], chances)
+            own = slice(start, start + len(ids))
+            start += len(ids)
+            _write(out_dir / f"split={split}" / "part-0.parquet", found[split], probabilities[own])
             results[split] = {
                 "num_windows": len(ids),
                 "num_distinct_windows": len({i[: recipe.max_window_messages] for i in ids}),
-                "num_cut_windows": sum(map(collator.is_cut, ids)),
+                "num_cut_windows": int(are_cut[own].sum()),
             }
         logger.info(
             "{}: {:,} test windows, {:,} of them distinct",

@@ -8,3 +8,6 @@ Quantization = Literal["nf4", "none"]
 # What stands between a message and the decoder: the pretrained encoder and the projector; a learned
 # vector an id and the projector (Table IV, template id); nothing, messages are text (Table V).
 Embedder = Literal["encoder", "message-id", "none"]
+# Of frozen weights and of products; what trains stays float32. "auto": what the device multiplies
+# fastest, so that another machine's rounding may differ.
+Precision = Literal["auto", "float32", "bfloat16"]

@@ -1,10 +1,15 @@
 """What is asked of a device: which one, its fastest numbers, its memory. All that knows CUDA."""
 
 import contextlib
+import resource
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+from logllm_core.errors import LogLLMError
+from logllm_core.model import Precision
 
 # The kernel's own counts of this process; writing 5 to the first begins the peak anew.
 CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
@@ -12,10 +17,10 @@ CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PeakMemory:
-    """The most memory that was in use, in bytes."""
+    """The most memory that was in use by this process."""
 
-    process: int
-    gpu: int  # 0 without one
+    ram_bytes: int
+    gpu_bytes: int  # 0 without one
 
 
 def devices_of(num_processes: int) -> list[torch.device]:
@@ -25,12 +30,30 @@ def devices_of(num_processes: int) -> list[torch.device]:
     return [torch.device("cuda", number) for number in range(num_processes)]
 
 
+def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
+    """What a recipe's precision is on this device."""
+    if precision == "auto":
+        return fastest_dtype(device)
+    return torch.float32 if precision == "float32" else torch.bfloat16
+
+
 def fastest_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where the processor multiplies it in hardware, else float32."""
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        # float16 would need its losses scaled.
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if has_bf16 else torch.float32
     has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if has_bf16 else torch.float32
+
+
+def num_cards() -> int:
+    return torch.cuda.device_count()
+
+
+def card_uuid(card: torch.device) -> str:
+    """Names a card for all processes, whatever CUDA_VISIBLE_DEVICES makes of its number."""
+    return str(torch.cuda.get_device_properties(card).uuid)
 
 
 def begin_peak_memory(device: torch.device) -> None:
@@ -44,14 +67,34 @@ def begin_peak_memory(device: torch.device) -> None:
 def peak_memory(device: torch.device) -> PeakMemory:
     """Since `begin_peak_memory`."""
     lines = STATUS.read_text(encoding="ascii", errors="replace").splitlines()
-    kibibytes = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    found = (int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    kibibytes = next(found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     gpu = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
-    return PeakMemory(process=kibibytes * 1024, gpu=gpu)
+    return PeakMemory(ram_bytes=kibibytes * 1024, gpu_bytes=gpu)
 
 
 def is_out_of_memory(fault: RuntimeError) -> bool:
-    """Whether a device had not enough memory for a tensor; a CPU says so in words alone."""
-    return isinstance(fault, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(fault)
+    """Whether a device had not enough memory; some places say so in words alone."""
+    words = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+    return isinstance(fault, torch.OutOfMemoryError) or any(text in str(fault) for text in words)
+
+
+@contextlib.contextmanager
+def explained_shortage() -> Iterator[None]:
+    """Turn too little memory into one clear error.
+
+    Raises:
+        LogLLMError: what was found, and the settings to lower.
+    """
+    try:
+        yield
+    except RuntimeError as fault:
+        if not is_out_of_memory(fault):
+            raise
+        raise LogLLMError(
+            f"Not enough memory: {str(fault).partition(chr(10))[0]} Use --quantization nf4, choose "
+            "smaller --backbones, or lower max_window_messages or max_message_tokens with --set."
+        ) from fault
 
 
 def release_memory(device: torch.device) -> None:

@@ -101,17 +101,19 @@ class LogLLM(nn.Module):
 
     def _answer_logits(self, batch: WindowBatch) -> Tensor:
         """Logits [R, V] of the tokens at the answer positions; no other position gets any."""
-        table = self.decoder.model.embed_tokens(batch.token_ids_K)
+        tokens_KD = self.decoder.model.embed_tokens(batch.token_ids_K)
+        # In float32: the gradient of a message is the sum over its occurrences, often hundreds.
+        table = tokens_KD.float()
         vectors_ME = batch.vectors_ME
         if batch.encoder_input is not None:
             vectors_ME = self.encode(batch.encoder_input)
         if vectors_ME is not None:
             assert self.projector is not None
-            table = torch.cat([self.projector(vectors_ME).to(table.dtype), table])
+            table = torch.cat([self.projector(vectors_ME), table])
         sees = batch.sees_BTT
         output = self.decoder.model(
-            inputs_embeds=functional.embedding(batch.source_BT, table),
-            attention_mask=None if sees is None else _as_bias(sees, table.dtype),
+            inputs_embeds=functional.embedding(batch.source_BT, table).to(tokens_KD.dtype),
+            attention_mask=None if sees is None else _as_bias(sees, tokens_KD.dtype),
             position_ids=batch.position_BT,
             use_cache=False,
         )

@@ -19,7 +19,10 @@ from logllm_core.progress import track
 
 
 def score_windows(
-    model: LogLLM, collator: Collator, windows: Sequence[tuple[int, ...]]
+    model: LogLLM,
+    collator: Collator,
+    windows: Sequence[tuple[int, ...]],
+    vectors: EncoderVectors | None = None,
 ) -> NDArray[np.float64]:
     """Probability of "anomalous" against "normal" for each window, in the order given.
 
@@ -27,6 +30,7 @@ def score_windows(
 
     Args:
         windows: message ids in log order, each window at least one.
+        vectors: encoder vectors of these messages at least, where they are known already.
     """
     backbones.set_trainable(model, ())
     cut = [window[: collator.max_window_messages] for window in windows]
@@ -34,7 +38,8 @@ def score_windows(
     distinct = list(place_of)
     chances = np.empty(len(distinct))
     if distinct:
-        vectors = encode_windows(model, collator, distinct)
+        if vectors is None:
+            vectors = encode_windows(model, collator, distinct)
         with track("Scoring", total=len(distinct), unit="windows") as advance:
             for places, batch in collator.scoring_batches(distinct, vectors):
                 log_probabilities = model.answer_log_probabilities(batch.to(model.device))

@@ -106,8 +106,9 @@ class Checkpoints:
             (beside / CHECKSUMS).write_text(json.dumps(sums, indent=1), encoding="utf-8")
             flush_to_disk(beside)
             _check(beside)
-            if place.exists():  # a damaged one, which was passed over
-                shutil.rmtree(place)
+            for damaged in self._newest_first():  # passed over, or this would not be the newest
+                if damaged.name >= place.name:
+                    shutil.rmtree(damaged)
             beside.rename(place)
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)

@@ -25,7 +25,7 @@ class Material:
     validation: Windows | None
     collator: Collator
     batches: list[Indices]  # places of each step's windows among those of `train`
-    vectors: EncoderVectors | None  # of the training windows' messages, where the encoder is frozen
+    vectors: EncoderVectors | None  # of all these windows' messages, where the encoder is frozen
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

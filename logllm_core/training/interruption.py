@@ -10,6 +10,9 @@ from typing import Any, NoReturn
 
 from logllm_core.errors import LogLLMError
 
+STOPPED = (
+    "The training was asked to stop, and did. The same command goes on from the last checkpoint."
+)
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -32,10 +35,7 @@ class Interruption:
         """
         # Another process of the same training may have been asked, not this one.
         self._deliver(self.noted or signal.SIGTERM)
-        raise LogLLMError(
-            "The training was asked to stop, and did after a checkpoint. The same command goes on "
-            "from there."
-        )
+        raise LogLLMError(STOPPED)
 
     def end(self) -> None:
         """No signal is swallowed, whatever ended the training before it could be passed on."""

@@ -64,10 +64,15 @@ class StageRun:
         self.execution = execution
         self.batches = material.batches
         size = recipe.micro_batch_size
-        share = math.ceil(recipe.batch_size / team.num_processes)
         self.state = StageState(
-            set_trainable(model, stage, recipe), micro_batch_size=share if size == "auto" else size
+            set_trainable(model, stage, recipe),
+            micro_batch_size=self._largest_share if size == "auto" else size,
         )
+
+    @property
+    def _largest_share(self) -> int:
+        """Of a batch, for one process."""
+        return math.ceil(self.recipe.batch_size / self.team.num_processes)
 
     def run(self) -> dict[str, Json]:
         """Train to the end, and leave the chosen weights in the model.
@@ -89,10 +94,8 @@ class StageRun:
             track(title, total=len(self.batches), unit="steps") as advance,
         ):
             advance(self.state.progress.step)
-            while not self._is_over():
+            while not self._is_over_after_validation():
                 outcome = self._take_step(interruption)
-                if self.state.progress.step in self._validation_steps():
-                    self._validate()
                 advance(1)
                 is_due = monotonic() - saved >= self.execution.checkpoint_minutes * 60
                 if outcome.is_asked_to_stop:
@@ -187,7 +190,7 @@ class StageRun:
         own = found.message_ids[team.rank :: team.num_processes]
         scores = np.zeros(len(found))
         scores[team.rank :: team.num_processes] = score_windows(
-            self.model, self.material.collator, own
+            self.model, self.material.collator, own, self.material.vectors
         )
         set_trainable(self.model, self.stage, self.recipe)
         scores = team.sum(torch.from_numpy(scores).to(team.device)).cpu().numpy()
@@ -198,6 +201,13 @@ class StageRun:
                 f"{self._advice}"
             )
         self.state.judge(float(average_precision_score(found.is_anomalous, scores)))
+
+    def _is_over_after_validation(self) -> bool:
+        """Validates where that is due: here, so that a checkpoint can come before it."""
+        is_due = self.state.progress.step in self._validation_steps()
+        if is_due and "validation_pr_auc" not in self.state.rows[-1]:
+            self._validate()
+        return self._is_over()
 
     def _is_over(self) -> bool:
         patience, progress = self.recipe.patience, self.state.progress
@@ -211,6 +221,9 @@ class StageRun:
         if found is None:
             return
         self.state.go_on_from(found)
+        if self.recipe.micro_batch_size == "auto":  # it may have been for fewer processes
+            size = min(self.state.progress.micro_batch_size, self._largest_share)
+            self.state.change(micro_batch_size=size)
         self._log("Stage {} goes on after step {:,} of {:,}")
 
     def _save(self) -> None:

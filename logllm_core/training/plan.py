@@ -36,7 +36,11 @@ class StagePlan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Execution:
-    """How a stage is run. But for rounding, none of it shapes what comes out."""
+    """How a stage is run.
+
+    But for rounding none of it shapes what comes out, unless micro_batch_size is "auto": dropout
+    depends on the micro-batches, and their size then on the processes and their memory.
+    """
 
     checkpoint_minutes: float = 10.0
     num_processes: int = 1

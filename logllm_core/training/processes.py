@@ -1,6 +1,7 @@
 """The processes that train a stage together, one a card: starting, hearing and ending them.
 
-Alone, a process calls `join` and nothing else. Several are started by `launch`, through torchrun.
+A process that is `alone` needs nothing else. Several are started by `launch`, through torchrun, and
+`join`.
 """
 
 import fcntl
@@ -27,6 +28,7 @@ from loguru import logger
 from torch import Tensor
 
 from logllm_core.errors import LogLLMError
+from logllm_core.model.devices import devices_of
 
 Tell = Callable[[dict[str, Any]], None]
 ALIVE, EVENTS, OUTPUT = "alive.lock", "events.jsonl", "torchrun.txt"  # in the launch's folder
@@ -35,6 +37,7 @@ POLL_SECONDS = 0.1
 # checkpoint; after one worker's failure it gives the others those 30 s in any case.
 STOP_SECONDS = 600
 SHOWN_BYTES = 64 * 1024
+IMPATIENT = 3  # so many Ctrl-C end the waiting
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,12 +58,18 @@ class Team:
         return total
 
 
+def alone() -> Team:
+    """This process is all of the team, whatever the environment says of others."""
+    (device,) = devices_of(1)
+    return Team(rank=0, num_processes=1, device=device)
+
+
 def join() -> Team:
-    """Take this process' place: alone, or below torchrun beside the others, once all are there.
+    """Take this process' place below torchrun, beside the others, once all are there.
 
     A card each where there are cards (NCCL), else the CPU (Gloo).
     """
-    has_card = torch.cuda.is_available()
+    has_card = devices_of(1)[0].type == "cuda"
     place = PartialState(cpu=not has_card)
     if place.num_processes > 1 and not has_card:  # torchrun left one thread to each
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // place.num_processes))
@@ -171,6 +180,8 @@ def _wait(
             is_stopping = True  # told once: a second signal would cut torchrun's waiting short
             logger.info("Waiting for the training processes to save and stop")
             torchrun.terminate()
+        if signals.count(signal.SIGINT) >= IMPATIENT:
+            torchrun.kill()
         time.sleep(POLL_SECONDS)
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from logllm_core.config import Settings
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.messages import Masking
-from logllm_core.model import Embedder, Part, Quantization
+from logllm_core.model import Embedder, Part, Precision, Quantization
 from logllm_core.model.prompt import QUESTION
 
 
@@ -46,6 +46,7 @@ class Recipe(Settings):
     num_validations: int = Field(default=0, ge=0)
     patience: int | None = Field(default=None, ge=1)
     quantization: Quantization = "nf4"
+    precision: Precision = "auto"  # see logllm_core.model
     masking: Masking = "regex"  # the paper's preprocessings, section V-F and Table IV
     max_message_tokens: int = Field(default=100, ge=3)  # with [CLS] and [SEP]
     max_window_messages: int = Field(default=128, ge=1)

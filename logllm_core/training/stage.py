@@ -8,10 +8,11 @@ from loguru import logger
 from pydantic import TypeAdapter
 
 from logllm_core.errors import LogLLMError
-from logllm_core.model.devices import devices_of
+from logllm_core.model.devices import devices_of, explained_shortage
 from logllm_core.progress import Relay
 from logllm_core.store import Artifact, Json, Store
 from logllm_core.training import cards, processes
+from logllm_core.training.interruption import STOPPED
 from logllm_core.training.plan import Execution, Order, StagePlan
 from logllm_core.training.recipes import Recipe
 from logllm_core.training.work import work
@@ -42,9 +43,9 @@ def train_stage(store: Store, plan: StagePlan, execution: Execution = ALONE) -> 
             checkpoints_dir=_checkpoints_beside(out_dir),
         )
         # All cards are claimed here: processes that each wait for their own could wait for ever.
-        with cards.claim(*devices_of(execution.num_processes)):
+        with cards.claim(*devices_of(execution.num_processes)), explained_shortage():
             is_alone = execution.num_processes == 1
-            results = work(order, processes.join()) if is_alone else _work_together(order)
+            results = work(order, processes.alone()) if is_alone else _work_together(order)
         logger.info(
             "{} stage {}: {} steps, loss {:.4f} -> {:.4f}",
             *(plan.dataset, plan.stage.name, results["num_steps"]),
@@ -84,12 +85,11 @@ def find_stage(store: Store, plan: StagePlan) -> Artifact:
 
 def _check_shares(recipe: Recipe, num_processes: int) -> None:
     """Processes share a batch by its micro-batches."""
-    if recipe.micro_batch_size == "auto":
-        return
-    num_busy = math.ceil(recipe.batch_size / recipe.micro_batch_size)
+    size = 1 if recipe.micro_batch_size == "auto" else recipe.micro_batch_size
+    num_busy = math.ceil(recipe.batch_size / size)
     if num_busy < num_processes:
         raise LogLLMError(
-            f"A batch of {recipe.batch_size} windows in micro-batches of {recipe.micro_batch_size} "
+            f"A batch of {recipe.batch_size} windows in micro-batches of {size} "
             f"has work for {num_busy} of {num_processes} processes. Give --set micro_batch_size="
             f"{max(recipe.batch_size // num_processes, 1)}, or fewer --processes."
         )
@@ -121,8 +121,5 @@ def _work_together(order: Order) -> dict[str, Json]:
         )
     path.unlink()
     if not results:  # stopped by a signal whose handler lets this process live
-        raise LogLLMError(
-            "The training was asked to stop, and did after a checkpoint. The same command goes on "
-            "from there."
-        )
+        raise LogLLMError(STOPPED)
     return results

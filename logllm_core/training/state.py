@@ -74,8 +74,8 @@ class StageState:
         now, peak, before = monotonic(), devices.peak_memory(device), self.progress
         self.change(
             seconds=before.seconds + now - self._counted_until,
-            peak_memory_bytes=max(before.peak_memory_bytes, peak.process),
-            peak_gpu_memory_bytes=max(before.peak_gpu_memory_bytes, peak.gpu),
+            peak_memory_bytes=max(before.peak_memory_bytes, peak.ram_bytes),
+            peak_gpu_memory_bytes=max(before.peak_gpu_memory_bytes, peak.gpu_bytes),
         )
         self._counted_until = now
 

@@ -11,7 +11,7 @@ from logllm_core.logs.windows import read_windows
 from logllm_core.model import backbones
 from logllm_core.model.backbones import Loaded, Loading
 from logllm_core.model.batches import Collator
-from logllm_core.model.devices import fastest_dtype
+from logllm_core.model.devices import dtype_of
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.places import Places
 from logllm_core.model.vocabulary import (
@@ -58,7 +58,7 @@ def load_model(
     loading = Loading(
         quantization=recipe.quantization,
         device=device,
-        dtype=fastest_dtype(device),
+        dtype=dtype_of(recipe.precision, device),
         embedder=recipe.embedder,
         question=recipe.question,
         is_compiled=recipe.is_compiled,

@@ -1,7 +1,9 @@
 """The work of one stage in one process: load the model, train it, write its weights."""
 
+import numpy as np
+
 from logllm_core.logs.windows import read_windows
-from logllm_core.model.devices import fastest_dtype
+from logllm_core.model.devices import dtype_of
 from logllm_core.model.scoring import encode_windows
 from logllm_core.store import Json
 from logllm_core.training import sampling, trained
@@ -32,28 +34,30 @@ def work(order: Order, team: Team) -> dict[str, Json]:
         windows=plan.windows,
         device=team.device,
     )
-    is_aligned = plan.previous is None and recipe.projector_init == "aligned"
-    is_frozen = "encoder" not in stage.trains
-    # Where the encoder is frozen, each message is encoded once for the whole stage.
-    vectors = (
-        encode_windows(model, collator, train.message_ids) if is_aligned or is_frozen else None
-    )
-    if is_aligned and vectors is not None:
-        model.align_projector(vectors.vectors_ME)
+    if plan.previous is None and recipe.projector_init == "aligned":
+        known = encode_windows(model, collator, train.message_ids)
+        if known is not None:
+            model.align_projector(known.vectors_ME)
     batches = sampling.batches(stage, recipe, train)
+    vectors = None
+    if "encoder" not in stage.trains:  # each message that occurs is encoded once for the stage
+        chosen = [train.message_ids[place] for place in np.unique(np.concatenate(batches))]
+        chosen += validation.message_ids if validation else []
+        vectors = encode_windows(model, collator, chosen)
     material = Material(
         train=train,
         validation=validation,
         collator=collator,
         batches=batches,
-        vectors=vectors if is_frozen else None,
+        vectors=vectors,
     )
+    dtype = str(dtype_of(recipe.precision, team.device))
     made_for = {
         **plan.config,
         "inputs": {name: found.fingerprint for name, found in plan.inputs.items()},
         "version": order.version,
         "order_of_windows": sampling.digest(batches),
-        "dtype": str(fastest_dtype(team.device)),
+        "dtype": dtype,
     }
     checkpoints = Checkpoints(folder=order.checkpoints_dir, made_for=made_for)
     run = StageRun(
@@ -69,4 +73,7 @@ def work(order: Order, team: Team) -> dict[str, Json]:
     if team.is_first:
         trained.save_weights(model, order.out_dir)
         (order.out_dir / METRICS).write_text(run.state.metrics, encoding="utf-8")
-    return results | {"dtype": str(fastest_dtype(team.device)), "overrides": recipe.overrides}
+    return results | {
+        "dtype": str(dtype_of(recipe.precision, team.device)),
+        "overrides": recipe.overrides,
+    }

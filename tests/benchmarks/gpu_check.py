@@ -4,7 +4,6 @@ All of it is the training itself, on simulated windows of BGL's shape; the weigh
 """
 
 import argparse
-import gc
 import importlib.metadata
 import math
 import statistics
@@ -151,7 +150,8 @@ def measure(
         )
         laps = Laps()
         progress.display.set(laps)
-        results = work(order, Team(rank=0, num_processes=1, device=device))
+        with cards.claim(device):
+            results = work(order, Team(rank=0, num_processes=1, device=device))
         median = statistics.median(laps.seconds[1:] or laps.seconds)
         rows.append(
             {
@@ -166,8 +166,8 @@ def measure(
         previous = Artifact(
             kind="models", dataset=plan.dataset, fingerprint=f"stage-{stage.name}", path=out_dir
         )
-        _forget(device)
-    return [*rows, scored(prepared, recipe, places, device, previous)]
+    with cards.claim(device):
+        return [*rows, scored(prepared, recipe, places, device, previous)]
 
 
 def scored(
@@ -196,15 +196,9 @@ def scored(
     return {
         "what": f"scoring {len(windows)} windows",
         "windows_per_second": len(windows) / taken,
-        "peak_memory_bytes": peak.process,
-        "peak_gpu_memory_bytes": peak.gpu,
+        "peak_memory_bytes": peak.ram_bytes,
+        "peak_gpu_memory_bytes": peak.gpu_bytes,
     }
-
-
-def _forget(device: torch.device) -> None:
-    """Give back a stage's model before the next is loaded."""
-    gc.collect()
-    devices.release_memory(device)
 
 
 if __name__ == "__main__":

@@ -225,7 +225,7 @@ def take_plain_steps(
 
 def peak_bytes() -> int:
     """Of this process, since its model was loaded."""
-    return devices.peak_memory(CPU).process
+    return devices.peak_memory(CPU).ram_bytes
 
 
 def use_torch_dropout(model: LogLLM) -> None:

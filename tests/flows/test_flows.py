@@ -78,6 +78,23 @@ def test_evaluate_finds_what_train_left_and_refuses_to_train(settings: TrainSett
     assert evaluate_logllm("small-log", settings) == trained
 
 
+def test_a_change_of_the_recipe_is_in_the_manifests_and_in_the_report(
+    settings: TrainSettings,
+) -> None:
+    changes = {"stages.1.num_epochs": 0, "stages.3.num_epochs": 2, "embedder": "message-id"}
+    report = train_logllm("small-log", settings.model_copy(update={"overrides": changes}))
+    content = json.loads((report.path / "report.json").read_text())
+    assert content["settings"]["overrides"] == changes
+    assert [stage["name"] for stage in content["stages"]] == ["2", "3"]  # the first is skipped
+    models = settings.store.all("models", "small-log")
+    assert len(models) == 2
+    for model in models:
+        assert model.results["overrides"] == changes
+        assert model.manifest["config"]["recipe"]["embedder"] == "message-id"
+        name = model.manifest["config"]["stage"]["name"]
+        assert model.manifest["config"]["stage"]["num_epochs"] == {"2": 1, "3": 2}[name]
+
+
 def test_another_seed_is_another_training(settings: TrainSettings) -> None:
     first = train_logllm("small-log", settings)
     other = train_logllm("small-log", settings.model_copy(update={"seed": 1}))

@@ -23,7 +23,7 @@ def test_the_peak_is_of_what_was_used_since_it_was_begun() -> None:
         devices.begin_peak_memory(CPU)
         used = np.ones(megabytes * MEGABYTE, dtype=np.int8)
         del used
-        peaks.append(devices.peak_memory(CPU).process)
+        peaks.append(devices.peak_memory(CPU).ram_bytes)
     assert peaks[0] - peaks[1] > 150 * MEGABYTE
     assert peaks[2] - peaks[1] > 150 * MEGABYTE
 
@@ -32,8 +32,8 @@ def test_the_peak_is_told_where_it_cannot_be_begun_anew(monkeypatch: pytest.Monk
     monkeypatch.setattr(devices, "CLEAR_REFS", devices.STATUS / "no-such-file")
     devices.begin_peak_memory(CPU)
     peak = devices.peak_memory(CPU)
-    assert peak.process > 50 * MEGABYTE  # torch alone is more
-    assert peak.gpu == 0
+    assert peak.ram_bytes > 50 * MEGABYTE  # torch alone is more
+    assert peak.gpu_bytes == 0
 
 
 def test_a_tensor_that_no_memory_holds_is_out_of_memory() -> None:

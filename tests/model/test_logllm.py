@@ -52,6 +52,28 @@ def test_gradients_are_the_plain_paths() -> None:
         assert difference.norm() <= 1e-5 * gradients[1][name].norm() + 1e-9, name
 
 
+def test_a_message_that_is_repeated_often_gets_its_whole_gradient_in_bfloat16() -> None:
+    """Summed in bfloat16, occurrences would be lost to rounding: 256 + 1 is 256 there."""
+    gradients = []
+    for is_plain in (False, True):
+        model = tiny.model().bfloat16()
+        assert model.projector is not None
+        model.encoder.float()
+        model.projector.float()
+        backbones.set_trainable(model, ("projector",))
+        windows, labels = [(1,) * 120] * 8, [False] * 8
+        if is_plain:
+            loss = plain_loss(model, tiny.vocabulary(TEXTS), windows, labels)
+        else:
+            loss = model(tiny.collator(TEXTS, model).training_batch(windows, labels))
+        torch.autograd.backward(loss)
+        gradient = model.projector.weight.grad
+        assert gradient is not None
+        gradients.append(gradient)
+    difference = (gradients[0] - gradients[1]).norm() / gradients[1].norm()
+    assert float(difference) < 0.02
+
+
 def test_answer_probabilities_are_the_plain_paths() -> None:
     model = tiny.model().eval()
     expected = plain_probabilities(model, tiny.vocabulary(TEXTS), WINDOWS)

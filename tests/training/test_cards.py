@@ -65,7 +65,7 @@ def test_what_cannot_be_locked_is_named(tmp_path: Path) -> None:
 
 
 def test_a_cpu_is_not_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(cards, "LOCKS", tmp_path)
     with cards.claim(torch.device("cpu")):
         assert list(tmp_path.iterdir()) == []
 
@@ -98,7 +98,7 @@ def test_several_cards_are_claimed_in_one_order(
             yield
 
     claim_named = cards.claim_named
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(cards, "LOCKS", tmp_path)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setattr(torch.cuda, "get_device_properties", Properties)
     monkeypatch.setattr(cards, "claim_named", note)

@@ -295,3 +295,15 @@ def test_the_best_weights_so_far_are_in_the_checkpoint(tmp_path: Path) -> None:
     results = run.run()
     assert (results["best_validation"], results["num_resumes"]) == (best, 1)
     assert_ends_like(whole, run)
+
+
+def test_a_good_checkpoint_is_kept_though_a_damaged_one_bears_a_later_step(
+    saved: Checkpoints,
+) -> None:
+    """Gone on from the one before, the next is saved before the damaged one's step is reached."""
+    flip(save(saved, 12) / "weights.safetensors")
+    assert newest_step(saved) == 10
+    place = save(saved, 11)
+    assert newest_step(saved) == 11
+    flip(place / "weights.safetensors")
+    assert newest_step(saved) == 10

@@ -81,8 +81,9 @@ def test_two_processes_sum_and_what_they_tell_arrives_in_order(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_process_alone_is_its_own_team() -> None:
-    team = processes.join()
+def test_a_process_alone_is_its_own_team(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")  # of a job that is not ours
+    team = processes.alone()
     tensor = torch.ones(3)
     assert (team.rank, team.num_processes, team.is_first) == (0, 1, True)
     assert team.sum(tensor) is tensor

@@ -59,7 +59,7 @@ def test_an_interrupted_stage_saves_gives_the_signal_on_and_ends_as_if_undisturb
     run = begun(tmp_path / "one")
     tripwire = small.Tripwire(after_step, once(lambda: signal.raise_signal(number)))
     handler = signal.getsignal(number)
-    with small.shown_on(tripwire), pytest.raises(LogLLMError, match="did after a checkpoint"):
+    with small.shown_on(tripwire), pytest.raises(LogLLMError, match="was asked to stop, and did"):
         run.run()
     assert delivered == [number]
     assert signal.getsignal(number) is handler

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.windows import Windows
 from logllm_core.training import sampling
-from logllm_core.training.recipes import Recipe, Stage
+from logllm_core.training.recipes import Recipe, Stage, recipe_named
 
 
 def windows(message_ids: list[tuple[int, ...]], is_anomalous: list[bool] | None) -> Windows:
@@ -179,3 +179,24 @@ def test_a_purposes_seed_is_the_same_everywhere(words: tuple[str, ...], wanted: 
     """The first four bytes of `printf 0:weights | sha256sum`."""
     assert sampling.derived_seed(0, *words) == wanted
     assert sampling.derived_seed(1, *words) != wanted
+
+
+@pytest.mark.parametrize(
+    ("num_normal", "num_anomalous", "num_expected"),
+    # Published training splits, and the pools that the reference code makes of them: a minority of
+    # 30 % (of Liberty, the normal windows), and 50,000 samples at least.
+    [
+        pytest.param(446_551, 13_497, 637_930, id="hdfs"),
+        pytest.param(33_699, 4_009, 50_000, id="bgl"),
+        pytest.param(5_856, 34_144, 50_000, id="liberty"),
+        pytest.param(79_160, 837, 113_085, id="thunderbird"),
+    ],
+)
+def test_the_references_pools_are_as_large_as_the_codes(
+    num_normal: int, num_anomalous: int, num_expected: int
+) -> None:
+    labels = [False] * num_normal + [True] * num_anomalous
+    found = windows([(0,)] * len(labels), labels)
+    reference = recipe_named("reference")
+    places = next(sampling.epochs(reference.stages[1], reference, found))
+    assert abs(len(places) - num_expected) <= 1  # the code cuts where we round

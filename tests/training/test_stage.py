@@ -156,7 +156,7 @@ def test_a_checkpoint_in_other_numbers_is_refused(
 ) -> None:
     """As when the data folder moves to another kind of processor."""
     cut_off(case, 3)
-    monkeypatch.setattr(work, "fastest_dtype", lambda device: torch.float16)
+    monkeypatch.setattr(work, "dtype_of", lambda precision, device: torch.float16)
     with pytest.raises(LogLLMError, match=r'dtype is "torch\..*" there and "torch.float16" here'):
         train_stage(case.store, case.plan())
     assert case.leftovers != []
