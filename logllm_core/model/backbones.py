@@ -23,6 +23,7 @@ from transformers import (
     BitsAndBytesConfig,
     PreTrainedModel,
 )
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import logging as transformers_logging
 
 from logllm_core.errors import LogLLMError
@@ -96,6 +97,7 @@ class Loading:
     embedder: Embedder = "encoder"
     question: str = QUESTION  # what the decoder is asked after the messages
     is_compiled: bool = False  # the decoder's layers, at the first forward pass
+    recomputes_activations: bool = False  # of the decoder, in the backward pass, to save memory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,6 +153,8 @@ def load_backbones(places: Places, loading: Loading, known_ids: Tensor | None = 
             "hub ids that you may read (for gated models, log in with `hf auth login`) or folders "
             "that hold config.json and safetensors."
         ) from fault
+    if loading.recomputes_activations:
+        model.decoder.activation_checkpointing_enable({"use_reentrant": False})
     if loading.is_compiled:
         for layer in model.decoder.model.layers:
             layer.compile(dynamic=True)
@@ -270,4 +274,7 @@ def set_trainable(
         # has no backward pass. It has no dropout of its own.
         if isinstance(module, Linear4bit):
             module.training = True
+        # A layer recomputes in training mode alone; that it has no dropout of its own either.
+        if isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing:
+            module.training = bool(parts)
     return chosen

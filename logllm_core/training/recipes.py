@@ -52,6 +52,7 @@ class Recipe(Settings):
     max_window_messages: int = Field(default=128, ge=1)
     max_window_tokens: int = Field(default=2_048, ge=1)  # of messages as text
     is_compiled: bool = False  # the decoder's layers, by torch.compile
+    recomputes_activations: bool = False  # of the decoder's layers: less memory, more time
     seed: int = 0
     overrides: Mapping[str, Any] = Field(
         default_factory=dict
@@ -72,6 +73,8 @@ class Recipe(Settings):
             raise ValueError("num_validations needs a validation_fraction above 0")
         if self.patience and not self.num_validations:
             raise ValueError("patience counts validations: num_validations must be above 0")
+        if self.is_compiled and self.recomputes_activations:
+            raise ValueError("is_compiled and recomputes_activations exclude each other")
         if not self.trained_stages:
             raise ValueError("no stage is left to train: each is skipped or trains what is missing")
         return self

@@ -62,6 +62,7 @@ def load_model(
         embedder=recipe.embedder,
         question=recipe.question,
         is_compiled=recipe.is_compiled,
+        recomputes_activations=recipe.recomputes_activations,
     )
     loaded = backbones.load_backbones(places, loading, known_ids)
     if trained is not None:

@@ -77,7 +77,7 @@ def fused_attention(run: StageRun) -> None:
 
 def gradient_checkpointing(run: StageRun) -> None:
     """Of the decoder; a layer heeds it in training mode alone, and has no dropout of its own."""
-    run.model.decoder.gradient_checkpointing_enable({"use_reentrant": False})
+    run.model.decoder.activation_checkpointing_enable({"use_reentrant": False})
     for layer in run.model.decoder.model.layers:
         layer.training = True
 

@@ -308,3 +308,21 @@ def test_a_gguf_decoder_is_saved_again_once_and_says_the_same(tmp_path: Path) ->
     tokens = words("The capital of France is", return_tensors="pt").input_ids
     hidden = model.decoder.model(input_ids=tokens).last_hidden_state[:, -1]
     assert words.decode(model.decoder.lm_head(hidden).argmax()) == " Paris"
+
+
+def test_recomputed_activations_change_no_loss_and_are_recomputed(tmp_path: Path) -> None:
+    places = tiny_places(tmp_path)
+    found, num_passes = [], []
+    for is_on in (False, True):
+        model = load(places, recomputes_activations=is_on).model
+        passed: list[None] = []
+        model.decoder.model.layers[0].mlp.register_forward_pre_hook(
+            lambda *_, passed=passed: passed.append(None)
+        )
+        found.append(losses(model, num_steps=4))
+        num_passes.append(len(passed))
+        backbones.set_trainable(model, ())  # to score, nothing is kept and nothing recomputed
+        assert not model.decoder.model.layers[0].training
+    # The second loss follows from the first gradient, with the same elements dropped.
+    assert found[0] == found[1]
+    assert num_passes == [4, 8]

@@ -197,3 +197,8 @@ def test_stages_are_there_and_told_apart(stages: list[str], said: str) -> None:
             origin="mine",
         )
     assert said in str(fault.value)
+
+
+def test_layers_are_compiled_or_recomputed_not_both() -> None:
+    with pytest.raises(LogLLMError, match="is_compiled and recomputes_activations exclude"):
+        recipe_named("quick").overridden({"is_compiled": True, "recomputes_activations": True})
