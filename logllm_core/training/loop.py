@@ -20,7 +20,6 @@ from logllm_core.disk import writable
 from logllm_core.errors import LogLLMError
 from logllm_core.model import backbones, devices
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.scoring import score_windows
 from logllm_core.progress import track
 from logllm_core.store import Json
 from logllm_core.training import sampling
@@ -31,6 +30,7 @@ from logllm_core.training.plan import Execution
 from logllm_core.training.processes import Team
 from logllm_core.training.recipes import Recipe, Stage
 from logllm_core.training.state import StageState
+from logllm_core.training.validation import check_choice, score_validation, validation_steps
 
 TENTHS = 10  # the learning rate falls this often in a stage
 
@@ -84,7 +84,8 @@ class StageRun:
             LogLLMError: the loss is not finite, there is not enough memory, the validation split
                 cannot choose, or a checkpoint is that of another training.
         """
-        self._check_validation()
+        if self.recipe.num_validations:
+            check_choice(self.material.validation)
         devices.begin_peak_memory(self.team.device)
         self._go_on()
         saved = monotonic()
@@ -164,47 +165,24 @@ class StageRun:
         rate = f"stages.{self.stage.name}.learning_rate"
         return f"Lower the rate with --set {rate}=N, or use --quantization none."
 
-    def _check_validation(self) -> None:
-        found = self.material.validation
-        if not self.recipe.num_validations:
-            return
-        num_windows = 0 if found is None else len(found)
-        has_labels = found is not None and found.is_anomalous is not None
-        num_anomalous = int(found.is_anomalous.sum()) if has_labels else 0  # type: ignore[union-attr]
-        if num_anomalous in (0, num_windows):
-            raise LogLLMError(
-                f"Stage {self.stage.name} is to keep its best weights by the validation split, but "
-                f"{num_anomalous:,} of its {num_windows:,} windows are anomalous; both kinds are "
-                "needed. Raise validation_fraction, or set num_validations to 0."
-            )
-
-    def _validation_steps(self) -> set[int]:
-        """After which steps the validation split is scored."""
-        total, wanted = len(self.batches), self.recipe.num_validations
-        return {math.ceil(total * number / wanted) for number in range(1, wanted + 1)}
-
     def _validate(self) -> None:
-        """Score the validation split, each process its share."""
-        found, team = self.material.validation, self.team
-        assert found is not None
-        own = found.message_ids[team.rank :: team.num_processes]
-        scores = np.zeros(len(found))
-        scores[team.rank :: team.num_processes] = score_windows(
-            self.model, self.material.collator, own, self.material.vectors
-        )
+        """Score the validation split, and keep the weights if they are the best so far."""
+        assert self.material.validation is not None
+        labels = self.material.validation.is_anomalous
+        scores = score_validation(self.model, self.material, self.team)
         set_trainable(self.model, self.stage, self.recipe)
-        scores = team.sum(torch.from_numpy(scores).to(team.device)).cpu().numpy()
         if not np.isfinite(scores).all():
             raise LogLLMError(
                 f"Stage {self.stage.name} stops at step {self.state.progress.step}: after it, "
                 f"scores of the validation split are not finite. {self._last_checkpoint()} "
                 f"{self._advice}"
             )
-        self.state.judge(float(average_precision_score(found.is_anomalous, scores)))
+        self.state.judge(float(average_precision_score(labels, scores)))
 
     def _is_over_after_validation(self) -> bool:
         """Validates where that is due: here, so that a checkpoint can come before it."""
-        is_due = self.state.progress.step in self._validation_steps()
+        steps = validation_steps(self.recipe, len(self.batches))
+        is_due = self.state.progress.step in steps
         if is_due and "validation_pr_auc" not in self.state.rows[-1]:
             self._validate()
         return self._is_over()
