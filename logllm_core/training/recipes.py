@@ -151,7 +151,7 @@ RECIPES: Mapping[str, Recipe] = {
             stages=(
                 _stage("1", ("decoder",), 1, 2e-3, num_samples=160),
                 _stage("2", _EMBEDDER, 1, 2e-3, num_samples=400),
-                _stage("3", _ALL, 1, 1e-3, min_samples=1_700, num_samples=6_000),
+                _stage("3", _ALL, 1, 1e-3, min_samples=2_600, num_samples=6_000),
             ),
             batch_size=8,
             micro_batch_size=8,
