@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Ids = NDArray[np.int64]
+from logllm_core.model.vocabulary import Ids
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

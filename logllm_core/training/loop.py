@@ -63,6 +63,7 @@ class StageRun:
         self.checkpoints = checkpoints
         self.execution = execution
         self.batches = material.batches
+        self.validation_steps = validation_steps(recipe, len(self.batches))
         size = recipe.micro_batch_size
         self.state = StageState(
             set_trainable(model, stage, recipe),
@@ -181,8 +182,7 @@ class StageRun:
 
     def _is_over_after_validation(self) -> bool:
         """Validates where that is due: here, so that a checkpoint can come before it."""
-        steps = validation_steps(self.recipe, len(self.batches))
-        is_due = self.state.progress.step in steps
+        is_due = self.state.progress.step in self.validation_steps
         if is_due and "validation_pr_auc" not in self.state.rows[-1]:
             self._validate()
         return self._is_over()

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from logllm_core import progress
 from logllm_core.model import batches
-from logllm_core.training.loop import StageRun
+from logllm_core.training.loop import StageRun, set_trainable
 from tests.benchmarks import scoring, training
 from tests.benchmarks.alone import ROOT, Figures, run_alone
 from tests.benchmarks.material import SCALES, Scale
@@ -76,10 +76,8 @@ def fused_attention(run: StageRun) -> None:
 
 
 def gradient_checkpointing(run: StageRun) -> None:
-    """Of the decoder; a layer heeds it in training mode alone, and has no dropout of its own."""
     run.model.decoder.activation_checkpointing_enable({"use_reentrant": False})
-    for layer in run.model.decoder.model.layers:
-        layer.training = True
+    set_trainable(run.model, run.stage, run.recipe)
 
 
 def torch_dropout(run: StageRun) -> None:

@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logllm_core.model.trees import Ids, Tree, grow, num_common
+from logllm_core.model.trees import Tree, grow, num_common
+from logllm_core.model.vocabulary import Ids
 
 # Sequences of a few different elements, all with the same first one, as the prompt gives them.
 SEQUENCES = st.lists(

@@ -2,25 +2,11 @@
 
 import signal
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 from logllm_core.errors import LogLLMError
 from logllm_core.training.interruption import Interruption, noted_interruptions
-
-
-@pytest.fixture
-def delivered() -> Iterator[list[int]]:
-    """The signals that reached the handlers which a training finds."""
-    found: list[int] = []
-    before = {
-        number: signal.signal(number, lambda caught, _: found.append(caught))
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    yield found
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

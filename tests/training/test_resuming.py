@@ -4,7 +4,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,19 +22,6 @@ from tests.training.small import Case
 ROOT = Path(__file__).resolve().parents[2]
 SIX_STEPS = small.recipe(small.stage(num_epochs=2))
 SELDOM = Execution(checkpoint_minutes=1_000)
-
-
-@pytest.fixture
-def delivered() -> Iterator[list[int]]:
-    """The signals that reach the handlers which a training finds."""
-    found: list[int] = []
-    before = {
-        number: signal.signal(number, lambda caught, _: found.append(caught))
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    yield found
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def begun(folder: Path) -> StageRun:
