@@ -5,7 +5,7 @@ mode, which the reference code uses, LF, CRLF and a lone CR each end a line.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import BinaryIO, Self
 
@@ -17,7 +17,8 @@ from logllm_core.errors import LogLLMError
 
 BLOCK_BYTES = 4 << 20  # of the log; what is made of it should stay near the processor
 MAX_LINE_BYTES = 256 << 20  # beyond, a file is no text log; it must not fill the memory
-LF = ord("\n")
+LF, CR = ord("\n"), ord("\r")
+_CONTROLS = bytes(code for code in (*range(32), 127) if code not in (ord("\t"), LF))
 
 Positions = NDArray[np.int64]
 
@@ -28,6 +29,8 @@ class Block:
 
     first_line_number: int  # 0-based
     text: bytes
+    returned: Positions = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Which of the lines a lone CR ended, counted from the block's first."""
 
     @cached_property
     def codes(self) -> NDArray[np.uint8]:
@@ -48,10 +51,19 @@ class Block:
     @property
     def num_lines_beyond_ascii(self) -> int:
         """How many lines hold a byte of 0x80 or more."""
-        if self.text.isascii():
+        return 0 if self.text.isascii() else self._num_lines_with(self.codes >= 0x80)
+
+    @property
+    def num_lines_with_controls(self) -> int:
+        """How many lines hold a control character of ASCII other than a tab."""
+        if len(self.text.translate(None, _CONTROLS)) == len(self.text):
             return 0
-        beyond = np.flatnonzero(self.codes >= 0x80)
-        return len(np.unique(np.searchsorted(self.line_ends, beyond)))
+        is_control = np.zeros(256, dtype=bool)
+        is_control[list(_CONTROLS)] = True
+        return self._num_lines_with(is_control[self.codes])
+
+    def _num_lines_with(self, is_odd: NDArray[np.bool_]) -> int:
+        return len(np.unique(np.searchsorted(self.line_ends, np.flatnonzero(is_odd))))
 
     def texts(self, starts: Positions, stops: Positions) -> pa.StringArray:
         """Stretches of the block as text: `starts[i]` up to `stops[i]`, ascending, not nested.
@@ -74,7 +86,10 @@ class Block:
             return self
         begin = int(self.line_ends[start - first - 1]) + 1 if start > first else 0
         end = int(self.line_ends[min(stop - first, len(self)) - 1]) + 1
-        return type(self)(first_line_number=max(start, first), text=self.text[begin:end])
+        number = max(start, first)
+        returned = self.returned + first
+        returned = returned[(returned >= start) & (returned < stop)] - number
+        return type(self)(first_line_number=number, text=self.text[begin:end], returned=returned)
 
     def lines(self, chosen: NDArray[np.bool_] | slice = slice(None)) -> pa.StringArray:
         """Whole lines, without their LF."""
@@ -112,14 +127,15 @@ def read_blocks(
     """
     start, stop = line_slice or (0, None)
     first = 0
-    for text in _whole_lines(stream, block_bytes):
+    for ended in _whole_lines(stream, block_bytes):
+        text = _with_lf(ended)
         if first < start:  # passed over as fast as lines can be counted
             num_lines = text.count(b"\n")
             if first + num_lines <= start:
                 first += num_lines
                 skipped(num_lines)
                 continue
-        block = Block(first_line_number=first, text=text)
+        block = Block(first_line_number=first, text=text, returned=_returned(ended))
         first += len(block)
         yield block.part(start, first if stop is None else stop)
         if stop is not None and first >= stop:
@@ -127,7 +143,7 @@ def read_blocks(
 
 
 def _whole_lines(stream: BinaryIO, block_bytes: int) -> Iterator[bytes]:
-    """Blocks that end with a line's end, all ends as LF."""
+    """Blocks that end with a line's end."""
     pending: list[bytes] = []
     num_pending = 0
     while chunk := stream.read(block_bytes):
@@ -144,11 +160,22 @@ def _whole_lines(stream: BinaryIO, block_bytes: int) -> Iterator[bytes]:
                     f"{pending[0][:40]!r}. Wanted a text log with one message a line; give one."
                 )
             continue
-        yield _with_lf(b"".join([*pending, memoryview(chunk)[:cut]]))
+        yield b"".join([*pending, memoryview(chunk)[:cut]])
         pending = [chunk[cut:]] if cut < len(chunk) else []
         num_pending = len(chunk) - cut
-    if rest := _with_lf(b"".join(pending)):
-        yield rest if rest.endswith(b"\n") else rest + b"\n"
+    if rest := b"".join(pending):
+        yield rest if rest.endswith((b"\n", b"\r")) else rest + b"\n"
+
+
+def _returned(block: bytes) -> Positions:
+    """Which lines a lone CR ends."""
+    if b"\r" not in block:
+        return np.empty(0, dtype=np.int64)
+    codes = np.frombuffer(block, dtype=np.uint8)
+    feeds = np.flatnonzero(codes == LF)
+    returns = np.flatnonzero(codes == CR)
+    lone = returns[np.append(codes, CR)[returns + 1] != LF]
+    return np.searchsorted(feeds, lone) + np.arange(len(lone))
 
 
 def _with_lf(block: bytes) -> bytes:

@@ -14,7 +14,7 @@ from logllm_core.logs.blocks import Block
 from logllm_core.logs.catalog import Dataset, FieldLabels, PatternLabels
 from logllm_core.logs.formats import CONTENT
 
-VERSION = 2  # raise when a line would be parsed differently
+VERSION = 3  # raise when a line would be parsed or counted differently
 # What Python calls white space, among the characters of latin-1: 1, anything else: 0.
 _IS_SPACE = bytes(chr(code).isspace() for code in range(256))
 
@@ -31,6 +31,8 @@ class ParsedBlock:
     reject_numbers: pa.Int64Array
     reject_lines: pa.StringArray
     num_beyond_ascii: int  # lines that hold a byte of 0x80 or more
+    num_with_controls: int  # lines that hold a control character other than a tab
+    num_returned: int  # lines that a lone CR ended
 
 
 def parse_block(dataset: Dataset, block: Block) -> ParsedBlock:
@@ -51,6 +53,8 @@ def parse_block(dataset: Dataset, block: Block) -> ParsedBlock:
         reject_numbers=pa.array(line_numbers[~is_parsed]),
         reject_lines=block.lines(~is_parsed),
         num_beyond_ascii=block.num_lines_beyond_ascii,
+        num_with_controls=block.num_lines_with_controls,
+        num_returned=len(block.returned),
     )
 
 

@@ -159,6 +159,8 @@ _COUNTS: dict[str, Callable[[parsing.ParsedBlock], int]] = {
     "num_unparsed_lines": lambda parsed: len(parsed.reject_numbers),
     "num_alert_lines": lambda parsed: len(parsed.alerts) - parsed.alerts.null_count,
     "num_lines_beyond_ascii": lambda parsed: parsed.num_beyond_ascii,
+    "num_lines_with_controls": lambda parsed: parsed.num_with_controls,
+    "num_lines_ended_by_lone_cr": lambda parsed: parsed.num_returned,
     "num_lines_without_time": lambda parsed: parsed.times.null_count,
     "num_lines_without_session": lambda parsed: int(
         pc.sum(pc.equal(pc.list_value_length(parsed.session_ids), 0)).as_py() or 0

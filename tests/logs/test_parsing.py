@@ -329,3 +329,20 @@ def test_lines_beyond_ascii_are_counted_once_each() -> None:
     assert block.num_beyond_ascii == 2
     assert block.contents.to_pylist() == ["a", "\xe9\xe9", "b"]
     assert block.reject_lines.to_pylist() == ["\x80"]
+
+
+def test_lines_with_control_characters_and_those_a_lone_cr_ended_are_counted() -> None:
+    # Lines: nul, tab, lone CR, CRLF, delete, lone CR again, and an empty one ended by CR.
+    text = b"a\0\0\nb\tc\nd\re\r\nf\x7f\ng\r\rh\n"
+    (block,) = read_blocks(io.BytesIO(text))
+    assert (len(block), block.num_lines_with_controls) == (8, 2)
+    assert block.returned.tolist() == [2, 5, 6]
+    assert block.part(2, 6).returned.tolist() == [0, 3]
+    assert block.part(3, 5).returned.tolist() == []
+
+
+@given(st.lists(st.sampled_from([b"x", b"\r", b"\n", b"\r\n"]), max_size=40), st.integers(1, 9))
+def test_lone_crs_are_counted_across_blocks(pieces: list[bytes], block_bytes: int) -> None:
+    text = b"".join(pieces)
+    found = sum(len(block.returned) for block in read_blocks(io.BytesIO(text), None, block_bytes))
+    assert found == text.count(b"\r") - text.count(b"\r\n")
