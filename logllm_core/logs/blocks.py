@@ -175,7 +175,8 @@ def _returned(block: bytes) -> Positions:
     feeds = np.flatnonzero(codes == LF)
     returns = np.flatnonzero(codes == CR)
     lone = returns[np.append(codes, CR)[returns + 1] != LF]
-    return np.searchsorted(feeds, lone) + np.arange(len(lone))
+    places: Positions = np.searchsorted(feeds, lone) + np.arange(len(lone))
+    return places
 
 
 def _with_lf(block: bytes) -> bytes:
