@@ -1,12 +1,11 @@
 """The command line: `logllm ...`. Every command starts the flow that a deployment runs."""
 
-import json
 import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 import typer
 from rich import box
@@ -15,11 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.catalog_cli import datasets_app
+from flows.runs_cli import compare, print_report, runs
 from flows.showing import DATA_DIR, AsJson, DataDir, plain, print_json, read_changes
 from logllm_core.errors import LogLLMError
-
-if TYPE_CHECKING:
-    from logllm_core.store import Artifact
 
 PREFECT_ENVIRONMENT = {
     # Its own lines repeat ours; errors reach the person as one message, not as a traceback.
@@ -77,6 +74,12 @@ Quantization = Annotated[
     str | None, typer.Option("--quantization", help="nf4 or none. Default: the recipe's.")
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Default: the recipe's.")]
+Seeds = Annotated[
+    int,
+    typer.Option(
+        "--seeds", min=1, help="Train with so many seeds, from --seed upwards, and tell the spread."
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
@@ -144,6 +147,7 @@ def _reporting(flow: str) -> Callable[..., None]:
         backbones: BackboneName = "small",
         quantization: Quantization = None,
         seed: Seed = None,
+        num_seeds: Seeds = 1,
         changes: Overrides = None,
         checkpoint_minutes: CheckpointMinutes = 10.0,
         num_processes: Processes = 1,
@@ -162,7 +166,7 @@ def _reporting(flow: str) -> Callable[..., None]:
         settings = TrainSettings.parse(options, origin="The command line")
         with shown_progress():
             report = run(name, settings)
-        _print_report(report, as_json=as_json)
+        print_report(report, as_json=as_json)
 
     return command
 
@@ -173,6 +177,9 @@ app.command("train", help="Prepare, train all stages, evaluate. What is done alr
 app.command("evaluate", help="Measure the model that these settings trained, without training.")(
     _reporting("flows.evaluate.evaluate_logllm")
 )
+
+app.command()(runs)
+app.command()(compare)
 
 
 @app.command()
@@ -221,7 +228,7 @@ def query(
     data_dir: DataDir = DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the tables: NAME.messages, NAME.vocabulary, NAME.windows, NAME.predictions."""
+    """Ask the tables: NAME.messages, .vocabulary, .windows, .predictions, .contributions."""
     from logllm_core.logs import views
     from logllm_core.store import Store
 
@@ -261,23 +268,3 @@ def _set_up_prefect() -> None:
     """Read when Prefect is imported, which is why the commands import their flow themselves."""
     for name, value in PREFECT_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-
-
-def _print_report(report: "Artifact", *, as_json: bool) -> None:
-    content: dict[str, Any] = json.loads((report.path / "report.json").read_text(encoding="utf-8"))
-    figures = content["detectors"]["LogLLM"]
-    page = report.path / "report.html"
-    if as_json:
-        print_json({"dataset": report.dataset, "figures": figures, "report": str(page)})
-        return
-    table = Table("detector", box=box.SIMPLE)
-    for column in ("precision", "recall", "F1", "PR-AUC"):
-        table.add_column(column, justify="right")
-    for name, found in content["detectors"].items():
-        row = (found[key] for key in ("precision", "recall", "f1", "pr_auc"))
-        cells = ("undefined" if value is None else f"{value:.3f}" for value in row)
-        table.add_row(name, *cells, style="bold" if name == "LogLLM" else None)
-    output = Console()
-    output.print(table)
-    output.print(escape(content["verdict"]), soft_wrap=True, highlight=False)
-    output.print(f"Report: {escape(str(page))}", soft_wrap=True, highlight=False)

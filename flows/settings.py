@@ -87,8 +87,15 @@ class TrainSettings(RunSettings):
     backbones: str = "small"
     quantization: Quantization | None = None  # default: the recipe's
     seed: int | None = None  # default: the recipe's
+    num_seeds: int = Field(default=1, ge=1)  # trained one after the other, from `seed` upwards
     checkpoint_minutes: float = Field(default=10.0, ge=0)  # of training that a crash may cost
     num_processes: int = Field(default=1, ge=1)  # that train a stage together, one a GPU
+
+    def find_recipes(self) -> list[Recipe]:
+        """The recipe, and the same with each of the further seeds."""
+        first = self.find_recipe()
+        further = range(first.seed + 1, first.seed + self.num_seeds)
+        return [first, *(first.overridden({"seed": seed}) for seed in further)]
 
     @property
     def execution(self) -> Execution:

@@ -1,5 +1,9 @@
 """The steps that `train-logllm` and `evaluate-logllm` share: from a raw log to a report."""
 
+from collections.abc import Sequence
+
+from loguru import logger
+
 from flows.prepare import Prepared, prepare
 from flows.run_log import log_to_prefect
 from flows.settings import TrainSettings
@@ -14,16 +18,20 @@ from tasks import detection, evaluation, logs, models, training
 
 
 def report_on(name: str, settings: TrainSettings, *, may_train: bool) -> Artifact:
-    """Prepare the data set, train or find its stages, evaluate; returns the report."""
+    """Prepare the data set, train or find the stages of each seed, evaluate: the report."""
     log_to_prefect()
     dataset = settings.find_dataset(name)
-    recipe = settings.find_recipe()
+    recipes = settings.find_recipes()
     backbones_named(settings.backbones)  # a wrong name is told before any work
-    prepared = prepare(dataset, recipe, settings)
+    prepared = prepare(dataset, recipes[0], settings)
     check_labelled(dataset.name, is_labelled=dataset.labels is not None)
     places = models.find_backbones(settings.store, settings.backbones)
-    stages = run_stages(dataset, recipe, places, prepared, settings, may_train=may_train)
-    return evaluate(dataset, recipe, places, prepared, stages, settings)
+    trained = []
+    for number, recipe in enumerate(recipes, start=1):
+        if len(recipes) > 1:
+            logger.info("{}: seed {} ({} of {})", dataset.name, recipe.seed, number, len(recipes))
+        trained.append(run_stages(dataset, recipe, places, prepared, settings, may_train=may_train))
+    return evaluate(dataset, recipes, places, prepared, trained, settings)
 
 
 def run_stages(
@@ -61,25 +69,38 @@ def run_stages(
 
 def evaluate(
     dataset: Dataset,
-    recipe: Recipe,
+    recipes: Sequence[Recipe],
     places: Places,
     prepared: Prepared,
-    stages: list[Artifact],
+    trained: Sequence[Sequence[Artifact]],
     settings: TrainSettings,
 ) -> Artifact:
-    """Predictions, the report, its Prefect artifacts and the views; returns the report."""
+    """Predictions, the report, its Prefect artifacts and the views; returns the report.
+
+    Args:
+        recipes: one a seed; the report is about the first, and tells the spread over all.
+        trained: the stages of each.
+    """
     store = settings.store
-    predictions = detection.predict(
-        store, dataset.name, recipe, places, prepared.messages, prepared.windows, stages[-1]
-    )
+    predictions: dict[int, Artifact] = {}
+    # The first seed is scored last: the views show the predictions that were asked for last.
+    for recipe, stages in reversed(list(zip(recipes, trained, strict=True))):
+        if len(recipes) > 1:
+            logger.info("{}: scoring with seed {}", dataset.name, recipe.seed)
+        predictions[recipe.seed] = detection.predict(
+            store, dataset.name, recipe, places, prepared.messages, prepared.windows, stages[-1]
+        )
+    first = recipes[0]
     run = Run(
         raw=prepared.raw,
         messages=prepared.messages,
         windows=prepared.windows,
-        stages=tuple(stages),
-        predictions=predictions,
+        stages=tuple(trained[0]),
+        predictions=predictions[first.seed],
+        vectors=detection.encode_vocabulary(store, dataset.name, first, places, prepared.messages),
+        others={recipe.seed: predictions[recipe.seed] for recipe in recipes[1:]},
     )
-    report = evaluation.build_report(store, dataset, recipe, settings.backbones, run)
+    report = evaluation.build_report(store, dataset, first, settings.backbones, run)
     evaluation.publish_report(report)
     logs.refresh_views(store)
     return report

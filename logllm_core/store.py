@@ -25,7 +25,17 @@ from logllm_core.disk import flush_to_disk, lock, writable
 from logllm_core.provenance import MANIFEST, describe_machine, recorded_versions
 from logllm_core.remote import DamagedError, Remote
 
-Kind = Literal["raw", "parts", "messages", "windows", "backbones", "models", "predictions", "runs"]
+Kind = Literal[
+    "raw",
+    "parts",
+    "messages",
+    "windows",
+    "backbones",
+    "models",
+    "vectors",
+    "predictions",
+    "runs",
+]
 Json = Any  # what json.dumps takes
 FINGERPRINT_LENGTH = 16  # hexadecimal digits of the SHA-256 that name a folder
 

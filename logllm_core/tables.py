@@ -63,6 +63,14 @@ PREDICTIONS = pa.schema(
         pa.field("is_anomalous", pa.bool_()),  # the label
     ]
 )
+CONTRIBUTIONS = pa.schema(  # a row a distinct message of a window whose verdict is "anomalous"
+    [
+        pa.field("window_id", pa.int64(), nullable=False),
+        pa.field("message_id", pa.int32(), nullable=False),
+        # Log-odds by which the window would look less anomalous without the message.
+        pa.field("contribution", pa.float64(), nullable=False),
+    ]
+)
 
 
 def write(path: Path, table: pa.Table, schema: pa.Schema) -> None:

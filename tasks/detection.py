@@ -3,7 +3,7 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from logllm_core.detection import scoring
+from logllm_core.detection import scoring, vectors
 from logllm_core.model.places import Places
 from logllm_core.store import Artifact, Store
 from logllm_core.training.recipes import Recipe
@@ -27,4 +27,13 @@ def predict(
         messages=messages,
         windows=windows,
         trained=trained,
+    )
+
+
+@task(task_run_name="encode-{dataset}", cache_policy=NO_CACHE)
+def encode_vocabulary(
+    store: Store, dataset: str, recipe: Recipe, places: Places, messages: Artifact
+) -> Artifact | None:
+    return vectors.encode_vocabulary(
+        store, dataset, recipe=recipe, places=places, messages=messages
     )

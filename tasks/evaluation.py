@@ -1,12 +1,10 @@
 """Tasks that measure and report."""
 
-import json
-
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from logllm_core.evaluation import report
+from logllm_core.evaluation import markdown, report, runs, summary
 from logllm_core.logs.catalog import Dataset
 from logllm_core.store import Artifact, Store
 from logllm_core.training.recipes import Recipe
@@ -21,16 +19,22 @@ def build_report(
 
 @task(task_run_name="publish-report-{built.dataset}", cache_policy=NO_CACHE)
 def publish_report(built: Artifact) -> None:
-    """The test figures as a Prefect table, the report as Prefect markdown."""
-    content = json.loads((built.path / "report.json").read_text(encoding="utf-8"))
+    """The test figures and the alert types as Prefect tables, the report as Prefect markdown."""
+    content = runs.read_report(built)
     key = built.dataset.replace("_", "-")
     create_table_artifact(
         key=f"metrics-{key}",
-        table=report.figure_rows(content),
+        table=summary.figure_rows(content),
         description=f"Test split of {built.dataset}",
     )
+    if alerts := summary.alert_rows(content):
+        create_table_artifact(
+            key=f"alerts-{key}",
+            table=alerts,
+            description=f"Alert types in the test split of {built.dataset}, and how many are found",
+        )
     create_markdown_artifact(
         key=f"report-{key}",
-        markdown=report.as_markdown(content, built.path / "report.html"),
-        description=content["verdict"],
+        markdown=markdown.as_markdown(content, built.path / "report.html"),
+        description=markdown.escape(content["verdict"]),
     )

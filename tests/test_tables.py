@@ -105,3 +105,15 @@ def test_the_name_of_a_lists_elements_does_not_matter_but_their_type_does(tmp_pa
     pq.write_table(pa.table({"ids": pa.array([[1]], pa.list_(pa.int64()))}), path)
     with pytest.raises(AssertionError, match="ids"):
         tables.check(path, schema)
+
+
+@pytest.mark.parametrize("missing", tables.CONTRIBUTIONS.names)
+def test_a_contribution_is_whole(tmp_path: Path, missing: str) -> None:
+    path = tmp_path / "c.parquet"
+    row = {"window_id": 7, "message_id": 3, "contribution": -0.5}
+    tables.write(path, pa.Table.from_pylist([row]), tables.CONTRIBUTIONS)
+    assert tables.read(path, tables.CONTRIBUTIONS).to_pylist() == [row]
+    with pytest.raises((pa.ArrowInvalid, ValueError)):
+        tables.write(
+            path, pa.Table.from_pylist([row, {**row, missing: None}]), tables.CONTRIBUTIONS
+        )

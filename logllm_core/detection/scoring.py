@@ -1,28 +1,47 @@
-"""Predictions: the probability of "anomalous" and the verdict for each window of a split."""
+"""Predictions: the probability of "anomalous" and the verdict for each window of a split, and what
+each message of an anomalous one contributed.
+"""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import torch
 from loguru import logger
 from numpy.typing import NDArray
 
 from logllm_core import tables
 from logllm_core.detection import DECISION
+from logllm_core.detection.localization import contributions
 from logllm_core.logs.splitting import Split
 from logllm_core.logs.windows import Windows, read_windows
+from logllm_core.model import backbones
 from logllm_core.model.devices import begin_peak_memory, devices_of, explained_shortage, peak_memory
 from logllm_core.model.places import Places
-from logllm_core.model.scoring import score_windows
+from logllm_core.model.scoring import encode_windows, score_windows
 from logllm_core.store import Artifact, Json, Store
 from logllm_core.training import cards
 from logllm_core.training.recipes import Recipe
 from logllm_core.training.trained import load_model
 
-VERSION = 2
+VERSION = 3
 VERDICTS = np.array(["normal", "anomalous"])
 SCORED_SPLITS: tuple[Split, ...] = ("validation", "test")
+CONTRIBUTIONS = "contributions"  # the folder of what messages contributed, a folder a split in it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answers:
+    """What the model says of windows."""
+
+    probabilities: NDArray[np.float64]
+    are_cut: NDArray[np.bool_]
+    contributions: list[dict[int, float] | None]  # by message id; None where "normal"
+    scoring_seconds: float
+    localization_seconds: float
 
 
 def predict(
@@ -35,43 +54,47 @@ def predict(
     windows: Artifact,
     trained: Artifact,
 ) -> Artifact:
-    """Predictions for the validation and the test split: `split=*/part-0.parquet`."""
+    """Predictions for the validation and the test split: `split=*/part-0.parquet`.
+
+    `contributions/split=*/part-0.parquet` says of each window whose verdict is "anomalous" what
+    each of its distinct messages contributed. A message that the window's cut leaves out has no
+    row there.
+    """
     (device,) = devices_of(1)
 
     def build(out_dir: Path) -> dict[str, Json]:
         found = {split: read_windows(windows, split) for split in SCORED_SPLITS}
         every = [ids for split in SCORED_SPLITS for ids in found[split].message_ids]
 
-        def score() -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-            """The model is gone when this returns, and its memory with it."""
-            begin_peak_memory(device)
-            model, collator = load_model(
-                places, recipe, trained, messages=messages, windows=windows, device=device
-            )
-            are_cut = np.fromiter(map(collator.is_cut, every), dtype=bool, count=len(every))
-            return score_windows(model, collator, every), are_cut
-
         with cards.claim(device), explained_shortage():
-            probabilities, are_cut = score()
+            begin_peak_memory(device)
+            answers = _ask(places, recipe, trained, messages, windows, every, device)
             peak = peak_memory(device)
         results: dict[str, Json] = {
             "peak_memory_bytes": peak.ram_bytes,
             "peak_gpu_memory_bytes": peak.gpu_bytes,
+            "scoring_seconds": round(answers.scoring_seconds, 3),
+            "localization_seconds": round(answers.localization_seconds, 3),
         }
         start = 0
-        for split in SCORED_SPLITS:
-            ids = found[split].message_ids
-            own = slice(start, start + len(ids))
-            start += len(ids)
-            _write(out_dir / f"split={split}" / "part-0.parquet", found[split], probabilities[own])
+        for split, own in found.items():
+            part = slice(start, start + len(own))
+            start += len(own)
+            _write(out_dir, split, own, answers.probabilities[part], answers.contributions[part])
             results[split] = {
-                "num_windows": len(ids),
-                "num_distinct_windows": len({i[: recipe.max_window_messages] for i in ids}),
-                "num_cut_windows": int(are_cut[own].sum()),
+                "num_windows": len(own),
+                "num_distinct_windows": len(
+                    {ids[: recipe.max_window_messages] for ids in own.message_ids}
+                ),
+                "num_cut_windows": int(answers.are_cut[part].sum()),
+                "num_localized_windows": sum(
+                    contributed is not None for contributed in answers.contributions[part]
+                ),
             }
         logger.info(
-            "{}: {:,} test windows, {:,} of them distinct",
-            *(dataset, results["test"]["num_windows"], results["test"]["num_distinct_windows"]),
+            "{}: {:,} test windows, {:,} of them distinct, {:,} anomalous by their verdict",
+            dataset,
+            *(results["test"][f"num_{kind}windows"] for kind in ("", "distinct_", "localized_")),
         )
         return results
 
@@ -88,7 +111,48 @@ def predict(
     )
 
 
-def _write(path: Path, windows: Windows, chances: NDArray[np.float64]) -> None:
+def _ask(
+    places: Places,
+    recipe: Recipe,
+    trained: Artifact,
+    messages: Artifact,
+    windows: Artifact,
+    every: Sequence[tuple[int, ...]],
+    device: torch.device,
+) -> Answers:
+    """The model is gone when this returns, and its memory with it."""
+    model, collator = load_model(
+        places, recipe, trained, messages=messages, windows=windows, device=device
+    )
+    backbones.set_trainable(model, ())
+    are_cut = np.fromiter(map(collator.is_cut, every), dtype=bool, count=len(every))
+    began = time.perf_counter()
+    vectors = encode_windows(model, collator, [collator.cut(window) for window in every])
+    probabilities = score_windows(model, collator, every, vectors)
+    scored = time.perf_counter()
+    found: list[dict[int, float] | None] = [None] * len(every)
+    flagged = np.flatnonzero(probabilities > DECISION).tolist()
+    localized = contributions(model, collator, [every[place] for place in flagged], vectors)
+    for place, own in zip(flagged, localized, strict=True):
+        found[place] = own
+    return Answers(
+        probabilities=probabilities,
+        are_cut=are_cut,
+        contributions=found,
+        scoring_seconds=scored - began,
+        localization_seconds=time.perf_counter() - scored,
+    )
+
+
+def _write(
+    out_dir: Path,
+    split: Split,
+    windows: Windows,
+    chances: NDArray[np.float64],
+    found: Sequence[Mapping[int, float] | None],
+) -> None:
+    """Both tables of a split."""
+    part = Path(f"split={split}", "part-0.parquet")
     columns: Mapping[str, object] = {
         "window_id": windows.window_ids,
         "probability": chances,
@@ -97,4 +161,14 @@ def _write(path: Path, windows: Windows, chances: NDArray[np.float64]) -> None:
         if windows.is_anomalous is None
         else windows.is_anomalous,
     }
-    tables.write(path, pa.table(columns), tables.PREDICTIONS)
+    tables.write(out_dir / part, pa.table(columns), tables.PREDICTIONS)
+    rows = [
+        (window_id, message, value)
+        for window_id, own in zip(windows.window_ids.tolist(), found, strict=True)
+        for message, value in (own or {}).items()
+    ]
+    contributed = pa.Table.from_pylist(
+        [dict(zip(tables.CONTRIBUTIONS.names, row, strict=True)) for row in rows],
+        tables.CONTRIBUTIONS,
+    )
+    tables.write(out_dir / CONTRIBUTIONS / part, contributed, tables.CONTRIBUTIONS)

@@ -24,6 +24,7 @@ VIEWS: Mapping[str, tuple[Kind, str]] = {
     "files": ("messages", "files.parquet"),
     "windows": ("windows", "split=*/*.parquet"),
     "predictions": ("predictions", "split=*/*.parquet"),
+    "contributions": ("predictions", "contributions/split=*/*.parquet"),
 }
 
 
@@ -42,6 +43,8 @@ def refresh_views(store: Store) -> Path:
                     continue
                 # Paths, not a pattern: a folder's name may hold its special signs.
                 paths = sorted(chain[kind].path.absolute().glob(files))
+                if not paths:  # the artifact is of an older version
+                    continue
                 listed = ", ".join(_literal(str(part)) for part in paths)
                 is_split = str("split=" in files).lower()
                 try:

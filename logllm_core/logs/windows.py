@@ -86,6 +86,11 @@ def read_windows(windows: Artifact, split: Split) -> Windows:
     )
 
 
+def split_files(windows: Artifact, split: Split) -> list[str]:
+    """The Parquet files of one split's windows."""
+    return [str(path) for path in sorted((windows.path / f"split={split}").glob("*.parquet"))]
+
+
 def _build(
     out_dir: Path, dataset: Dataset, messages: Artifact, validation_fraction: float
 ) -> dict[str, Json]:

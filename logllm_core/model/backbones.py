@@ -123,15 +123,7 @@ def load_backbones(places: Places, loading: Loading, known_ids: Tensor | None = 
         LogLLMError: the models are not to be had, or are not of the two architectures.
     """
     _hush_progress_bars()
-    kwargs: dict[str, Any] = {
-        "use_safetensors": True,
-        # On CPUs the fused kernel's backward pass is the slower one for windows this short.
-        "attn_implementation": "eager" if loading.device.type == "cpu" else "sdpa",
-        "trust_remote_code": False,
-        "device_map": {"": loading.device},
-        "quantization_config": _nf4(loading.dtype) if loading.quantization == "nf4" else None,
-        "dtype": loading.dtype,
-    }
+    kwargs = _reading(loading)
     try:
         encoder_tokenizer = AutoTokenizer.from_pretrained(places.encoder, trust_remote_code=False)
         decoder_tokenizer = AutoTokenizer.from_pretrained(places.decoder, trust_remote_code=False)
@@ -147,12 +139,8 @@ def load_backbones(places: Places, loading: Loading, known_ids: Tensor | None = 
             encoder, decoder, cast(Tokenizer, decoder_tokenizer), question=loading.question
         )
     except (OSError, ValueError, SafetensorError) as fault:  # transformers raises any of them
-        reason = next(iter(str(fault).splitlines()), type(fault).__name__)
-        raise LogLLMError(
-            f"The backbones {places.encoder} and {places.decoder} cannot be loaded: {reason} Give "
-            "hub ids that you may read (for gated models, log in with `hf auth login`) or folders "
-            "that hold config.json and safetensors."
-        ) from fault
+        named = f"The backbones {places.encoder} and {places.decoder}"
+        raise _cannot_be_loaded(named, fault) from fault
     if loading.recomputes_activations:
         model.decoder.activation_checkpointing_enable({"use_reentrant": False})
     if loading.is_compiled:
@@ -162,6 +150,48 @@ def load_backbones(places: Places, loading: Loading, known_ids: Tensor | None = 
         model=model.to(loading.device),
         encoder_tokenizer=cast(MessageTokenizer, encoder_tokenizer),
         decoder_tokenizer=cast(Tokenizer, decoder_tokenizer),
+    )
+
+
+def load_encoder(place: str, loading: Loading) -> tuple[TextEncoder, MessageTokenizer]:
+    """The pretrained encoder as it was published, without adapters, ready to encode.
+
+    Args:
+        place: hub id or folder.
+
+    Raises:
+        LogLLMError: the model is not to be had, or is not of BERT's architecture.
+    """
+    _hush_progress_bars()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+        bert = AutoModel.from_pretrained(place, **_reading(loading))
+    except (OSError, ValueError, SafetensorError) as fault:  # transformers raises any of them
+        raise _cannot_be_loaded(f"The encoder {place}", fault) from fault
+    _check_pooler(bert)
+    encoder = TextEncoder(bert).to(loading.device).requires_grad_(False).eval()
+    _never_repack(encoder)
+    return encoder, cast(MessageTokenizer, tokenizer)
+
+
+def _reading(loading: Loading) -> dict[str, Any]:
+    """What `from_pretrained` is told."""
+    return {
+        "use_safetensors": True,
+        # On CPUs the fused kernel's backward pass is the slower one for windows this short.
+        "attn_implementation": "eager" if loading.device.type == "cpu" else "sdpa",
+        "trust_remote_code": False,
+        "device_map": {"": loading.device},
+        "quantization_config": _nf4(loading.dtype) if loading.quantization == "nf4" else None,
+        "dtype": loading.dtype,
+    }
+
+
+def _cannot_be_loaded(what: str, fault: Exception) -> LogLLMError:
+    reason = next(iter(str(fault).splitlines()), type(fault).__name__)
+    return LogLLMError(
+        f"{what} cannot be loaded: {reason} Give hub ids that you may read (for gated models, log "
+        "in with `hf auth login`) or folders that hold config.json and safetensors."
     )
 
 
@@ -185,11 +215,15 @@ def text_encoder(bert: PreTrainedModel) -> TextEncoder:
     Raises:
         LogLLMError: it is not of BERT's architecture.
     """
+    _check_pooler(bert)
+    return TextEncoder(_with_adapters(bert, ENCODER_LORA))
+
+
+def _check_pooler(bert: PreTrainedModel) -> None:
     if getattr(bert, "pooler", None) is None:
         raise LogLLMError(
             f"The encoder is a {type(bert).__name__} without a pooler; a BERT model is wanted."
         )
-    return TextEncoder(_with_adapters(bert, ENCODER_LORA))
 
 
 def assemble(
@@ -269,12 +303,18 @@ def set_trainable(
                 module.training = has_encoder_dropout
     for parameter in chosen.values():
         parameter.requires_grad_(True)
+    _never_repack(model)
     for module in model.modules():
-        # On CPUs a 4-bit layer that runs in evaluation mode is repacked, for good, into a form that
-        # has no backward pass. It has no dropout of its own.
-        if isinstance(module, Linear4bit):
-            module.training = True
-        # A layer recomputes in training mode alone; that it has no dropout of its own either.
+        # A layer recomputes in training mode alone; it has no dropout of its own.
         if isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing:
             module.training = bool(parts)
     return chosen
+
+
+def _never_repack(model: nn.Module) -> None:
+    """On CPUs a 4-bit layer that runs in evaluation mode is repacked, for good, into a form that
+    has no backward pass. In training mode it is not, and it has no dropout of its own.
+    """
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.training = True

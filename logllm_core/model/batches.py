@@ -5,6 +5,7 @@ R answer positions of all windows. A batch holds each distinct message and token
 one table; its sequences are indices into that table.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Self
@@ -81,6 +82,16 @@ class Collator:
             return False
         return len(self.vocabulary.joined(window)) > self.max_window_tokens
 
+    def cut(self, window: tuple[int, ...]) -> tuple[int, ...]:
+        """The messages of a window that the model reads; of text, the last one perhaps in part."""
+        cut = window[: self.max_window_messages]
+        if not isinstance(self.vocabulary, TextVocabulary) or not self.is_cut(cut):
+            return cut
+        joined = self.vocabulary.joined
+        enough = range(1, len(cut) + 1)
+        num_read = bisect_left(enough, self.max_window_tokens, key=lambda n: len(joined(cut[:n])))
+        return cut[: num_read + 1]
+
     def training_batch(
         self,
         windows: Sequence[Sequence[int]],
@@ -118,7 +129,7 @@ class Collator:
         """Batches that ask for the token after the words that both answers share.
 
         Windows that begin alike share positions. With each batch come the places of its windows, in
-        the order of its answer positions.
+        the order of its answer positions. A window may be empty here: the question about nothing.
         """
         shared = ~np.array(self.prompt.answers[0][: self.prompt.num_shared_answer_tokens])
         order = sorted(range(len(windows)), key=lambda place: windows[place])
@@ -148,7 +159,7 @@ class Collator:
     def _messages(self, window: Sequence[int]) -> Ids:
         """A window as the ids of a sequence: messages as they are, decoder tokens inverted."""
         cut = window[: self.max_window_messages]
-        if isinstance(self.vocabulary, TextVocabulary):
+        if cut and isinstance(self.vocabulary, TextVocabulary):
             return ~np.array(self.vocabulary.joined(cut)[: self.max_window_tokens], dtype=np.int64)
         return np.array(cut, dtype=np.int64)
 

@@ -15,7 +15,7 @@ from logllm_core.model import backbones
 from logllm_core.model.batches import Collator, EncoderVectors
 from logllm_core.model.logllm import LogLLM, encode_messages
 from logllm_core.model.vocabulary import TextVocabulary
-from logllm_core.progress import track
+from logllm_core.progress import Advance, track
 
 
 def score_windows(
@@ -41,19 +41,44 @@ def score_windows(
         if vectors is None:
             vectors = encode_windows(model, collator, distinct)
         with track("Scoring", total=len(distinct), unit="windows") as advance:
-            for places, batch in collator.scoring_batches(distinct, vectors):
-                log_probabilities = model.answer_log_probabilities(batch.to(model.device))
-                normal, anomalous = log_probabilities.double().unbind(-1)
-                chances[places] = torch.sigmoid(anomalous - normal).cpu().numpy()
-                advance(len(places))
+            log_odds = window_log_odds(model, collator, distinct, vectors, advance)
+        chances = torch.from_numpy(log_odds).sigmoid().numpy()
     return chances[[place_of[window] for window in cut]]
+
+
+@torch.no_grad()
+def window_log_odds(
+    model: LogLLM,
+    collator: Collator,
+    windows: Sequence[tuple[int, ...]],
+    vectors: EncoderVectors | None,
+    advance: Advance,
+) -> NDArray[np.float64]:
+    """Log-odds of "anomalous" against "normal" for each window; each is computed.
+
+    Args:
+        model: ready to score.
+        windows: best distinct; one may be empty.
+        vectors: from `encode_windows`.
+        advance: told how many windows a batch held.
+    """
+    found = np.empty(len(windows))
+    for places, batch in collator.scoring_batches(windows, vectors):
+        log_probabilities = model.answer_log_probabilities(batch.to(model.device))
+        normal, anomalous = log_probabilities.double().unbind(-1)
+        found[places] = (anomalous - normal).cpu().numpy()
+        advance(len(places))
+    return found
 
 
 def encode_windows(
     model: LogLLM, collator: Collator, windows: Sequence[tuple[int, ...]]
 ) -> EncoderVectors | None:
-    """Encoder vectors of every message of these windows; None for a model without encoder."""
-    if isinstance(collator.vocabulary, TextVocabulary):
-        return None
+    """Encoder vectors of every message of these windows.
+
+    None for a model without encoder, or where there is no message.
+    """
     known = sorted({message for window in windows for message in window})
+    if isinstance(collator.vocabulary, TextVocabulary) or not known:
+        return None
     return encode_messages(model, collator.vocabulary, np.array(known, dtype=np.int64))

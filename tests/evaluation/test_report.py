@@ -1,197 +1,277 @@
+"""From artifacts to `report.json`: each figure is that of the predictions on the test windows."""
+
 import json
-from html.parser import HTMLParser
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from logllm_core import tables
+from logllm_core.errors import LogLLMError
 from logllm_core.evaluation import report
-from logllm_core.evaluation.metrics import measure
+from logllm_core.evaluation.runs import read_report
 from logllm_core.logs.catalog import Dataset
+from logllm_core.logs.messages import read_vocabulary
 from logllm_core.logs.sources import obtain_log
+from logllm_core.logs.splitting import Split
 from logllm_core.logs.windows import build_windows, read_windows
 from logllm_core.store import Artifact, Store
 from logllm_core.training.recipes import recipe_named
-from tests.logs.samples import messages_of
+from tests.logs.samples import labelled_by_line, messages_of
 
 HOSTILE = '<script>alert(1)</script> & "quotes" </pre><img src=x onerror=alert(2)> {{ 7 * 7 }}'
 RECIPE = recipe_named("quick").overridden({"stages.1.num_epochs": 5})
-STAGE = {
-    "stage": {"name": "1", "trains": ["decoder"], "learning_rate": 5e-4},
-}
+STAGE = {"stage": {"name": "1", "trains": ["decoder"], "learning_rate": 5e-4}}
+# Windows of five lines: twelve of training, two of validation, six of test. The last line of every
+# third window is an alert: in the first of validation, in the second and the fifth of test. One of
+# these two is found, and one normal window is a false alarm.
+TEST = [0.1, 0.9, 0.7, 0.2, 0.4, 0.3]
+OTHER_SEED = [0.1, 0.9, 0.1, 0.2, 0.6, 0.3]  # makes no mistake
+VALIDATION = [0.3, 0.2]  # anomalous, normal
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> Dataset:
-    """60 lines in windows of five; the last line of every third window is an alert."""
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("report")
+
+
+@pytest.fixture(scope="module")
+def dataset(folder: Path) -> Dataset:
     lines = [
-        f"{'BAD' if number % 15 == 14 else '-'} {HOSTILE if number % 15 == 14 else 'fine'} {number}"
-        for number in range(60)
+        f"{'BAD' if number % 15 == 4 else '-'} {number} "
+        f"{HOSTILE if number % 15 == 4 else 'fine'} {number}"
+        for number in range(100)
     ]
-    (tmp_path / "x.log").write_text("\n".join(lines))
-    values = {
-        "name": "hostile",
-        "title": HOSTILE,
-        "source": {"kind": "file", "path": str(tmp_path / "x.log")},
-        "line": {"fields": ("label", "content")},
-        "labels": {"kind": "field"},
-        "windows": {"kind": "count", "length": 5},
-        "train_fraction": 0.5,
-    }
-    return Dataset.parse(values, origin="test")
+    (folder / "x.log").write_text("\n".join(lines))
+    return labelled_by_line(
+        folder / "x.log",
+        name="hostile",
+        title=HOSTILE,
+        windows={"kind": "count", "length": 5},
+        train_fraction=0.7,
+    )
 
 
-@pytest.fixture
-def built(tmp_path: Path, dataset: Dataset) -> Artifact:
-    store = Store(data_dir=tmp_path / "data")
-    raw = obtain_log(store, dataset, mirror=None)
+@pytest.fixture(scope="module")
+def run(folder: Path, dataset: Dataset) -> report.Run:
+    store = Store(data_dir=folder / "data")
     messages = messages_of(store, dataset)
-    windows = build_windows(store, dataset, messages, validation_fraction=0.0)
+    windows = build_windows(store, dataset, messages, validation_fraction=1 / 7)
+    stage = store.reuse_or_build(
+        "models", "hostile", config=STAGE, inputs={}, version=1, build=_train
+    )
+    return report.Run(
+        raw=obtain_log(store, dataset, mirror=None),
+        messages=messages,
+        windows=windows,
+        stages=(stage,),
+        predictions=_predictions(store, messages, windows, TEST),
+        vectors=None,
+        others={1: _predictions(store, messages, windows, OTHER_SEED)},
+    )
 
-    def train(out_dir: Path) -> dict[str, object]:
-        (out_dir / "metrics.jsonl").write_text('{"step": 1, "loss": 0.5, "rate": 0.1}\n')
-        return {
-            "num_steps": 1,
-            "num_cut_messages": 0,
-            "num_trained_parameters": 3,
-            "num_parameters": 4,
-            "first_loss": 0.5,
-            "last_loss": 0.5,
-            "training_seconds": 90.0,
-            "peak_memory_bytes": 2_340_000_000,
-            "peak_gpu_memory_bytes": 0,
-            "num_processes": 1,
-            "num_resumes": 2,
-            "best_validation": {"step": 7, "pr_auc": 0.875},
-            "is_stopped_early": True,
-        }
 
-    def predict(out_dir: Path) -> dict[str, object]:
-        test = read_windows(windows, "test")
-        # One of two anomalous windows is found, one normal window is a false alarm.
-        probabilities = np.array([0.7, 0.1, 0.9, 0.2, 0.3, 0.4])
-        table = pa.table(
-            {
-                "window_id": test.window_ids,
-                "probability": probabilities,
-                "verdict": ["normal"] * 6,
-                "is_anomalous": test.is_anomalous,
-            }
-        )
-        tables.write(out_dir / "split=test" / "part-0.parquet", table, tables.PREDICTIONS)
+def _train(out_dir: Path) -> dict[str, object]:
+    (out_dir / "metrics.jsonl").write_text('{"step": 1, "loss": 0.5, "rate": 0.1}\n')
+    return {
+        "num_steps": 1,
+        "num_samples": 180,
+        "num_cut_messages": 0,
+        "num_cut_windows": 0,
+        "num_trained_parameters": 3,
+        "num_parameters": 4,
+        "first_loss": 0.5,
+        "last_loss": 0.5,
+        "training_seconds": 90.0,
+        "peak_memory_bytes": 2_340_000_000,
+        "peak_gpu_memory_bytes": 0,
+        "num_processes": 1,
+        "num_resumes": 2,
+        "best_validation": {"step": 7, "pr_auc": 0.875},
+        "is_stopped_early": True,
+        "micro_batch_size": 8,
+        "dtype": "torch.float32",
+        "overrides": {},
+    }
+
+
+def _predictions(
+    store: Store, messages: Artifact, windows: Artifact, probabilities: list[float]
+) -> Artifact:
+    def build(out_dir: Path) -> dict[str, object]:
+        found: Mapping[Split, list[float]] = {"validation": VALIDATION, "test": probabilities}
+        for split, chances in found.items():
+            _write(out_dir, split, windows, chances, read_vocabulary(messages))
+        counts = {"num_distinct_windows": 2, "num_cut_windows": 0}
         return {
-            "test": {"num_windows": 6, "num_distinct_windows": 6, "num_cut_windows": 0},
+            "validation": {"num_windows": 2} | counts,
+            "test": {"num_windows": 6} | counts,
+            "num_localized_windows": 2,
+            "scoring_seconds": 4.0,
+            "localization_seconds": 1.0,
             "peak_memory_bytes": 1_000_000_000,
             "peak_gpu_memory_bytes": 3_210_000_000,
         }
 
-    stage = store.reuse_or_build(
-        "models", "hostile", config=STAGE, inputs={}, version=1, build=train
+    return store.reuse_or_build(
+        "predictions",
+        "hostile",
+        config={"probabilities": probabilities},
+        inputs={},
+        version=1,
+        build=build,
     )
-    predictions = store.reuse_or_build(
-        "predictions", "hostile", config={}, inputs={}, version=1, build=predict
-    )
-    run = report.Run(
-        raw=raw, messages=messages, windows=windows, stages=(stage,), predictions=predictions
-    )
+
+
+def _write(
+    out_dir: Path, split: Split, windows: Artifact, chances: list[float], texts: list[str]
+) -> None:
+    """Predictions, and for flagged windows the hostile message as what carried the alarm."""
+    found = read_windows(windows, split)
+    verdicts = ["anomalous" if chance > 0.5 else "normal" for chance in chances]
+    columns = {
+        "window_id": found.window_ids,
+        "probability": np.array(chances),
+        "verdict": verdicts,
+        "is_anomalous": found.is_anomalous,
+    }
+    part = Path(f"split={split}") / "part-0.parquet"
+    tables.write(out_dir / part, pa.table(columns), tables.PREDICTIONS)
+    rows = [
+        (window_id, message, 2.0 if "script" in texts[message] else -0.5)
+        for window_id, ids, verdict in zip(
+            found.window_ids.tolist(), found.message_ids, verdicts, strict=True
+        )
+        if verdict == "anomalous"
+        for message in dict.fromkeys(ids)
+    ]
+    columns = {
+        name: [row[place] for row in rows] for place, name in enumerate(tables.CONTRIBUTIONS.names)
+    }
+    tables.write(out_dir / "contributions" / part, pa.table(columns), tables.CONTRIBUTIONS)
+
+
+def _report(folder: Path, dataset: Dataset, run: report.Run) -> Artifact:
+    store = Store(data_dir=folder / "data")
     return report.build_report(store, dataset, recipe=RECIPE, backbones="small", run=run)
 
 
-class Page(HTMLParser):
-    """Tags, attributes and visible text of a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.addresses: list[str] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        assert not any(name.startswith("on") for name, _ in attrs)
-        self.addresses += [value or "" for name, value in attrs if name in {"src", "href"}]
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
+@pytest.fixture(scope="module")
+def built(folder: Path, dataset: Dataset, run: report.Run) -> Artifact:
+    return _report(folder, dataset, run)
 
 
-def test_the_figures_are_those_of_the_predictions(built: Artifact) -> None:
-    content = json.loads((built.path / "report.json").read_text())
+@pytest.fixture
+def content(built: Artifact) -> dict[str, Any]:
+    return read_report(built)
+
+
+def test_the_figures_are_those_of_the_predictions(content: dict[str, Any]) -> None:
     model = content["detectors"]["LogLLM"]
+    found = model["at_decision"]
     counts = [
-        model[f"{kind}_{sign}"] for kind in ("true", "false") for sign in ("positives", "negatives")
+        found[f"{kind}_{sign}"] for kind in ("true", "false") for sign in ("positives", "negatives")
     ]
     assert counts == [1, 3, 1, 1]
-    assert model["precision"] == 0.5
+    assert found["precision"] == 0.5
+    # One false alarm in six windows.
+    assert found["false_alarms_per_10000"] == pytest.approx(10_000 / 6)
     # Ranked: hit (.9), false (.7), hit (.4), ...: (1/1 + 2/3) / 2.
     assert model["pr_auc"] == pytest.approx(5 / 6)
 
 
-def test_the_windows_shown_lead_back_to_raw_lines(built: Artifact) -> None:
-    content = json.loads((built.path / "report.json").read_text())
-    found = {window["kind"]: window for window in content["windows"]}
-    assert set(found) == {"missed", "false alarm", "found"}
-    # Test windows are lines 30-34, 35-39, 40-44, ...; the third and the sixth hold an alert.
-    assert [line["number"] for line in found["found"]["lines"]] == [40, 41, 42, 43, 44]
-    alert = found["found"]["lines"][-1]
-    assert (alert["content"], alert["alert"]) == (f"{HOSTILE} 44", "BAD")
-    assert alert["num_cut_characters"] == 0
-    assert [line["number"] for line in found["missed"]["lines"]] == [55, 56, 57, 58, 59]
-    assert found["false alarm"]["lines"][0]["content"] == "fine 30"
-
-
-def test_hostile_log_text_shows_as_text_and_nothing_is_fetched(built: Artifact) -> None:
-    page = Page((built.path / "report.html").read_text())
-    assert "script" not in page.tags
-    assert "img" not in page.tags
-    assert f"{HOSTILE} 44" in page.text
-    assert all(address.startswith("#") for address in page.addresses)
-
-
-def test_the_page_tells_the_baseline_beside_the_model(built: Artifact) -> None:
-    page = Page((built.path / "report.html").read_text())
-    assert "logistic regression on message counts" in page.text
-    assert "LogLLM reaches F1 0.500, behind " in page.text
-
-
-def test_the_page_tells_what_each_stage_cost_and_what_was_changed(built: Artifact) -> None:
-    text = " ".join(Page((built.path / "report.html").read_text()).text.split())
-    # 90 s, 2.34 GB and no GPU; scoring used one.
-    assert "0.500 → 0.500 1.5 2.34 none" in text
-    assert "1.00 3.21" in text
-    assert "Stage 1 kept the weights of step 7, the best by validation (PR-AUC 0.875)" in text
-    assert "Stage 1 was cut off and went on 2 times." in text
-    assert "Changed in the recipe quick: stages.1.num_epochs = 5." in text
-
-
-@pytest.mark.parametrize(
-    ("model", "baseline", "f1", "pr_auc"),
-    [
-        # One alarm each; where it is the wrong one, the anomaly ranks second: 1/2.
-        ([0.9, 0.1], [0.1, 0.9], "1.000, ahead of rule (0.000)", "1.000, ahead of rule (0.500)"),
-        (
-            [0.9, 0.1],
-            [0.9, 0.1],
-            "1.000, level with rule (1.000)",
-            "1.000, level with rule (1.000)",
-        ),
-        ([0.1, 0.9], [0.6, 0.5], "0.000, behind rule (1.000)", "0.500, behind rule (1.000)"),
-    ],
-)
-def test_the_verdict_says_how_the_model_stands(
-    model: list[float], baseline: list[float], f1: str, pr_auc: str
-) -> None:
-    labels = np.array([True, False])
-    figures = {
-        "LogLLM": measure(labels, np.array(model)),
-        "rule": measure(labels, np.array(baseline)),
+def test_the_threshold_is_the_validation_splits(content: dict[str, Any]) -> None:
+    # Midway between .2 (normal) and .3 (anomalous): .9, .7, .4 and .3 are alarms, two are right.
+    found = content["detectors"]["LogLLM"]["at_validation_threshold"]
+    assert found["threshold"] == pytest.approx(0.25)
+    assert (found["true_positives"], found["false_positives"]) == (2, 2)
+    assert content["validation"] == {
+        "num_windows": 2,
+        "num_anomalous": 1,
+        "f1": 0.0,
+        "pr_auc": 1.0,
     }
-    assert report.verdict(figures) == f"LogLLM reaches F1 {f1}, and PR-AUC {pr_auc}."
 
 
-def test_the_verdict_on_normal_windows_alone_claims_nothing() -> None:
-    figures = {name: measure(np.array([False]), np.array([0.1])) for name in ("LogLLM", "rule")}
-    assert report.verdict(figures) == "LogLLM reaches F1 undefined, and PR-AUC undefined."
+def test_every_detector_stands_on_the_same_windows(content: dict[str, Any]) -> None:
+    assert len(content["detectors"]) + len(content["not_applicable"]) == 10
+    assert list(content["not_applicable"]) == ["logistic regression on the encoder's mean vector"]
+    for detector in content["detectors"].values():
+        found = detector["at_decision"]
+        assert found["true_positives"] + found["false_negatives"] == 2
+        assert found["false_positives"] + found["true_negatives"] == 4
+
+
+def test_the_spread_over_seeds_is_reported(content: dict[str, Any]) -> None:
+    assert content["seeds"]["seeds"] == [0, 1]
+    assert content["seeds"]["figures"]["f1"]["values"] == [0.5, 1.0]
+
+
+def test_alert_types_lines_and_repeats_are_reported(content: dict[str, Any]) -> None:
+    (alert,) = content["alerts"]["types"]
+    assert (alert["alert"], alert["num_test_windows"]) == ("BAD", 2)
+    assert alert["recall"]["LogLLM"] == 0.5
+    # The found window's alert is on its fifth line; the false alarm has none.
+    assert content["lines"]["num_windows_with_alerts"] == 1
+    assert content["lines"]["rankings"]["LogLLM"]["hit_at_1"] == 1.0
+    # Numbers are masked, so all windows are one of two sequences.
+    assert content["data_card"]["repeats"] == {"same_label": 6, "other_label": 0, "both_labels": 0}
+    assert content["subsets"]["unseen_sequences"]["num_windows"] == 0
+    assert content["data_card"]["f1_ceiling"] == 1.0
+
+
+def test_the_cost_is_reported(content: dict[str, Any]) -> None:
+    # 180 windows in 90 s; eight windows of two splits in 4 s.
+    assert content["stages"][0]["windows_a_second"] == 2.0
+    assert content["scoring"]["windows_a_second"] == 2.0
+    assert content["scoring"]["num_windows"] == 6
+
+
+def test_the_windows_shown_lead_back_to_raw_lines(content: dict[str, Any]) -> None:
+    found = {window["kind"]: window for window in content["windows"]}
+    assert set(found) == {"missed", "false alarm", "found", "passed"}
+    lines = found["found"]["lines"]
+    assert [line["number"] for line in lines] == [75, 76, 77, 78, 79]
+    (carrier,) = (line for line in lines if line["is_carrier"])
+    assert (carrier["content"], carrier["alert"]) == (f"{HOSTILE} {carrier['number']}", "BAD")
+
+
+def test_the_page_shows_what_the_json_holds_and_no_log_text_as_html(built: Artifact) -> None:
+    text = (built.path / "report.html").read_text()
+    content = read_report(built)
+    assert content["verdict"] in text.replace("&#39;", "'")
+    assert "<script>alert(1)" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert built.results["figures"] == content["detectors"]["LogLLM"]
+
+
+def test_the_report_holds_no_number_that_json_does_not_know(built: Artifact) -> None:
+    text = (built.path / "report.json").read_text()
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    json.loads(text, parse_constant=refuse)
+
+
+def test_a_log_without_labels_is_not_measured(
+    folder: Path, dataset: Dataset, run: report.Run
+) -> None:
+    store = Store(data_dir=folder / "data")
+    unlabelled = dataset.model_copy(update={"labels": None})
+    messages = messages_of(store, unlabelled)
+    windows = build_windows(store, unlabelled, messages, validation_fraction=0.0)
+    bare = report.Run(
+        raw=run.raw,
+        messages=messages,
+        windows=windows,
+        stages=run.stages,
+        predictions=run.predictions,
+        vectors=None,
+        others={},
+    )
+    with pytest.raises(LogLLMError, match="hostile is not labelled"):
+        _report(folder, unlabelled, bare)

@@ -67,7 +67,9 @@ def bgl_line(number: int, label: str = "-") -> str:
 def test_help_teaches_every_command(run: Run) -> None:
     status, output, _ = run("--help")
     assert status == 0
-    for command in ("datasets", "prepare", "train", "evaluate", "simulate", "query"):
+    for command in (
+        *("datasets", "prepare", "train", "evaluate", "runs", "compare", "simulate", "query"),
+    ):
         assert command in output
         status, its_help, _ = run(command, "--help")
         assert status == 0
@@ -124,7 +126,10 @@ def test_train_prints_the_figures_and_the_reports_path(
     assert "Traceback" not in log
     status, output, _ = run("evaluate", *arguments, "--backbones", tiny_backbones, "--json")
     assert status == 0
-    assert json.loads(output)["report"] == str(page)
+    found = json.loads(output)
+    assert found["report"] == str(page)
+    assert found["figures"]["at_decision"]["f1"] is not None
+    assert found["seeds"] is None
 
 
 def test_log_text_in_a_table_is_shown_as_it_is(run: Run, data_dir: Path) -> None:

@@ -10,7 +10,9 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.objects import State
 from prefect.exceptions import ParameterTypeError
+from sklearn.metrics import average_precision_score
 
 from flows.evaluate import evaluate_logllm
 from flows.prepare import Prepared, prepare_logs
@@ -20,9 +22,13 @@ from flows.train import train_logllm
 from logllm_core import tables
 from logllm_core.detection.scoring import predict
 from logllm_core.errors import LogLLMError
+from logllm_core.evaluation.markdown import escape
 from logllm_core.logs.views import query
 from logllm_core.logs.windows import read_windows
 from logllm_core.model.backbones import find_backbones
+from logllm_core.store import Artifact, Store
+from logllm_core.training import stage as training_stage
+from logllm_core.training.plan import Execution, StagePlan
 from tasks import models
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -65,7 +71,8 @@ def test_a_training_leaves_an_artifact_a_stage_and_a_report(settings: TrainSetti
 def test_the_same_training_again_builds_nothing(settings: TrainSettings) -> None:
     first = train_logllm("small-log", settings)
     before = {path: path.read_bytes() for path in settings.data_dir.rglob("manifest.json")}
-    assert len(before) == 9  # raw, part, messages, windows, three stages, predictions, report
+    # raw, part, messages, windows, vectors, three stages, predictions, report
+    assert len(before) == 10
     assert train_logllm("small-log", settings) == first
     assert {p: p.read_bytes() for p in settings.data_dir.rglob("manifest.json")} == before
 
@@ -103,6 +110,75 @@ def test_another_seed_is_another_training(settings: TrainSettings) -> None:
     assert len(list(settings.data_dir.glob("windows/*/*/manifest.json"))) == 1
 
 
+def test_several_seeds_are_one_report_with_their_spread(settings: TrainSettings) -> None:
+    state = train_logllm("small-log", with_seeds(settings, 2, seed=5), return_state=True)
+    report = state.result()
+    content = json.loads((report.path / "report.json").read_text())
+    assert content["seeds"]["seeds"] == [5, 6]
+    assert content["settings"]["seed"] == 5
+    trained = settings.store.all("models", "small-log")
+    assert [model.manifest["config"]["recipe"]["seed"] for model in trained].count(6) == 3
+    assert len(trained) == 6
+    assert len(settings.store.all("windows", "small-log")) == 1
+    found = {
+        predictions.manifest["config"]["recipe"]["seed"]: average_precision(predictions)
+        for predictions in settings.store.all("predictions", "small-log")
+    }
+    assert content["detectors"]["LogLLM"]["pr_auc"] == pytest.approx(found[5])
+    spread = content["seeds"]["figures"]["pr_auc"]
+    assert spread["values"] == pytest.approx([found[5], found[6]])
+    assert spread["mean"] == pytest.approx((found[5] + found[6]) / 2)
+    # Of two values: their distance by the root of 2.
+    assert spread["std"] == pytest.approx(abs(found[5] - found[6]) / 2**0.5)
+    lines = [line for line in logged(state) if "seed" in line]
+    assert lines[:2] == ["small-log: seed 5 (1 of 2)", "small-log: seed 6 (2 of 2)"]
+
+    # Each seed alone is what it is among others, and the views show the first.
+    count = 'select round(sum(probability), 9) from "small-log".predictions'
+    first = query(settings.store, count)[1]
+    models = {model.fingerprint for model in trained}
+    alone = train_logllm("small-log", settings.model_copy(update={"seed": 6}))
+    assert {model.fingerprint for model in settings.store.all("models", "small-log")} == models
+    assert json.loads((alone.path / "report.json").read_text())["seeds"] is None
+    assert query(settings.store, count)[1] != first
+    assert evaluate_logllm("small-log", with_seeds(settings, 2, seed=5)) == report
+    assert query(settings.store, count)[1] == first
+
+
+def with_seeds(settings: TrainSettings, num_seeds: int, *, seed: int) -> TrainSettings:
+    return settings.model_copy(update={"num_seeds": num_seeds, "seed": seed})
+
+
+def average_precision(predictions: Artifact) -> float:
+    table = tables.read(predictions.path / "split=test", tables.PREDICTIONS)
+    labels, scores = (table[name].to_numpy() for name in ("is_anomalous", "probability"))
+    return float(average_precision_score(labels, scores))
+
+
+def test_what_an_interrupted_seed_left_is_gone_on_from(
+    settings: TrainSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_stage = training_stage.train_stage
+
+    def cut_off(store: Store, plan: StagePlan, execution: Execution) -> Artifact:
+        if plan.recipe.seed == 1 and plan.stage.name == "2":
+            raise LogLLMError("cut off")
+        return train_stage(store, plan, execution)
+
+    monkeypatch.setattr(training_stage, "train_stage", cut_off)
+    wanted = with_seeds(settings, 2, seed=0)
+    with pytest.raises(LogLLMError, match="cut off"):
+        train_logllm("small-log", wanted)
+    monkeypatch.undo()
+    with pytest.raises(LogLLMError, match="Stage 2 of small-log has not been trained"):
+        evaluate_logllm("small-log", wanted)
+    kept = {p: p.read_bytes() for p in settings.data_dir.glob("models/*/*/manifest.json")}
+    assert len(kept) == 3 + 1
+    train_logllm("small-log", wanted)
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert len(list(settings.data_dir.glob("models/*/*/manifest.json"))) == 6
+
+
 def test_figures_report_and_log_lines_reach_prefect(settings: TrainSettings) -> None:
     state = train_logllm("small-log", settings, return_state=True)
     report = state.result()
@@ -110,18 +186,33 @@ def test_figures_report_and_log_lines_reach_prefect(settings: TrainSettings) -> 
         run_id = state.state_details.flow_run_id
         assert run_id is not None
         artifacts = {a.key: a for a in client.read_artifacts() if a.flow_run_id == run_id}
-        chosen = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id]))
-        for _ in range(30):  # log lines travel in batches
+    lines = logged(state)
+    rows = json.loads(str(artifacts["metrics-small-log"].data))
+    content = json.loads((report.path / "report.json").read_text())
+    assert rows[0]["detector"] == "LogLLM"
+    assert rows[0]["pr_auc"] == round(content["detectors"]["LogLLM"]["pr_auc"], 3)
+    assert rows[0]["f1_interval"]
+    markdown = str(artifacts["report-small-log"].data)
+    assert escape(content["verdict"]) in markdown
+    assert escape(str(report.path / "report.html")) in markdown
+    alerts = json.loads(str(artifacts["alerts-small-log"].data))
+    assert [row["alert"] for row in alerts] == [
+        found["alert"] for found in content["alerts"]["types"]
+    ]
+    assert sum("stage 2:" in line for line in lines) == 1
+
+
+def logged(state: State[Artifact]) -> list[str]:
+    """The log lines of a run, once the last has reached Prefect: they travel in batches."""
+    assert state.state_details.flow_run_id is not None
+    chosen = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[state.state_details.flow_run_id]))
+    with get_client(sync_client=True) as client:
+        for _ in range(30):
             lines = [log.message for log in client.read_logs(chosen)]
             if any("LogLLM reaches" in line for line in lines):
                 break
             time.sleep(0.5)
-    rows = json.loads(str(artifacts["metrics-small-log"].data))
-    content = json.loads((report.path / "report.json").read_text())
-    assert rows[0]["detector"] == "LogLLM"
-    assert rows[0]["pr_auc"] == content["detectors"]["LogLLM"]["pr_auc"]
-    assert content["verdict"] in str(artifacts["report-small-log"].data)
-    assert sum("stage 2:" in line for line in lines) == 1
+    return lines
 
 
 def test_the_test_split_is_not_read_while_training(settings: TrainSettings) -> None:

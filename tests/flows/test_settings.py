@@ -57,6 +57,23 @@ def test_a_setting_in_two_places_is_refused() -> None:
         settings.find_recipe()
 
 
+def test_further_seeds_change_the_seed_and_nothing_else() -> None:
+    first, second, third = TrainSettings(num_seeds=3, overrides={"beta": 0.2}).find_recipes()
+    assert [recipe.seed for recipe in (first, second, third)] == [0, 1, 2]
+    assert first.overrides == {"beta": 0.2}
+    assert third.overrides == {"beta": 0.2, "seed": 2}
+    assert first == third.model_copy(update={"seed": 0, "overrides": first.overrides})
+    alone = TrainSettings(seed=2, overrides={"beta": 0.2}).find_recipes()
+    assert alone == [third]
+    given = TrainSettings(num_seeds=2, overrides={"seed": 7}).find_recipes()
+    assert [recipe.seed for recipe in given] == [7, 8]
+
+
+def test_no_seed_at_all_is_refused() -> None:
+    with pytest.raises(LogLLMError, match=r"num_seeds: .* found 0"):
+        TrainSettings.parse({"num_seeds": 0}, origin="The command line")
+
+
 def test_a_recipes_file_cannot_pretend_to_have_been_changed(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(

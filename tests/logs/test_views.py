@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
+from loguru import logger
 
+from logllm_core import tables
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.views import query, refresh_views
 from logllm_core.logs.windows import build_windows
@@ -61,6 +64,57 @@ def test_what_was_not_made_has_no_view(store: Store, tmp_path: Path) -> None:
     prepare(store, tmp_path)
     found = ask(store, "select view_name from duckdb_views() where schema_name = 'own' order by 1")
     assert found == [("files",), ("messages",), ("rejects",), ("vocabulary",), ("windows",)]
+
+
+def predict(store: Store, *, num_contributions: int | None) -> None:
+    """Predictions for the newest windows, each normal but the last, and what it was flagged by."""
+    windows: Any = store.newest("windows", "own")
+
+    def build(out_dir: Path) -> dict[str, object]:
+        row = {"window_id": 2, "probability": 0.9, "verdict": "anomalous", "is_anomalous": True}
+        part = Path("split=test", "part-0.parquet")
+        tables.write(out_dir / part, pa.Table.from_pylist([row]), tables.PREDICTIONS)
+        if num_contributions is not None:
+            found = [
+                {"window_id": 2, "message_id": message, "contribution": message + 0.5}
+                for message in range(num_contributions)
+            ]
+            table = pa.Table.from_pylist(found, tables.CONTRIBUTIONS)
+            tables.write(out_dir / "contributions" / part, table, tables.CONTRIBUTIONS)
+        return {}
+
+    inputs = {"windows": windows}
+    store.reuse_or_build("predictions", "own", config={}, inputs=inputs, version=1, build=build)
+    refresh_views(store)
+
+
+def test_contributions_are_a_view_beside_the_predictions(store: Store, tmp_path: Path) -> None:
+    prepare(store, tmp_path)
+    predict(store, num_contributions=2)
+    assert query(store, "select * from own.contributions order by message_id") == (
+        ["window_id", "message_id", "contribution", "split"],
+        [(2, 0, 0.5, "test"), (2, 1, 1.5, "test")],
+    )
+    assert ask(store, "select count(*) from own.predictions") == [(1,)]
+
+
+def test_a_view_may_be_empty(store: Store, tmp_path: Path) -> None:
+    prepare(store, tmp_path)
+    predict(store, num_contributions=0)
+    assert ask(store, "select * from own.contributions") == []
+
+
+def test_predictions_of_an_older_version_have_no_contributions_and_no_warning(
+    store: Store, tmp_path: Path
+) -> None:
+    warnings: list[str] = []
+    logger.add(warnings.append, level="WARNING")
+    prepare(store, tmp_path)
+    predict(store, num_contributions=None)
+    assert ask(store, "select count(*) from own.predictions") == [(1,)]
+    with pytest.raises(LogLLMError, match="contributions"):
+        ask(store, "select * from own.contributions")
+    assert not warnings
 
 
 def test_a_refresh_shows_the_newest_artifact(store: Store, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from bitsandbytes.nn import Linear4bit
@@ -76,6 +77,42 @@ def test_a_folder_without_a_model_is_one_clear_error(tmp_path: Path) -> None:
 def test_a_gguf_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(LogLLMError, match=r"no file /no/such\.gguf\. Mend --backbones"):
         backbones.find_backbones(Store(data_dir=tmp_path), f"{tmp_path},/no/such.gguf")
+
+
+def test_the_encoder_alone_is_the_pretrained_one_without_adapters(tmp_path: Path) -> None:
+    places = tiny_places(tmp_path)
+    loading = Loading(device=CPU, dtype=torch.float32)
+    encoder, tokenizer = backbones.load_encoder(places.encoder, loading)
+    assert not [name for name, _ in encoder.named_parameters() if "lora" in name]
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+    assert not any(module.training for module in encoder.modules())
+    # A fresh adapter adds nothing, so the model's own encoder says the same.
+    whole = load(places).model
+    messages = tiny.vocabulary(TEXTS).encoder_input(np.arange(3))
+    torch.testing.assert_close(encoder(messages), whole.encode(messages))
+    found = tokenizer(TEXTS, truncation=True, max_length=16)["input_ids"]
+    assert found == tiny.vocabulary(TEXTS).token_ids
+
+
+def test_an_encoder_alone_of_another_architecture_is_refused(tmp_path: Path) -> None:
+    places = tiny_places(tmp_path)
+    loading = Loading(device=CPU, dtype=torch.float32)
+    with pytest.raises(LogLLMError, match="The encoder is a LlamaModel without a pooler"):
+        backbones.load_encoder(places.decoder, loading)
+    with pytest.raises(LogLLMError, match=r"The encoder /no/model cannot be loaded: .* Give hub"):
+        backbones.load_encoder("/no/model", loading)
+
+
+def test_the_encoder_alone_may_be_in_four_bits(tmp_path: Path) -> None:
+    places = tiny_places(tmp_path)
+    loading = Loading(device=CPU, dtype=torch.float32, quantization="nf4")
+    encoder, _ = backbones.load_encoder(places.encoder, loading)
+    layers = [module for module in encoder.modules() if isinstance(module, Linear4bit)]
+    assert len(layers) >= 2 * 6
+    whole = load(places, quantization="nf4").model
+    backbones.set_trainable(whole, ())
+    messages = tiny.vocabulary(TEXTS).encoder_input(np.arange(3))
+    torch.testing.assert_close(encoder(messages), whole.encode(messages))
 
 
 def test_models_of_another_architecture_are_refused() -> None:

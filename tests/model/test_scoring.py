@@ -8,7 +8,7 @@ import torch
 from logllm_core.model import PARTS, Embedder, backbones, batches
 from logllm_core.model.batches import Collator
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.scoring import encode_windows, score_windows
+from logllm_core.model.scoring import encode_windows, score_windows, window_log_odds
 from logllm_core.model.vocabulary import EncoderInput, MessageTokens
 from tests import tiny
 from tests.model.plain import plain_answers, plain_probabilities
@@ -66,6 +66,27 @@ def test_a_window_has_the_probability_that_it_has_alone(embedder: Embedder) -> N
 def test_no_windows_have_no_probabilities() -> None:
     model = tiny.model()
     assert score_windows(model, tiny.collator(TEXTS, model), []).shape == (0,)
+
+
+@pytest.mark.parametrize("embedder", ["encoder", "message-id", "none"])
+def test_the_question_about_no_message_has_log_odds_too(embedder: Embedder) -> None:
+    model = tiny.model(embedder=embedder)
+    collator = tiny.collator(TEXTS, model, embedder=embedder)
+    backbones.set_trainable(model, ())
+    windows: list[Window] = [(0, 1), (), (0,), (3, 3)]
+    vectors = encode_windows(model, collator, windows)
+    advanced: list[int] = []
+    found = window_log_odds(model, collator, windows, vectors, advanced.append)
+    prompt = model.prompt
+    ids = [*prompt.introduction, *prompt.question]
+    ids += prompt.answers[0][: prompt.num_shared_answer_tokens]
+    with torch.no_grad():
+        logits = model.decoder(input_ids=torch.tensor([ids])).logits[0, -1]
+    normal, anomalous = (answer[prompt.num_shared_answer_tokens] for answer in prompt.answers)
+    assert found[1] == pytest.approx(float(logits[anomalous] - logits[normal]), abs=1e-4)
+    others = score_windows(model, collator, [windows[place] for place in (0, 2, 3)])
+    np.testing.assert_allclose(1 / (1 + np.exp(-found[[0, 2, 3]])), others, rtol=0, atol=1e-5)
+    assert sum(advanced) == len(windows)
 
 
 def test_windows_that_are_cut_alike_have_the_same_probability() -> None:
@@ -136,6 +157,11 @@ def test_each_message_is_encoded_once() -> None:
 def test_a_model_that_reads_text_has_no_vectors() -> None:
     model = tiny.model(embedder="none")
     assert encode_windows(model, tiny.collator(TEXTS, model, embedder="none"), [(0,)]) is None
+
+
+def test_no_messages_have_no_vectors() -> None:
+    model = tiny.model()
+    assert encode_windows(model, tiny.collator(TEXTS, model), [()]) is None
 
 
 def test_the_verdict_is_the_word_that_greedy_decoding_gives() -> None:

@@ -1,0 +1,175 @@
+"""The test windows that a report shows, with their lines of the raw log."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from logllm_core import tables
+from logllm_core.detection import DECISION
+from logllm_core.evaluation.metrics import Labels, Scores
+from logllm_core.logs.messages import message_files
+from logllm_core.store import Artifact, Json
+
+# How many windows of each kind are shown at most. "passed": normal and not flagged.
+NUM_SHOWN = {"missed": 200, "false alarm": 200, "found": 200, "passed": 50}
+NUM_SHOWN_CHARACTERS = 500  # of a line
+NUM_SHOWN_LINES = 24  # of a window
+NUM_CARRIERS = 3  # messages of a window that are marked as those that carried the alarm
+NUM_LINES_OF_A_MESSAGE = 3  # of one that repeats itself within its window
+
+Contributions = Mapping[int, Mapping[int, float]]  # by window id, by message id
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cases:
+    """Windows to look at, and how many there are of each kind."""
+
+    confusion: dict[str, Json]
+    windows: list[dict[str, Json]]
+
+
+def choose_cases(
+    messages: Artifact,
+    windows: Artifact,
+    message_ids: Sequence[tuple[int, ...]],
+    is_anomalous: Labels,
+    scores: Scores,
+    contributions: Contributions,
+) -> Cases:
+    """Of each kind the windows that say most: no sequence twice while others wait, clearest first.
+
+    Args:
+        message_ids, is_anomalous, scores: of the test windows, in log order.
+        contributions: of the flagged ones.
+    """
+    alarms = scores > DECISION
+    # Where the score is furthest from what it should be, or, of what is right, clearest.
+    kinds = {
+        "missed": (is_anomalous & ~alarms, scores),
+        "false alarm": (~is_anomalous & alarms, -scores),
+        "found": (is_anomalous & alarms, -scores),
+        "passed": (~is_anomalous & ~alarms, -scores),
+    }
+    chosen, confusion = [], {}
+    for kind, (is_kind, order) in kinds.items():
+        places = _clearest(np.flatnonzero(is_kind), order, message_ids)[: NUM_SHOWN[kind]]
+        confusion[kind] = {"num_windows": int(is_kind.sum()), "num_shown": len(places)}
+        chosen += [(kind, place) for place in places]
+    described = _describe(messages, windows, [place for _, place in chosen], contributions)
+    return Cases(
+        confusion=confusion,
+        windows=[
+            {"kind": kind, "probability": float(scores[place])} | window
+            for (kind, place), window in zip(chosen, described, strict=True)
+        ],
+    )
+
+
+def _clearest(
+    places: NDArray[np.int64], order: Scores, message_ids: Sequence[tuple[int, ...]]
+) -> list[int]:
+    ordered = places[np.argsort(order[places], kind="stable")].tolist()
+    num_before: dict[tuple[int, ...], int] = {}
+    ranks = []
+    for place in ordered:
+        ranks.append(num_before.get(message_ids[place], 0))
+        num_before[message_ids[place]] = ranks[-1] + 1
+    return [ordered[i] for i in sorted(range(len(ordered)), key=lambda i: ranks[i])]
+
+
+def _describe(
+    messages: Artifact, windows: Artifact, places: Sequence[int], contributions: Contributions
+) -> list[dict[str, Json]]:
+    """Ids, alerts and chosen lines of test windows, by their places in the split."""
+    columns = ["window_id", "session_id", "message_ids", "line_numbers", "start_time"]
+    table = tables.read(windows.path / "split=test", tables.WINDOWS, columns)
+    rows = table.take(places).to_pylist() if places else []
+    lines = _read_lines(messages, {number for row in rows for number in row["line_numbers"]})
+    described = []
+    for row in rows:
+        alerts = [lines[number][1] for number in row["line_numbers"]]
+        found = contributions.get(row["window_id"], {})
+        carriers = [
+            message
+            for message, contribution in sorted(found.items(), key=lambda entry: -entry[1])
+            if contribution > 0
+        ][:NUM_CARRIERS]
+        described.append(
+            {
+                "window_id": row["window_id"],
+                "session_id": row["session_id"],
+                "start_time": row["start_time"] and row["start_time"].isoformat(),
+                "alerts": sorted({alert for alert in alerts if alert}),
+                "num_lines": len(alerts),
+                "lines": [
+                    _line(
+                        row["line_numbers"][place],
+                        *lines[row["line_numbers"][place]],
+                        contribution=found.get(row["message_ids"][place]),
+                        is_carrier=row["message_ids"][place] in carriers,
+                        num_skipped=num_skipped,
+                    )
+                    for place, num_skipped in chosen_lines(row["message_ids"], alerts, carriers)
+                ],
+            }
+        )
+    return described
+
+
+def _read_lines(messages: Artifact, wanted: set[int]) -> dict[int, tuple[str, str | None]]:
+    """Content and alert of lines, by their numbers."""
+    with duckdb.connect() as connection:
+        rows = connection.execute(
+            "select line_number, content, alert from read_parquet($paths)"
+            " where line_number in (select unnest($wanted))",
+            {"paths": message_files(messages), "wanted": sorted(wanted)},
+        ).fetchall()
+    return {number: (content, alert) for number, content, alert in rows}
+
+
+def _line(
+    number: int,
+    content: str,
+    alert: str | None,
+    *,
+    contribution: float | None,
+    is_carrier: bool,
+    num_skipped: int,
+) -> dict[str, Json]:
+    return {
+        "number": number,
+        "content": content[:NUM_SHOWN_CHARACTERS],
+        "num_cut_characters": max(len(content) - NUM_SHOWN_CHARACTERS, 0),
+        "alert": alert,
+        "contribution": contribution,
+        "is_carrier": is_carrier,
+        "num_skipped": num_skipped,
+    }
+
+
+def chosen_lines(
+    message_ids: Sequence[int], alerts: Sequence[str | None], carriers: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Places of the lines to show, and how many are left out before each.
+
+    First come lines of the carriers, strongest first, and alerts; then their neighbours; then the
+    window from its start.
+    """
+    first: list[int] = []
+    for message in carriers:
+        places = [place for place, own in enumerate(message_ids) if own == message]
+        first += places[:NUM_LINES_OF_A_MESSAGE]
+    of_alerts: dict[int, list[int]] = {}
+    for place, alert in enumerate(alerts):
+        if alert:
+            of_alerts.setdefault(message_ids[place], []).append(place)
+    for places in of_alerts.values():
+        first += places[:NUM_LINES_OF_A_MESSAGE]
+    neighbours = [place + step for place in first for step in (-1, 1)]
+    ordered = [*first, *neighbours, *range(len(message_ids))]
+    within = [place for place in dict.fromkeys(ordered) if 0 <= place < len(message_ids)]
+    shown = sorted(within[:NUM_SHOWN_LINES])
+    return [(place, place - before - 1) for before, place in zip([-1, *shown], shown, strict=False)]

@@ -1,0 +1,160 @@
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from logllm_core import tables
+from logllm_core.detection import scoring
+from logllm_core.detection.localization import contributions
+from logllm_core.logs.views import query, refresh_views
+from logllm_core.logs.windows import read_windows
+from logllm_core.model import Embedder
+from logllm_core.model.scoring import score_windows
+from logllm_core.store import Artifact
+from logllm_core.training.trained import load_model
+from tests.detection.setting import CPU, Setting, prepare
+
+SPLITS = scoring.SCORED_SPLITS
+
+
+def rows(predictions: Artifact, split: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Predictions and contributions of a split."""
+    contributed = predictions.path / "contributions" / f"split={split}"
+    return (
+        tables.read(predictions.path / f"split={split}", tables.PREDICTIONS).to_pylist(),
+        tables.read(contributed, tables.CONTRIBUTIONS).to_pylist(),
+    )
+
+
+def middle(chances: Sequence[float] | NDArray[np.float64]) -> float:
+    return float(np.median(chances))
+
+
+def check(setting: Setting, predictions: Artifact) -> list[str]:
+    """Hold the artifact against the model asked about each window alone; returns the verdicts."""
+    model, collator = load_model(
+        setting.places,
+        setting.recipe,
+        setting.trained,
+        messages=setting.messages,
+        windows=setting.windows,
+        device=CPU,
+    )
+    verdicts = []
+    threshold = middle(
+        [row["probability"] for split in SPLITS for row in rows(predictions, split)[0]]
+    )
+    for split in SPLITS:
+        windows = read_windows(setting.windows, split)
+        predicted, contributed = rows(predictions, split)
+        assert [row["window_id"] for row in predicted] == windows.window_ids.tolist()
+        wanted: dict[tuple[int, int], float] = {}
+        for row, window in zip(predicted, windows.message_ids, strict=True):
+            (chance,) = score_windows(model, collator, [window])
+            assert row["probability"] == pytest.approx(chance, abs=1e-5)
+            assert row["verdict"] == ("anomalous" if row["probability"] > threshold else "normal")
+            if row["verdict"] == "anomalous":
+                (own,) = contributions(model, collator, [window])
+                wanted |= {(row["window_id"], message): value for message, value in own.items()}
+            verdicts.append(row["verdict"])
+        found = {(row["window_id"], row["message_id"]): row["contribution"] for row in contributed}
+        assert list(found) == list(wanted)  # in log order, and as they first occur in a window
+        assert found == pytest.approx(wanted, abs=1e-4)
+        assert predictions.results[split] == {
+            "num_windows": len(windows),
+            "num_distinct_windows": len(set(windows.message_ids)),
+            "num_cut_windows": 0,
+            "num_localized_windows": len({window_id for window_id, _ in wanted}),
+        }
+    return verdicts
+
+
+@pytest.fixture
+def _middling_decision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Untrained models answer one word to all; a decision among their answers parts them."""
+
+    def scored(*arguments: Any) -> Any:
+        found = score_windows(*arguments)
+        monkeypatch.setattr(f"{scoring.__name__}.DECISION", middle(found))
+        return found
+
+    monkeypatch.setattr(f"{scoring.__name__}.score_windows", scored)
+
+
+@pytest.mark.usefixtures("_middling_decision")
+@pytest.mark.parametrize("embedder", ["encoder", "message-id", "none"])
+def test_each_flagged_window_says_what_its_messages_contributed(
+    tmp_path: Path, embedder: Embedder
+) -> None:
+    setting = prepare(tmp_path, embedder=embedder)
+    verdicts = check(setting, setting.predict())
+    assert set(verdicts) == {"normal", "anomalous"}
+
+
+@pytest.mark.usefixtures("_middling_decision")
+def test_windows_without_labels_are_localized_too(tmp_path: Path) -> None:
+    setting = prepare(tmp_path, is_labelled=False)
+    predictions = setting.predict()
+    assert set(check(setting, predictions)) == {"normal", "anomalous"}
+    assert {row["is_anomalous"] for row in rows(predictions, "test")[0]} == {None}
+
+
+def test_where_nothing_is_flagged_the_table_is_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{scoring.__name__}.DECISION", 1.0)
+    predictions = prepare(tmp_path).predict()
+    for split in SPLITS:
+        predicted, contributed = rows(predictions, split)
+        assert {row["verdict"] for row in predicted} == {"normal"}
+        assert contributed == []
+        assert (predictions.path / "contributions" / f"split={split}" / "part-0.parquet").is_file()
+        assert predictions.results[split]["num_localized_windows"] == 0
+
+
+@pytest.mark.usefixtures("_middling_decision")
+def test_messages_beyond_a_windows_cut_have_no_row(tmp_path: Path) -> None:
+    setting = prepare(tmp_path, max_window_messages=2)
+    predictions = setting.predict()
+    for split in SPLITS:
+        windows = read_windows(setting.windows, split)
+        ids = dict(zip(windows.window_ids.tolist(), windows.message_ids, strict=True))
+        found: dict[int, list[int]] = {}
+        for row in rows(predictions, split)[1]:
+            found.setdefault(row["window_id"], []).append(row["message_id"])
+        assert found
+        for window_id, messages in found.items():
+            assert messages == list(dict.fromkeys(ids[window_id][:2]))
+        assert predictions.results[split]["num_cut_windows"] == len(windows)
+
+
+def test_scoring_and_localizing_are_timed_apart(tmp_path: Path) -> None:
+    predictions = prepare(tmp_path).predict()
+    results = predictions.results
+    taken = results["scoring_seconds"], results["localization_seconds"]
+    assert min(taken) >= 0
+    assert 0 < sum(taken) <= predictions.manifest["seconds"]
+
+
+@pytest.mark.usefixtures("_middling_decision")
+def test_the_view_of_contributions_joins_with_windows_and_vocabulary(tmp_path: Path) -> None:
+    setting = prepare(tmp_path)
+    predictions = setting.predict()
+    refresh_views(setting.store)
+    names, found = query(setting.store, "select * from own.contributions order by split, window_id")
+    assert names == ["window_id", "message_id", "contribution", "split"]
+    numbers = {split: len(rows(predictions, split)[1]) for split in SPLITS}
+    assert [row[-1] for row in found] == ["test"] * numbers["test"] + ["validation"] * (
+        numbers["validation"]
+    )
+    _, joined = query(
+        setting.store,
+        """
+        select text from own.contributions join own.vocabulary using (message_id)
+        join own.predictions using (window_id, split) where verdict = 'anomalous'
+        """,
+    )
+    assert len(joined) == len(found) > 0
