@@ -119,24 +119,21 @@ def _runs_table(found: "list[ListedRun]") -> Table:
     from logllm_core.evaluation.summary import as_setting, shown
 
     table = Table(box=box.SIMPLE, pad_edge=False, collapse_padding=True, show_edge=False)
-    for column in ("run", "data set", "made", "recipe", "backbones", "seed", "changed"):
-        table.add_column(column, overflow="fold", no_wrap=column in {"run", "made"})
+    for column in ("run", "made", "data set", "recipe", "seed"):
+        table.add_column(column, no_wrap=True)
     for column in ("F1", "PR-AUC"):
         table.add_column(column, justify="right", no_wrap=True)
+    has_changes = any(run.overrides for run in found)
+    for column in ("backbones", *(["changed"] if has_changes else [])):
+        table.add_column(column, overflow="fold")
     for run in found:
-        backbones = ", ".join(Path(part).name for part in run.backbones.split(","))
-        seeds = ", ".join(map(str, run.seeds))
         made = run.created[:16].replace("T", " ")
-        texts = (
-            run.run,
-            run.dataset,
-            made,
-            run.recipe,
-            backbones,
-            seeds,
-            as_setting(run.overrides),
-        )
-        table.add_row(*map(plain, texts), shown(run.f1), shown(run.pr_auc))
+        seeds = ", ".join(map(str, run.seeds))
+        names = (run.run[:NUM_DIGITS], made, run.dataset, run.recipe, seeds)
+        figures = (shown(run.f1), shown(run.pr_auc))
+        backbones = ", ".join(Path(part).name for part in run.backbones.split(","))
+        changes = [as_setting(run.overrides)] if has_changes else []
+        table.add_row(*map(plain, names), *figures, *map(plain, (backbones, *changes)))
     return table
 
 

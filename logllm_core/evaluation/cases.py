@@ -17,7 +17,7 @@ from logllm_core.store import Artifact, Json
 NUM_SHOWN = {"missed": 200, "false alarm": 200, "found": 200, "passed": 50}
 NUM_SHOWN_CHARACTERS = 500  # of a line
 NUM_SHOWN_LINES = 24  # of a window
-NUM_CARRIERS = 3  # messages of a window that are marked as those that carried the alarm
+NUM_CARRIERS = 3  # messages of a window, at most, that are marked as those that carried the alarm
 NUM_LINES_OF_A_MESSAGE = 3  # of one that repeats itself within its window
 
 Contributions = Mapping[int, Mapping[int, float]]  # by window id, by message id

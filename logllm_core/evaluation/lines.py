@@ -75,13 +75,14 @@ def localization(
         "num_lines": sum(len(window.message_ids) for window in flagged),
         "num_alert_lines": sum(sum(window.is_alert) for window in flagged),
         "num_alert_lines_missed": num_alert_lines_missed,
-        "rankings": {name: _figures(flagged, found) for name, found in rankings.items()},
+        "rankings": {name: ranking_figures(flagged, found) for name, found in rankings.items()},
     }
 
 
-def _figures(
+def ranking_figures(
     flagged: Sequence[FlaggedWindow], rankings: Sequence[Ranking]
 ) -> dict[str, float | None]:
+    """hit@1, hit@3 and the PR-AUC of lines, of one ranking a window."""
     is_alert, scores = _pooled(flagged, rankings)
     return {
         "hit_at_1": _mean_hit(flagged, rankings, 1),

@@ -22,12 +22,11 @@ from loguru import logger
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 
 from logllm_core import tables
 from logllm_core.detection import DECISION, localization
-from logllm_core.evaluation.lines import FlaggedWindow, expected_hit
+from logllm_core.evaluation.lines import FlaggedWindow, ranking_figures
 from logllm_core.logs.messages import read_vocabulary
 from logllm_core.logs.splitting import SPLITS
 from logllm_core.model.backbones import find_backbones, set_trainable
@@ -205,24 +204,6 @@ def alert_rates(messages: Artifact, windows: Artifact) -> tuple[dict[str, float]
     return rates, alerts.total() / lines.total()
 
 
-def figures_of(flagged: Sequence[FlaggedWindow], found: Found) -> dict[str, float]:
-    hits: dict[int, list[float]] = {1: [], 3: []}
-    ranks: list[float] = []
-    labels: list[bool] = []
-    for window, own in zip(flagged, found, strict=True):
-        ranks += [own[message] for message in window.message_ids]
-        labels += window.is_alert
-        pairs = zip(window.message_ids, window.is_alert, strict=True)
-        alerts = {message for message, is_alert in pairs if is_alert}
-        for k in hits if alerts else ():
-            hits[k].append(expected_hit({m: m in alerts for m in own}, own, k))
-    return {
-        "hit_at_1": float(np.mean(hits[1])),
-        "hit_at_3": float(np.mean(hits[3])),
-        "pr_auc": float(average_precision_score(labels, ranks)),
-    }
-
-
 def measure(data_dir: Path, dataset: str, model_of: str, precision: str | None) -> dict[str, Any]:
     store = Store(data_dir=data_dir)
     trained = newest(store, "models", model_of)  # the stage that was trained or reused last
@@ -242,7 +223,7 @@ def measure(data_dir: Path, dataset: str, model_of: str, precision: str | None) 
     vectors = encode_windows(model, collator, asked)
     assert vectors is not None
     ready = Ready(model=model, collator=collator, vectors=vectors)
-    rows: dict[str, dict[str, float]] = {}
+    rows: dict[str, dict[str, float | None]] = {}
     for name, method in METHODS.items():
         begun, begun_cpu = time.perf_counter(), time.process_time()
         found = method(ready, asked)
@@ -250,12 +231,12 @@ def measure(data_dir: Path, dataset: str, model_of: str, precision: str | None) 
             "seconds": time.perf_counter() - begun,
             "cpu_seconds": time.process_time() - begun_cpu,
         }
-        rows[name] = figures_of(flagged, found) | seconds
+        rows[name] = {**ranking_figures(flagged, found), **seconds}
     texts = read_vocabulary(messages)
     rates, overall = alert_rates(learned_messages, learned_windows)
     by_rate = [{m: rates.get(texts[m], overall) for m in window} for window in asked]
-    rows["highest training alert rate"] = figures_of(flagged, by_rate)
-    rows["a random message"] = figures_of(flagged, [dict.fromkeys(ids, 0.0) for ids in asked])
+    rows["highest training alert rate"] = ranking_figures(flagged, by_rate)
+    rows["a random message"] = ranking_figures(flagged, [dict.fromkeys(ids, 0.0) for ids in asked])
     return {
         "dataset": dataset,
         "model_of": model_of,
@@ -299,7 +280,8 @@ def show(content: dict[str, Any]) -> None:
     for column in ("hit@1", "hit@3", "PR-AUC of lines", "seconds", "CPU seconds"):
         table.add_column(column, justify="right")
     for name, row in content["methods"].items():
-        shown = [f"{row[key]:.3f}" for key in ("hit_at_1", "hit_at_3", "pr_auc")]
+        figures = [row[key] for key in ("hit_at_1", "hit_at_3", "pr_auc")]
+        shown = ["undefined" if value is None else f"{value:.3f}" for value in figures]
         shown += [f"{row[key]:.1f}" for key in ("seconds", "cpu_seconds") if key in row]
         table.add_row(name, *shown)
     Console().print(

@@ -11,8 +11,11 @@ import pytest
 import torch
 
 from logllm_core.logs.windows import Windows
+from logllm_core.model.backbones import set_trainable
+from logllm_core.model.scoring import encode_windows
 from tests import tiny
 from tests.benchmarks.alone import ROOT
+from tests.benchmarks.localization import METHODS, Ready
 from tests.benchmarks.material import SCALES, repeating
 from tests.benchmarks.training import use_torch_dropout
 
@@ -121,3 +124,23 @@ def test_torchs_dropout_takes_the_place_of_ours() -> None:
     assert probabilities.count(0.01) == 4
     assert probabilities.count(0.1) >= 4
     assert not [m for m in model.decoder.modules() if type(m).__name__ == "QuickDropout"]
+
+
+def test_every_way_of_localizing_ranks_each_distinct_message() -> None:
+    model = tiny.model()
+    texts = ["alpha read ok", "beta write ok", "gamma disk failed"]
+    collator = tiny.collator(texts, model)
+    windows = [(0, 1, 0), (2,), (1, 2, 0, 0)]
+    set_trainable(model, ())
+    vectors = encode_windows(model, collator, windows)
+    assert vectors is not None
+    ready = Ready(model=model, collator=collator, vectors=vectors)
+    found = {name: method(ready, windows) for name, method in METHODS.items()}
+    for name, rankings in found.items():
+        assert [set(ranking) for ranking in rankings] == [{0, 1}, {2}, {0, 1, 2}], name
+    # The product's is the mean of the two that it is said to be.
+    own, left_out, alone = list(found.values())[:3]
+    for place, ranking in enumerate(own):
+        for message, contribution in ranking.items():
+            mean = (left_out[place][message] + alone[place][message]) / 2
+            assert contribution == pytest.approx(mean, abs=1e-4)
