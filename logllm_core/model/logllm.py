@@ -1,7 +1,7 @@
 """The LogLLM model (paper, section IV-B).
 
 Axes: B sequences, T positions, M distinct messages, K distinct decoder tokens, E encoder width,
-D decoder width, R answer positions of all windows, V decoder vocabulary.
+D decoder width, R answer positions of all windows, V decoder vocabulary, A the two answers.
 """
 
 from typing import Any, cast
@@ -85,7 +85,8 @@ class LogLLM(nn.Module):
     def forward(self, batch: WindowBatch) -> Tensor:
         """Token-mean cross entropy over the answers and their EOS, a scalar (section IV-C2)."""
         assert batch.targets_R is not None
-        return functional.cross_entropy(self._answer_logits(batch).float(), batch.targets_R)
+        logits_RV = self.decoder.lm_head(self._answer_states(batch))
+        return functional.cross_entropy(logits_RV.float(), batch.targets_R)
 
     @torch.no_grad()
     def answer_log_probabilities(self, batch: WindowBatch) -> Tensor:
@@ -96,11 +97,16 @@ class LogLLM(nn.Module):
         """
         shared = self.prompt.num_shared_answer_tokens
         deciding = [answer[shared] for answer in self.prompt.answers]
-        logits_RV = self._answer_logits(batch).float()
-        return logits_RV[:, deciding] - logits_RV.logsumexp(dim=-1, keepdim=True)
+        states_RD = self._answer_states(batch)
+        logits_RV = self.decoder.lm_head(states_RD).float()
+        # In bfloat16 a logit of 10 has steps of 1/16: too coarse for the two that are compared.
+        weight_AD = self.decoder.lm_head.weight[deciding].float()
+        logits_RA = states_RD.float() @ weight_AD.T
+        log_probabilities_RA: Tensor = logits_RA - logits_RV.logsumexp(dim=-1, keepdim=True)
+        return log_probabilities_RA
 
-    def _answer_logits(self, batch: WindowBatch) -> Tensor:
-        """Logits [R, V] of the tokens at the answer positions; no other position gets any."""
+    def _answer_states(self, batch: WindowBatch) -> Tensor:
+        """Hidden states [R, D] at the answer positions; no other position gets logits."""
         tokens_KD = self.decoder.model.embed_tokens(batch.token_ids_K)
         # In float32: the gradient of a message is the sum over its occurrences, often hundreds.
         table = tokens_KD.float()
@@ -117,8 +123,7 @@ class LogLLM(nn.Module):
             position_ids=batch.position_BT,
             use_cache=False,
         )
-        hidden_RD = output.last_hidden_state.flatten(0, 1)[batch.answers_R]
-        return cast(Tensor, self.decoder.lm_head(hidden_RD))
+        return cast(Tensor, output.last_hidden_state.flatten(0, 1)[batch.answers_R])
 
 
 def _as_bias(sees_BTT: Tensor, dtype: torch.dtype) -> Tensor:

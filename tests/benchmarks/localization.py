@@ -154,7 +154,7 @@ def saliency(ready: Ready, group: Sequence[Window], reference_D: Tensor, place: 
         return args, kwargs | {"inputs_embeds": moved_BTD}
 
     hook = model.decoder.model.register_forward_pre_hook(move, with_kwargs=True)
-    logits_RV = model._answer_logits(batch).float()
+    logits_RV: Tensor = model.decoder.lm_head(model._answer_states(batch)).float()
     hook.remove()
     shared, length = prompt.num_shared_answer_tokens, len(prompt.answers[1])
     normal, anomalous = (answer[shared] for answer in prompt.answers)
