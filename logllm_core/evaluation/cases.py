@@ -17,7 +17,9 @@ from logllm_core.store import Artifact, Json
 NUM_SHOWN = {"missed": 200, "false alarm": 200, "found": 200, "passed": 50}
 NUM_SHOWN_CHARACTERS = 500  # of a line
 NUM_SHOWN_LINES = 24  # of a window
-NUM_CARRIERS = 3  # messages of a window, at most, that are marked as those that carried the alarm
+# The messages that are marked as those that carried an alarm: so many at most, and none that
+# contributed less than this share of what the first did.
+NUM_CARRIERS, LEAST_SHARE = 3, 0.1
 NUM_LINES_OF_A_MESSAGE = 3  # of one that repeats itself within its window
 
 Contributions = Mapping[int, Mapping[int, float]]  # by window id, by message id
@@ -92,11 +94,7 @@ def _describe(
     for row in rows:
         alerts = [lines[number][1] for number in row["line_numbers"]]
         found = contributions.get(row["window_id"], {})
-        carriers = [
-            message
-            for message, contribution in sorted(found.items(), key=lambda entry: -entry[1])
-            if contribution > 0
-        ][:NUM_CARRIERS]
+        carriers = carriers_of(found)
         described.append(
             {
                 "window_id": row["window_id"],
@@ -148,6 +146,13 @@ def _line(
         "is_carrier": is_carrier,
         "num_skipped": num_skipped,
     }
+
+
+def carriers_of(contributions: Mapping[int, float]) -> list[int]:
+    """The messages that carried an alarm, strongest first; none where none speaks for it."""
+    ordered = sorted(contributions, key=lambda message: -contributions[message])[:NUM_CARRIERS]
+    least = LEAST_SHARE * max(contributions.values(), default=0.0)
+    return [message for message in ordered if contributions[message] > max(least, 0)]
 
 
 def chosen_lines(
