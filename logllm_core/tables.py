@@ -67,7 +67,7 @@ CONTRIBUTIONS = pa.schema(  # a row a distinct message of a window whose verdict
     [
         pa.field("window_id", pa.int64(), nullable=False),
         pa.field("message_id", pa.int32(), nullable=False),
-        # Log-odds by which the window would look less anomalous without the message.
+        # In log-odds: how much the message speaks for "anomalous", see detection/localization.py.
         pa.field("contribution", pa.float64(), nullable=False),
     ]
 )

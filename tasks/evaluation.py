@@ -27,7 +27,7 @@ def publish_report(built: Artifact) -> None:
         table=summary.figure_rows(content),
         description=f"Test split of {built.dataset}",
     )
-    if alerts := summary.alert_rows(content):
+    if alerts := markdown.alert_rows(content):
         create_table_artifact(
             key=f"alerts-{key}",
             table=alerts,

@@ -30,6 +30,8 @@ from logllm_core.training.trained import load_model
 VERSION = 3
 VERDICTS = np.array(["normal", "anomalous"])
 SCORED_SPLITS: tuple[Split, ...] = ("validation", "test")
+MAX_LOCALIZED = 2_000  # distinct windows: a model that flags all would take days
+Ids = tuple[int, ...]
 CONTRIBUTIONS = "contributions"  # the folder of what messages contributed, a folder a split in it
 
 
@@ -39,7 +41,7 @@ class Answers:
 
     probabilities: NDArray[np.float64]
     are_cut: NDArray[np.bool_]
-    contributions: list[dict[int, float] | None]  # by message id; None where "normal"
+    contributions: list[dict[int, float] | None]  # by message id; None where not localized
     scoring_seconds: float
     localization_seconds: float
 
@@ -58,7 +60,8 @@ def predict(
 
     `contributions/split=*/part-0.parquet` says of each window whose verdict is "anomalous" what
     each of its distinct messages contributed. A message that the window's cut leaves out has no
-    row there.
+    row there. Of more than MAX_LOCALIZED distinct flagged windows evenly chosen ones have rows;
+    the results tell how many are flagged and how many were localized.
     """
     (device,) = devices_of(1)
 
@@ -87,6 +90,7 @@ def predict(
                     {ids[: recipe.max_window_messages] for ids in own.message_ids}
                 ),
                 "num_cut_windows": int(answers.are_cut[part].sum()),
+                "num_flagged_windows": int((answers.probabilities[part] > DECISION).sum()),
                 "num_localized_windows": sum(
                     contributed is not None for contributed in answers.contributions[part]
                 ),
@@ -94,7 +98,7 @@ def predict(
         logger.info(
             "{}: {:,} test windows, {:,} of them distinct, {:,} anomalous by their verdict",
             dataset,
-            *(results["test"][f"num_{kind}windows"] for kind in ("", "distinct_", "localized_")),
+            *(results["test"][f"num_{kind}windows"] for kind in ("", "distinct_", "flagged_")),
         )
         return results
 
@@ -117,7 +121,7 @@ def _ask(
     trained: Artifact,
     messages: Artifact,
     windows: Artifact,
-    every: Sequence[tuple[int, ...]],
+    every: Sequence[Ids],
     device: torch.device,
 ) -> Answers:
     """The model is gone when this returns, and its memory with it."""
@@ -131,7 +135,7 @@ def _ask(
     probabilities = score_windows(model, collator, every, vectors)
     scored = time.perf_counter()
     found: list[dict[int, float] | None] = [None] * len(every)
-    flagged = np.flatnonzero(probabilities > DECISION).tolist()
+    flagged = _to_localize([collator.cut(window) for window in every], probabilities > DECISION)
     localized = contributions(model, collator, [every[place] for place in flagged], vectors)
     for place, own in zip(flagged, localized, strict=True):
         found[place] = own
@@ -142,6 +146,14 @@ def _ask(
         scoring_seconds=scored - began,
         localization_seconds=time.perf_counter() - scored,
     )
+
+
+def _to_localize(windows: Sequence[Ids], are_flagged: NDArray[np.bool_]) -> list[int]:
+    """Places of the flagged windows, or of evenly chosen ones where too many of them differ."""
+    flagged = np.flatnonzero(are_flagged).tolist()
+    distinct = list(dict.fromkeys(windows[place] for place in flagged))
+    chosen = set(distinct[:: -(-len(distinct) // MAX_LOCALIZED) or 1])
+    return [place for place in flagged if windows[place] in chosen]
 
 
 def _write(

@@ -4,17 +4,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
 from logllm_core.detection import DECISION
 from logllm_core.evaluation.metrics import Labels, Scores
+from logllm_core.logs.connection import bounded_connection
 from logllm_core.logs.messages import message_files
 from logllm_core.logs.splitting import Split
 from logllm_core.logs.windows import split_files
 from logllm_core.store import Artifact, Json
 
+NUM_SHOWN_CHARACTERS = 80  # of an alert's name
 _ALERTS_OF_WINDOWS = """
 select distinct window_id, alert
 from (select window_id, unnest(line_numbers) as line_number from read_parquet($windows))
@@ -22,8 +23,8 @@ join (select line_number, alert from read_parquet($messages) where alert is not 
 using (line_number)
 order by window_id, alert
 """
-_RATES_OF_MESSAGES = """
-select message_id, avg(is_alert::int) as rate
+_ALERTS_OF_MESSAGES = """
+select message_id, count(*) as num_lines, sum(is_alert::int) as num_alerts
 from (select unnest(message_ids) as message_id, unnest(alerts) as is_alert
       from read_parquet($windows))
 group by message_id
@@ -41,8 +42,8 @@ class AlertTypes:
 def read_alert_types(
     messages: Artifact, windows: Artifact, test_ids: NDArray[np.int64]
 ) -> AlertTypes | None:
-    """None where the log's lines carry no alerts, as those of HDFS."""
-    if not messages.results["num_alert_lines"]:
+    """None where lines have no labels of their own, as those of HDFS."""
+    if not _has_line_labels(messages):
         return None
     train = Counter(alert for _, alert in _alerts(messages, windows, "train"))
     found: dict[int, set[str]] = {}
@@ -53,7 +54,7 @@ def read_alert_types(
 
 
 def _alerts(messages: Artifact, windows: Artifact, split: Split) -> list[tuple[int, str]]:
-    with duckdb.connect() as connection:
+    with bounded_connection() as connection:
         return connection.execute(
             _ALERTS_OF_WINDOWS,
             {"windows": split_files(windows, split), "messages": message_files(messages)},
@@ -63,17 +64,31 @@ def _alerts(messages: Artifact, windows: Artifact, split: Split) -> list[tuple[i
 def read_alert_rates(messages: Artifact, windows: Artifact) -> Scores | None:
     """By message id: the share of its lines in training windows that are alerts.
 
-    NaN for a message that training lacks. None where the lines have no labels.
+    A message that training lacks has the share of all training lines. None where lines have no
+    labels of their own.
     """
-    if not messages.results["num_alert_lines"]:
+    if not _has_line_labels(messages):
         return None
-    rates = np.full(messages.results["num_distinct_messages"], np.nan)
-    with duckdb.connect() as connection:
+    with bounded_connection() as connection:
         found = connection.execute(
-            _RATES_OF_MESSAGES, {"windows": split_files(windows, "train")}
+            _ALERTS_OF_MESSAGES, {"windows": split_files(windows, "train")}
         ).fetchnumpy()
-    rates[found["message_id"]] = found["rate"]
+    num_lines, num_alerts = found["num_lines"], found["num_alerts"].astype(np.float64)
+    overall = num_alerts.sum() / max(num_lines.sum(), 1)
+    rates = np.full(messages.results["num_distinct_messages"], overall)
+    rates[found["message_id"]] = num_alerts / num_lines
     return rates
+
+
+def _has_line_labels(messages: Artifact) -> bool:
+    labels = messages.manifest["config"]["labels"]
+    return bool(labels) and labels["kind"] in ("field", "pattern")
+
+
+def shown_alert(alert: str) -> str:
+    """The name of an alert, cut where it is no name but a text."""
+    is_long = len(alert) > NUM_SHOWN_CHARACTERS
+    return alert[: NUM_SHOWN_CHARACTERS - 1] + "\N{HORIZONTAL ELLIPSIS}" if is_long else alert
 
 
 def recall_by_alert(
@@ -85,16 +100,18 @@ def recall_by_alert(
     the anomalous windows by whether any of their types is in a training window.
     """
     verdicts = {name: found > DECISION for name, found in scores.items()}
-    num_test_windows = Counter(alert for held in types.of_test for alert in held)
+    places: dict[str, list[int]] = {}
+    for place, held in enumerate(types.of_test):
+        for alert in held:
+            places.setdefault(alert, []).append(place)
     entries = []
-    for alert, count in sorted(num_test_windows.items(), key=lambda entry: (-entry[1], entry[0])):
-        holds = np.array([alert in held for held in types.of_test])
+    for alert, holds in sorted(places.items(), key=lambda entry: (-len(entry[1]), entry[0])):
         entries.append(
             {
-                "alert": alert,
+                "alert": shown_alert(alert),
                 "is_in_training": alert in types.num_train_windows,
                 "num_train_windows": types.num_train_windows.get(alert, 0),
-                "num_test_windows": count,
+                "num_test_windows": len(holds),
                 "recall": {name: _share(found[holds]) for name, found in verdicts.items()},
             }
         )

@@ -34,6 +34,7 @@ ALWAYS = "always anomalous"
 MAX_ITERATIONS = 2_000  # of the regression on counts
 NUM_CELLS = 1 << 22  # of distances in memory at once
 MAX_TREE_MESSAGES = 50_000  # a tree looks at each message at each branch: minutes, then hours
+MAX_BAGS = 200_000  # distinct ones of training: each is compared with each new one, or has a vector
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,8 +42,8 @@ class Evidence:
     """What the baselines may learn from."""
 
     train: Windows
-    # By message id: the share of its lines in training windows that are alerts, NaN for a message
-    # that training lacks. None where lines have no labels.
+    # By message id: the share of its lines in training windows that are alerts; of all lines for a
+    # message that training lacks. None where lines have no labels.
     alert_rates: NDArray[np.float64] | None
     # The frozen encoder's, by message id. None where there are too many messages to encode.
     vectors_ME: NDArray[np.float32] | None
@@ -126,6 +127,12 @@ class _Training:
         )
         return normal.astype(np.float64), anomalous.astype(np.float64)
 
+    def check_size(self) -> None:
+        if len(self.bags) > MAX_BAGS:
+            raise _NotApplicableError(
+                f"More than {MAX_BAGS:,} training windows differ in their messages."
+            )
+
     def rows(self) -> tuple[NDArray[np.int64], Labels, Scores]:
         """What to fit on: bag, label and number of windows of each distinct pair."""
         if self.labels.all() or not self.labels.any():
@@ -182,9 +189,6 @@ def _highest_alert_rate(training: _Training) -> Scorer:
     if training.evidence.alert_rates is None:
         raise _NotApplicableError("The lines have no labels.")
     rates = training.evidence.alert_rates
-    num_lines = training.counts_BM.T @ sum(training.tally())
-    overall = np.average(rates[: len(training.columns)][training.columns >= 0], weights=num_lines)
-    rates = np.where(np.isnan(rates), overall, rates)
     return _by_bag(lambda bags: np.array([rates[list(bag)].max() for bag in bags]))
 
 
@@ -229,6 +233,7 @@ def _nearest_neighbour(training: _Training) -> Scorer:
     neighbours would take one of them, which one depends on the number of threads.) Messages that
     training lacks put all its bags equally farther away, so they need no column.
     """
+    training.check_size()
     normal, anomalous = training.tally()
     known = dict(zip(training.bags, (anomalous / (anomalous + normal)).tolist(), strict=True))
     squares_B = np.asarray(training.counts_BM.multiply(training.counts_BM).sum(axis=1))
@@ -259,6 +264,7 @@ def _mean_vector(training: _Training) -> Scorer:
     vectors_ME = training.evidence.vectors_ME
     if vectors_ME is None:
         raise _NotApplicableError("There are too many messages to encode.")
+    training.check_size()
     every = np.arange(len(vectors_ME))
 
     def average(counts: csr_matrix) -> NDArray[np.float64]:

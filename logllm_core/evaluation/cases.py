@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-import duckdb
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from logllm_core import tables
 from logllm_core.detection import DECISION
+from logllm_core.evaluation.alerts import shown_alert
 from logllm_core.evaluation.metrics import Labels, Scores
+from logllm_core.logs.connection import bounded_connection
 from logllm_core.logs.messages import message_files
 from logllm_core.store import Artifact, Json
 
@@ -89,43 +92,55 @@ def _describe(
     columns = ["window_id", "session_id", "message_ids", "line_numbers", "start_time"]
     table = tables.read(windows.path / "split=test", tables.WINDOWS, columns)
     rows = table.take(places).to_pylist() if places else []
-    lines = _read_lines(messages, {number for row in rows for number in row["line_numbers"]})
-    described = []
-    for row in rows:
-        alerts = [lines[number][1] for number in row["line_numbers"]]
-        found = contributions.get(row["window_id"], {})
-        carriers = carriers_of(found)
-        described.append(
-            {
-                "window_id": row["window_id"],
-                "session_id": row["session_id"],
-                "start_time": row["start_time"] and row["start_time"].isoformat(),
-                "alerts": sorted({alert for alert in alerts if alert}),
-                "num_lines": len(alerts),
-                "lines": [
-                    _line(
-                        row["line_numbers"][place],
-                        *lines[row["line_numbers"][place]],
-                        contribution=found.get(row["message_ids"][place]),
-                        is_carrier=row["message_ids"][place] in carriers,
-                        num_skipped=num_skipped,
-                    )
-                    for place, num_skipped in chosen_lines(row["message_ids"], alerts, carriers)
-                ],
-            }
-        )
-    return described
+    alerts = _read(messages, "alert", {n for row in rows for n in row["line_numbers"]})
+    carriers = [carriers_of(contributions.get(row["window_id"], {})) for row in rows]
+    shown = [
+        chosen_lines(row["message_ids"], [alerts.get(n) for n in row["line_numbers"]], own)
+        for row, own in zip(rows, carriers, strict=True)
+    ]
+    wanted = {
+        row["line_numbers"][place]
+        for row, chosen in zip(rows, shown, strict=True)
+        for place, _ in chosen
+    }
+    contents = _read(messages, "content", wanted)
+    return [
+        {
+            "window_id": row["window_id"],
+            "session_id": row["session_id"],
+            "start_time": row["start_time"] and row["start_time"].isoformat(),
+            "alerts": sorted({shown_alert(alerts[n]) for n in row["line_numbers"] if n in alerts}),
+            "num_lines": len(row["line_numbers"]),
+            "lines": [
+                _line(
+                    number := row["line_numbers"][place],
+                    contents[number],
+                    alerts.get(number),
+                    contribution=contributions.get(row["window_id"], {}).get(
+                        message := row["message_ids"][place]
+                    ),
+                    is_carrier=message in own,
+                    num_skipped=num_skipped,
+                )
+                for place, num_skipped in chosen
+            ],
+        }
+        for row, own, chosen in zip(rows, carriers, shown, strict=True)
+    ]
 
 
-def _read_lines(messages: Artifact, wanted: set[int]) -> dict[int, tuple[str, str | None]]:
-    """Content and alert of lines, by their numbers."""
-    with duckdb.connect() as connection:
+def _read(
+    messages: Artifact, column: Literal["content", "alert"], wanted: set[int]
+) -> dict[int, str]:
+    """What lines hold in that column, by their numbers; those that hold nothing are left out."""
+    with bounded_connection() as connection:
+        connection.read_parquet(message_files(messages)).create_view("lines")
+        connection.register("wanted", pa.table({"line_number": pa.array(wanted, pa.int64())}))
         rows = connection.execute(
-            "select line_number, content, alert from read_parquet($paths)"
-            " where line_number in (select unnest($wanted))",
-            {"paths": message_files(messages), "wanted": sorted(wanted)},
+            f"select line_number, {column} from lines semi join wanted using (line_number)"
+            f" where {column} is not null"
         ).fetchall()
-    return {number: (content, alert) for number, content, alert in rows}
+    return dict(rows)
 
 
 def _line(
@@ -141,7 +156,7 @@ def _line(
         "number": number,
         "content": content[:NUM_SHOWN_CHARACTERS],
         "num_cut_characters": max(len(content) - NUM_SHOWN_CHARACTERS, 0),
-        "alert": alert,
+        "alert": alert and shown_alert(alert),
         "contribution": contribution,
         "is_carrier": is_carrier,
         "num_skipped": num_skipped,

@@ -30,6 +30,7 @@ from logllm_core.evaluation.pictures import (
     mark,
     visible,
 )
+from logllm_core.evaluation.summary import shown_threshold
 from logllm_core.evaluation.timeline import probability_over_time
 
 MAX_ALERT_TYPES = 24  # as bars; the page's table has all
@@ -127,7 +128,7 @@ def _curve_marks(content: Mapping[str, Any]) -> list[tuple[Line2D, Mapping[str, 
             line = mark(next(shapes), INK, "none", name)
             marks.append((line, detector["at_decision"]))
     if chosen:
-        label = f"threshold {chosen['threshold']:.3f}, chosen on validation"
+        label = f"threshold {shown_threshold(chosen['threshold'])}, chosen on validation"
         marks.insert(0, (mark("D", ACCENT, CARD, label, size=7, width=1.8), chosen))
     label = f"threshold {DECISION}, the more likely answer"
     marks.insert(0, (mark("o", CARD, ACCENT, label, size=9, width=1.2), own["at_decision"]))

@@ -39,6 +39,7 @@ def data_card(
         "obtained": windows.results["obtained"],
         "num_lines_with_guessed_time": windows.results.get("num_lines_with_guessed_time", 0),
         "num_labels_without_lines": windows.results.get("num_labels_without_lines", 0),
+        "num_anomalous_runs": num_runs(test.is_anomalous),
         "repeats": repeats(train, test, train.is_anomalous, test.is_anomalous),
         "f1_ceiling": f1_ceiling(test, test.is_anomalous),
         "num_test_messages_unseen_in_training": len(
@@ -88,6 +89,11 @@ def repeats(
         if ids in seen
     )
     return {name: found[name] for name in ("same_label", "other_label", "both_labels")}
+
+
+def num_runs(is_anomalous: Labels) -> int:
+    """Stretches of consecutive anomalous windows: how many independent chances there are to err."""
+    return int(is_anomalous[:1].sum() + (is_anomalous[1:] & ~is_anomalous[:-1]).sum())
 
 
 def f1_ceiling(test: Windows, is_anomalous: Labels) -> float | None:

@@ -5,22 +5,24 @@ from dataclasses import dataclass
 from math import comb
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from logllm_core import tables
-from logllm_core.evaluation.metrics import Labels, Scores
+from logllm_core.evaluation import MODEL
+from logllm_core.evaluation.metrics import Scores
 from logllm_core.store import Artifact, Json
 
 Ranking = Mapping[int, float]  # a window's distinct messages, by id; higher is more suspicious
+CUT = -1e9  # the score of a line that the model did not read: below any log-odds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FlaggedWindow:
-    """A window that was called anomalous, and its lines' labels."""
+class LocalizedWindow:
+    """A window that was called anomalous, line by line, and what its messages contributed."""
 
+    line_numbers: Sequence[int]
     message_ids: Sequence[int]
-    is_alert: Sequence[bool]  # of each line
+    is_alert: Sequence[bool]
     contributions: Ranking  # lacks the messages that were cut
 
 
@@ -35,87 +37,106 @@ def read_contributions(predictions: Artifact) -> dict[int, dict[int, float]]:
     return found
 
 
-def localization(
-    windows: Artifact, contributions: Mapping[int, Ranking], alert_rates: Scores
-) -> dict[str, Json]:
+def localization(windows: Artifact, predictions: Artifact, alert_rates: Scores) -> dict[str, Json]:
     """Figures of the contributions, and of two rules, against the labels of lines.
 
-    hit@k: the share of the flagged windows that hold an alert in which one of the k messages ranked
-    highest is on an alert line; where messages tie, its expected value. PR-AUC: over all lines of
-    flagged windows, false alarms included.
+    Lines are told apart by their numbers: one that several windows hold counts once.
+
+    Args:
+        alert_rates: of each message in training, by id.
     """
-    names = ["window_id", "message_ids", "alerts"]
-    table = tables.read(windows.path / "split=test", tables.WINDOWS, names)
-    flagged, num_alert_lines_missed = [], 0
-    for window_id, message_ids, is_alert in zip(
-        *(table[n].to_pylist() for n in names), strict=True
-    ):
+    flagged, num_flagged, missed = read_flagged(windows, predictions)
+    rankings: dict[str, Sequence[Ranking]] = {
+        MODEL: [window.contributions for window in flagged],
+        "highest anomaly rate of the message": [
+            {message: float(alert_rates[message]) for message in window.message_ids}
+            for window in flagged
+        ],
+        "a random line": [dict.fromkeys(window.message_ids, 0.0) for window in flagged],
+    }
+    is_alert = _labels(flagged)
+    return {
+        "num_flagged_windows": num_flagged,
+        "num_windows": len(flagged),
+        "num_windows_with_alerts": sum(any(window.is_alert) for window in flagged),
+        "num_lines": len(is_alert),
+        "num_alert_lines": sum(is_alert.values()),
+        "num_alert_lines_missed": missed,
+        "rankings": {name: ranking_figures(flagged, found) for name, found in rankings.items()},
+    }
+
+
+def read_flagged(
+    windows: Artifact, predictions: Artifact
+) -> tuple[list[LocalizedWindow], int, int]:
+    """The localized test windows, how many were flagged, and how many alert lines none of them has.
+
+    Not all flagged windows are localized where a model flags very many.
+    """
+    contributions = read_contributions(predictions)
+    judged = tables.read(predictions.path / "split=test", tables.PREDICTIONS)
+    names = ["window_id", "line_numbers", "message_ids", "alerts"]
+    held = tables.read(windows.path / "split=test", tables.WINDOWS, names)
+    rows = zip(judged["verdict"].to_pylist(), *(held[n].to_pylist() for n in names), strict=True)
+    localized, num_flagged = [], 0
+    alert_lines: set[int] = set()
+    flagged_lines: set[int] = set()
+    for verdict, window_id, line_numbers, message_ids, is_alert in rows:
+        alert_lines |= {n for n, flag in zip(line_numbers, is_alert, strict=True) if flag}
+        if verdict == "normal":
+            continue
+        num_flagged += 1
+        flagged_lines.update(line_numbers)
         if window_id in contributions:
-            flagged.append(
-                FlaggedWindow(
+            localized.append(
+                LocalizedWindow(
+                    line_numbers=line_numbers,
                     message_ids=message_ids,
                     is_alert=is_alert,
                     contributions=contributions[window_id],
                 )
             )
-        else:
-            num_alert_lines_missed += sum(is_alert)
-    known = alert_rates[~np.isnan(alert_rates)]
-    rates = np.where(np.isnan(alert_rates), known.mean() if len(known) else 0.0, alert_rates)
-    rankings: dict[str, Sequence[Ranking]] = {
-        "LogLLM": [window.contributions for window in flagged],
-        "highest anomaly rate of the message": [
-            {message: float(rates[message]) for message in window.message_ids} for window in flagged
-        ],
-        "a random message": [dict.fromkeys(window.message_ids, 0.0) for window in flagged],
-    }
-    return {
-        "num_windows": len(flagged),
-        "num_windows_with_alerts": sum(any(window.is_alert) for window in flagged),
-        "num_lines": sum(len(window.message_ids) for window in flagged),
-        "num_alert_lines": sum(sum(window.is_alert) for window in flagged),
-        "num_alert_lines_missed": num_alert_lines_missed,
-        "rankings": {name: ranking_figures(flagged, found) for name, found in rankings.items()},
-    }
+    return localized, num_flagged, len(alert_lines - flagged_lines)
 
 
 def ranking_figures(
-    flagged: Sequence[FlaggedWindow], rankings: Sequence[Ranking]
+    flagged: Sequence[LocalizedWindow], rankings: Sequence[Ranking]
 ) -> dict[str, float | None]:
-    """hit@1, hit@3 and the PR-AUC of lines, of one ranking a window."""
-    is_alert, scores = _pooled(flagged, rankings)
+    """How well the lines of flagged windows are ranked by their messages.
+
+    hit@k: in what share of the windows that hold an alert one of the k lines ranked highest is one;
+    where lines tie, as those of one message do, the chance of it. PR-AUC: over all lines, those of
+    false alarms included; a line that several windows hold has the highest of its scores.
+    """
+    scores = _scores(flagged, rankings)
+    labels = _labels(flagged)
+    num_alerts = sum(labels.values())
+    pr_auc = None
+    if 0 < num_alerts < len(labels):
+        pr_auc = float(average_precision_score(list(labels.values()), [scores[n] for n in labels]))
     return {
         "hit_at_1": _mean_hit(flagged, rankings, 1),
         "hit_at_3": _mean_hit(flagged, rankings, 3),
-        "pr_auc": float(average_precision_score(is_alert, scores))
-        if 0 < is_alert.sum() < len(is_alert)
-        else None,
+        "pr_auc": pr_auc,
     }
 
 
 def _mean_hit(
-    flagged: Sequence[FlaggedWindow], rankings: Sequence[Ranking], k: int
+    flagged: Sequence[LocalizedWindow], rankings: Sequence[Ranking], k: int
 ) -> float | None:
-    hits = []
-    for window, ranking in zip(flagged, rankings, strict=True):
-        alerts = {
-            m for m, is_alert in zip(window.message_ids, window.is_alert, strict=True) if is_alert
-        }
-        if alerts:
-            hits.append(expected_hit({m: m in alerts for m in {*window.message_ids}}, ranking, k))
+    hits = [
+        expected_hit(window.is_alert, _of_lines(window, ranking), k)
+        for window, ranking in zip(flagged, rankings, strict=True)
+        if any(window.is_alert)
+    ]
     return float(np.mean(hits)) if hits else None
 
 
-def expected_hit(is_alert: Mapping[int, bool], ranking: Ranking, k: int) -> float:
-    """The chance that one of the k messages ranked highest is an alert, ties in random order.
-
-    Args:
-        is_alert: every distinct message of the window; those that the ranking lacks come last.
-    """
+def expected_hit(is_alert: Sequence[bool], scores: Sequence[float], k: int) -> float:
+    """The chance that one of the k lines with the highest scores is an alert, ties in any order."""
     num_left = k
-    places = {message: ranking.get(message, -np.inf) for message in is_alert}
-    for score in sorted(set(places.values()), reverse=True):
-        tied = [is_alert[message] for message, place in places.items() if place == score]
+    for score in sorted(set(scores), reverse=True):
+        tied = [flag for flag, own in zip(is_alert, scores, strict=True) if own == score]
         if len(tied) >= num_left:  # k of them are drawn: the chance that none is an alert
             return 1 - comb(tied.count(False), num_left) / comb(len(tied), num_left)
         if any(tied):
@@ -124,15 +145,23 @@ def expected_hit(is_alert: Mapping[int, bool], ranking: Ranking, k: int) -> floa
     return 0.0
 
 
-def _pooled(flagged: Sequence[FlaggedWindow], rankings: Sequence[Ranking]) -> tuple[Labels, Scores]:
-    """Labels and scores of all lines; those of messages that were cut come last."""
-    is_alert = [label for window in flagged for label in window.is_alert]
-    scores: NDArray[np.float64] = np.array(
-        [
-            ranking.get(message, -np.inf)
-            for window, ranking in zip(flagged, rankings, strict=True)
-            for message in window.message_ids
-        ]
-    )
-    lowest = scores.min(initial=0.0, where=np.isfinite(scores))
-    return np.array(is_alert, dtype=bool), np.where(np.isfinite(scores), scores, lowest - 1)
+def _of_lines(window: LocalizedWindow, ranking: Ranking) -> list[float]:
+    """Each line's score: its message's; lines of messages that were cut come last."""
+    return [ranking.get(message, CUT) for message in window.message_ids]
+
+
+def _labels(flagged: Sequence[LocalizedWindow]) -> dict[int, bool]:
+    """Whether a line is an alert, by its number."""
+    return {
+        number: flag
+        for window in flagged
+        for number, flag in zip(window.line_numbers, window.is_alert, strict=True)
+    }
+
+
+def _scores(flagged: Sequence[LocalizedWindow], rankings: Sequence[Ranking]) -> dict[int, float]:
+    found: dict[int, float] = {}
+    for window, ranking in zip(flagged, rankings, strict=True):
+        for number, score in zip(window.line_numbers, _of_lines(window, ranking), strict=True):
+            found[number] = max(found.get(number, CUT), score)
+    return found

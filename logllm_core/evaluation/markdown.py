@@ -7,19 +7,19 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from logllm_core.evaluation import MODEL
+from logllm_core.evaluation import MODEL, summary
 from logllm_core.evaluation.summary import (
     LABELS,
     PEAKS,
     UNDEFINED,
     Content,
-    alert_rows,
     as_setting,
     cut,
     figures_of,
     shown,
     shown_interval,
 )
+from logllm_core.store import Json
 
 # All signs that mean something in markdown. Of some, a reader might still make markup when they
 # stand behind a backslash; these are written by their numbers.
@@ -53,6 +53,11 @@ def as_markdown(content: Content, page: Path) -> str:
         if lines:
             written += ["", f"## {title}", "", *lines]
     return "\n".join([*written, "", f"The whole report: {escape(str(page))}"]) + "\n"
+
+
+def alert_rows(content: Content) -> list[dict[str, Json]]:
+    """The alert types for a table whose cells are read as markdown, as those of Prefect are."""
+    return [row | {"alert": escape(row["alert"])} for row in summary.alert_rows(content)]
 
 
 def escape(text: str) -> str:
@@ -148,7 +153,7 @@ def _alerts(content: Content) -> list[str]:
     columns = ["alert type", "training windows", "test windows", "recall"]
     rows = [
         [
-            escape(found["alert"]) + ("" if found["is_in_training"] else " (not in training)"),
+            found["alert"] + ("" if found["is_in_training"] else " (not in training)"),
             f"{found['num_train_windows']:,}",
             f"{found['num_test_windows']:,}",
             found["recall"] if isinstance(found["recall"], str) else shown(found["recall"]),
@@ -179,8 +184,9 @@ def _lines(content: Content) -> list[str]:
         for name, found in lines["rankings"].items()
     ]
     return [
-        f"{lines['num_windows']:,} flagged windows, {lines['num_windows_with_alerts']:,} of them "
-        f"with alert lines: {lines['num_alert_lines']:,} of {lines['num_lines']:,} lines. "
+        f"{lines['num_flagged_windows']:,} flagged windows, {lines['num_windows']:,} of them "
+        f"localized. {lines['num_windows_with_alerts']:,} of these hold alert lines: "
+        f"{lines['num_alert_lines']:,} of {lines['num_lines']:,} lines. "
         f"{lines['num_alert_lines_missed']:,} alert lines are in windows that were not flagged.",
         "",
         *_table(["ranking", *(LABELS[figure] for figure in figures)], rows),

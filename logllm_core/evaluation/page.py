@@ -7,7 +7,8 @@ policy lets no script run but the one written here, which it names by its hash.
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from markupsafe import Markup
 from logllm_core.evaluation import MODEL
 from logllm_core.evaluation.charts import MAX_ALERT_TYPES
 from logllm_core.evaluation.pictures import visible
+from logllm_core.evaluation.summary import shown_threshold
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLES = ("report.css", "windows.css")
@@ -77,7 +79,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    filters: dict[str, Callable[..., Any]] = {
         "alarms": lambda value: "undefined" if value is None else f"{value:,.1f}",
         "count": lambda value: "unknown" if value is None else f"{value:,}",
         "figure": figure,
@@ -87,9 +89,11 @@ def _environment() -> jinja2.Environment:
         "plain": plain,
         "rows": lambda settings: list(flattened(settings)),
         "seconds": lambda value: f"{value:,.1f}",
+        "threshold": shown_threshold,
         "signed": lambda value: f"{value:+.3f}".replace("-", "\N{MINUS SIGN}"),
         "preprocessing": lambda name: PREPROCESSINGS.get(name, "Drain's templates"),
     }
+    environment.filters |= filters
     environment.tests["web_address"] = lambda text: str(text).startswith(("https://", "http://"))
     return environment
 
@@ -155,5 +159,4 @@ def _tinted(window: Mapping[str, Any]) -> dict[str, Any]:
 
 def _alert_names(windows: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
     """The alert types of the windows shown, with how many of them hold each."""
-    names = [name for window in windows for name in window["alerts"]]
-    return [(name, names.count(name)) for name in sorted(set(names))]
+    return sorted(Counter(name for window in windows for name in window["alerts"]).items())

@@ -29,7 +29,6 @@ from logllm_core.evaluation.novelty import subsets
 from logllm_core.logs.catalog import Dataset
 from logllm_core.logs.splitting import Split
 from logllm_core.logs.windows import Windows, read_windows
-from logllm_core.provenance import describe_machine, recorded_versions
 from logllm_core.store import Artifact, Json, Store
 from logllm_core.training.recipes import Recipe
 
@@ -154,7 +153,7 @@ def _measured(
         "validation": validation and _validation_figures(validation),
         "subsets": subsets(train, test_windows, test.is_anomalous, test.scores),
         "alerts": types and recall_by_alert(types, test.is_anomalous, test.scores),
-        "lines": None if rates is None else localization(run.windows, contributions, rates),
+        "lines": None if rates is None else localization(run.windows, run.predictions, rates),
         "calibration": asdict(calibrate(test.is_anomalous, own)),
         "data_card": data_card(dataset, run.raw, run.messages, run.windows, train, test_windows),
         "stages": [_describe_stage(stage) for stage in run.stages],
@@ -162,8 +161,9 @@ def _measured(
         "settings": recipe.model_dump(mode="json"),
         "confusion": cases.confusion,
         "windows": cases.windows,
-        "versions": recorded_versions(),
-        "machine": describe_machine(),
+        # Where it was trained, which need not be where the report is written.
+        "versions": run.stages[-1].manifest["versions"],
+        "machine": run.stages[-1].manifest["machine"],
     }, test
 
 

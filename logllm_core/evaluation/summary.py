@@ -38,6 +38,11 @@ def shown(value: float | None, *, key: str = "") -> str:
     return f"{value:.1f}" if key == "false_alarms_per_10000" else f"{value:.3f}"
 
 
+def shown_threshold(value: float) -> str:
+    """To three places; one so near to 0 or 1 that it would read as that, as it is."""
+    return f"{value:.3f}" if 0.001 <= value <= 0.999 or value in (0, 1) else repr(value)
+
+
 def shown_interval(bounds: Sequence[float] | None, *, key: str = "") -> str:
     if bounds is None:
         return UNDEFINED

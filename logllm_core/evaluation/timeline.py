@@ -22,6 +22,7 @@ from logllm_core.evaluation.pictures import (
     as_svg,
     mark,
 )
+from logllm_core.evaluation.summary import shown_threshold
 
 MAX_POINTS = 4_000  # of either kind; beyond, they are thinned evenly
 NUM_TIME_TICKS = 7
@@ -91,7 +92,7 @@ def _thresholds(axes: Axes, content: Mapping[str, Any]) -> None:
     axes.axhline(DECISION, color=INK, linewidth=0.9, linestyle=(0, (5, 3)), label=label)
     chosen = content["detectors"][MODEL]["at_validation_threshold"]
     if chosen:
-        label = f"{chosen['threshold']:.3f}, chosen on validation"
+        label = f"{shown_threshold(chosen['threshold'])}, chosen on validation"
         axes.axhline(chosen["threshold"], color=ACCENT, linewidth=1.2, linestyle=":", label=label)
 
 

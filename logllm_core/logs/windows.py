@@ -5,9 +5,7 @@ split is kept (paper, section V-D). Validation is cut from the training part: it
 the split is chronological, a seeded tenth of the sessions where it is random.
 """
 
-import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,14 +20,13 @@ from logllm_core import tables
 from logllm_core.logs import chronological, sessions
 from logllm_core.logs.assembly import Runs, assemble
 from logllm_core.logs.catalog import Dataset, SessionWindows
+from logllm_core.logs.connection import bounded_connection
 from logllm_core.logs.messages import message_files
 from logllm_core.logs.splitting import SPLITS, Cut, Split
 from logllm_core.progress import track
 from logllm_core.store import Artifact, Json, Store
 
 VERSION = 2
-NUM_THREADS = min(os.cpu_count() or 1, 4)
-MEMORY_LIMIT = f"{75 * NUM_THREADS}MB"  # of DuckDB; beyond, it sorts on disk
 NUM_ROWS = 1 << 17  # in memory at once
 
 
@@ -95,7 +92,8 @@ def _build(
     out_dir: Path, dataset: Dataset, messages: Artifact, validation_fraction: float
 ) -> dict[str, Json]:
     kind = sessions if isinstance(dataset.windows, SessionWindows) else chronological
-    with _connected(out_dir, message_files(messages)) as connection:
+    with bounded_connection(out_dir / ".spill") as connection:
+        connection.read_parquet(message_files(messages)).create_view("messages")
         cut = kind.cut(connection, dataset, messages, validation_fraction)
         _write(connection, cut, out_dir, num_lines=messages.results["num_kept_lines"])
         splits = _describe(connection, out_dir, is_labelled=dataset.labels is not None)
@@ -114,18 +112,6 @@ def _build(
 
 def _labelled(num_anomalous: int | None) -> str:
     return "not labelled" if num_anomalous is None else f"{num_anomalous:,} anomalous"
-
-
-@contextmanager
-def _connected(out_dir: Path, paths: list[str]) -> Iterator[duckdb.DuckDBPyConnection]:
-    """DuckDB in bounded memory, over a view of the kept lines."""
-    with duckdb.connect() as connection:
-        connection.execute("set temp_directory = ?", [str(out_dir / ".spill")])
-        connection.execute("set memory_limit = ?", [MEMORY_LIMIT])
-        connection.execute("set threads = ?", [NUM_THREADS])
-        connection.execute("set enable_progress_bar = false")
-        connection.read_parquet(paths).create_view("messages")
-        yield connection
 
 
 def _write(

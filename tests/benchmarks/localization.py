@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from logllm_core import tables
 from logllm_core.detection import DECISION, localization
-from logllm_core.evaluation.lines import FlaggedWindow, ranking_figures
+from logllm_core.evaluation.lines import LocalizedWindow, ranking_figures
 from logllm_core.logs.messages import read_vocabulary
 from logllm_core.logs.splitting import SPLITS
 from logllm_core.model.backbones import find_backbones, set_trainable
@@ -175,18 +175,23 @@ METHODS: dict[str, Callable[[Ready, Sequence[Window]], Found]] = {
 }
 
 
-def read_judged(windows: Artifact, splits: Sequence[str]) -> list[FlaggedWindow]:
+def read_judged(windows: Artifact, splits: Sequence[str]) -> list[LocalizedWindow]:
     found = [
         row
         for split in splits
         for row in tables.read(
-            windows.path / f"split={split}", tables.WINDOWS, ["message_ids", "alerts"]
+            windows.path / f"split={split}",
+            tables.WINDOWS,
+            ["line_numbers", "message_ids", "alerts"],
         ).to_pylist()
     ]
     assert all(row["alerts"] is not None for row in found), "the lines have no labels"
     return [
-        FlaggedWindow(
-            message_ids=tuple(row["message_ids"]), is_alert=row["alerts"], contributions={}
+        LocalizedWindow(
+            line_numbers=row["line_numbers"],
+            message_ids=tuple(row["message_ids"]),
+            is_alert=row["alerts"],
+            contributions={},
         )
         for row in found
     ]
@@ -236,7 +241,7 @@ def measure(data_dir: Path, dataset: str, model_of: str, precision: str | None) 
     rates, overall = alert_rates(learned_messages, learned_windows)
     by_rate = [{m: rates.get(texts[m], overall) for m in window} for window in asked]
     rows["highest training alert rate"] = ranking_figures(flagged, by_rate)
-    rows["a random message"] = ranking_figures(flagged, [dict.fromkeys(ids, 0.0) for ids in asked])
+    rows["a random line"] = ranking_figures(flagged, [dict.fromkeys(ids, 0.0) for ids in asked])
     return {
         "dataset": dataset,
         "model_of": model_of,

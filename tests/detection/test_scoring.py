@@ -67,6 +67,7 @@ def check(setting: Setting, predictions: Artifact) -> list[str]:
             "num_windows": len(windows),
             "num_distinct_windows": len(set(windows.message_ids)),
             "num_cut_windows": 0,
+            "num_flagged_windows": len({window_id for window_id, _ in wanted}),
             "num_localized_windows": len({window_id for window_id, _ in wanted}),
         }
     return verdicts
@@ -129,6 +130,33 @@ def test_messages_beyond_a_windows_cut_have_no_row(tmp_path: Path) -> None:
         for window_id, messages in found.items():
             assert messages == list(dict.fromkeys(ids[window_id][:2]))
         assert predictions.results[split]["num_cut_windows"] == len(windows)
+
+
+@pytest.mark.usefixtures("_middling_decision")
+def test_of_too_many_flagged_windows_evenly_chosen_ones_are_localized(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = prepare(tmp_path)
+    monkeypatch.setattr(scoring, "MAX_LOCALIZED", 2)
+    predictions = setting.predict()
+    places = {
+        ids: [] for split in SPLITS for ids in read_windows(setting.windows, split).message_ids
+    }
+    num_flagged, num_localized = 0, 0
+    for split in SPLITS:
+        windows = read_windows(setting.windows, split)
+        by_id = dict(zip(windows.window_ids.tolist(), windows.message_ids, strict=True))
+        predicted, contributed = rows(predictions, split)
+        localized = {row["window_id"] for row in contributed}
+        for row in predicted:
+            if row["verdict"] == "anomalous":
+                places[by_id[row["window_id"]]].append(row["window_id"] in localized)
+        num_flagged += predictions.results[split]["num_flagged_windows"]
+        num_localized += predictions.results[split]["num_localized_windows"]
+    # A sequence is localized wherever it occurs, or nowhere; of those flagged two at most are.
+    assert all(len(set(found)) <= 1 for found in places.values())
+    assert sum(any(found) for found in places.values()) in {1, 2}
+    assert 0 < num_localized < num_flagged
 
 
 def test_scoring_and_localizing_are_timed_apart(tmp_path: Path) -> None:

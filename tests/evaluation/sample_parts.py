@@ -177,6 +177,7 @@ def card_content() -> dict[str, Any]:
         "num_labels_without_lines": 0,
         "repeats": {"same_label": 2, "other_label": 1, "both_labels": 0},
         "f1_ceiling": 0.857,
+        "num_anomalous_runs": 3,
         "num_test_messages_unseen_in_training": 25,
     }
 

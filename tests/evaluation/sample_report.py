@@ -77,6 +77,7 @@ def small_content() -> dict[str, Any]:
         "alerts": alert_content(),
         "lines": {
             "num_windows": 3,
+            "num_flagged_windows": 4,
             "num_windows_with_alerts": 2,
             "num_lines": 62,
             "num_alert_lines": 2,

@@ -1,8 +1,9 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from logllm_core.evaluation.datacard import f1_ceiling, labels_of_dropped, repeats
+from logllm_core.evaluation.datacard import f1_ceiling, labels_of_dropped, num_runs, repeats
 from logllm_core.logs.windows import read_windows
 from tests.evaluation.labelled import prepared
 from tests.evaluation.test_baselines import windows as windows_of
@@ -57,3 +58,11 @@ def test_without_conflicts_there_is_no_ceiling_but_one(tmp_path: Path) -> None:
     assert test.is_anomalous is not None
     assert f1_ceiling(test, test.is_anomalous) == 1.0
     assert f1_ceiling(test, ~(test.is_anomalous | True)) is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [([], 0), ([0, 0], 0), ([1], 1), ([1, 1, 0, 1], 2), ([0, 1, 1, 0, 0, 1, 0], 2)],
+)
+def test_stretches_of_anomalous_windows_are_counted(labels: list[int], expected: int) -> None:
+    assert num_runs(np.array(labels, dtype=bool)) == expected

@@ -117,6 +117,15 @@ def test_the_verdict_names_everyone_that_beats_the_model_and_by_what() -> None:
     )
 
 
+def test_a_difference_of_rounding_is_no_victory() -> None:
+    # Average precision adds 29 recalls of 1/29: in another order the sum is 2e-16 short of 1.
+    detectors = {"LogLLM": detector(1 - 2e-16, 1 - 2e-16), "rule": detector(1.0, 1.0)}
+    assert verdict(detectors, NO_DIFFERENCES) == (
+        "LogLLM reaches F1 1.000, level with rule (1.000), and PR-AUC 1.000, level with rule "
+        "(1.000)."
+    )
+
+
 def test_the_verdict_tells_a_lead_that_may_be_chance() -> None:
     detectors = {"LogLLM": detector(0.9, 0.8), "rule": detector(0.5, 0.5)}
     to_best = {

@@ -150,7 +150,8 @@ def test_boxes_that_scroll_can_be_reached_and_are_named(small: Page) -> None:
         "+0.350 against always anomalous 95 %: +0.050 to +0.500",
         "anomalous 2 found 2 missed normal 1 false alarm 5 passed",
         "sequence not in training 5 windows, 2 anomalous",
-        "3 flagged windows, 2 of them with an alert; 2 of their 62 lines are alerts. 1 more alert",
+        "4 flagged windows, of which 3 evenly chosen ones were looked into; 2 with an alert; "
+        "2 of their 62 lines are alerts. 1 more alert",
         "Expected calibration error 0.062",
         "2 of 2 of this kind are shown",
         "normal, and no alarm · 0 of 5 of this kind are shown None is shown.",

@@ -230,6 +230,12 @@ def test_the_cost_is_reported(content: dict[str, Any]) -> None:
     assert content["scoring"]["num_windows"] == 6
 
 
+def test_the_environment_is_that_of_the_training(content: dict[str, Any], run: report.Run) -> None:
+    manifest = run.stages[-1].manifest
+    assert content["versions"] == manifest["versions"]
+    assert content["machine"] == manifest["machine"]
+
+
 def test_the_windows_shown_lead_back_to_raw_lines(content: dict[str, Any]) -> None:
     found = {window["kind"]: window for window in content["windows"]}
     assert set(found) == {"missed", "false alarm", "found", "passed"}

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from logllm_core.evaluation import markdown
 from logllm_core.evaluation.markdown import as_markdown, escape
 from logllm_core.evaluation.summary import (
     NUM_SHOWN_ALERTS,
@@ -162,6 +163,17 @@ def test_nothing_of_the_log_is_markup(content: dict[str, Any]) -> None:
     assert html.tags == Html(as_markdown(calm, PAGE)).tags
     assert html.text.count(HOSTILE) == 3  # the title, an alert type, a label of dropped lines
     assert LOUD.replace("\n", "\N{REPLACEMENT CHARACTER}") in html.text
+
+
+def test_an_alert_is_no_markup_in_a_table_whose_cells_are_markdown(
+    content: dict[str, Any],
+) -> None:
+    hostile = "![x](http://nowhere.test/p.png) <img/src=x/onerror=alert(1)> [a](b) \x1b[31m"
+    content["alerts"]["types"][0]["alert"] = hostile
+    cell = markdown.alert_rows(content)[0]["alert"]
+    shown = MarkdownIt().render(cell)
+    assert not any(tag in shown for tag in ("<img", "<a ", "\x1b"))
+    assert "![x](http://nowhere.test/p.png) &lt;img/src" in shown
 
 
 def test_what_is_not_there_is_left_out(content: dict[str, Any]) -> None:

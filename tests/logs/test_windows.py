@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from logllm_core import tables
+from logllm_core.logs import connection as connection_room
 from logllm_core.logs import parts
 from logllm_core.logs import windows as windows_room
 from logllm_core.logs.windows import read_windows
@@ -167,7 +168,7 @@ def test_a_log_of_many_row_groups_keeps_its_order(
 def test_windows_leave_nothing_else_behind_though_they_are_sorted_on_disk(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(windows_room, "MEMORY_LIMIT", "60MB")
+    monkeypatch.setattr(connection_room, "MEMORY_LIMIT", "60MB")
     sliding = {"kind": "count", "length": 20, "step": 2}
     dataset = labelled_by_line(numbered(tmp_path, 300_000, has_times=True), windows=sliding)
     built = windows_of(store, dataset)
