@@ -23,6 +23,7 @@ PAIRED: tuple[Literal["f1", "pr_auc"], ...] = ("f1", "pr_auc")
 JUDGED = ("f1", "precision", "recall", "mcc", "pr_auc", "roc_auc", "false_alarms_per_10000")
 NEEDED = ("detectors", "lines", "calibration", "stages", "scoring", "settings", "data_card")
 NOT_THERE = "not there"
+OVER_SEEDS = ", mean over seeds"  # left out where neither run has several
 
 Interval = list[float] | None
 
@@ -183,6 +184,7 @@ def _figures(one: _Side, other: _Side, *, is_same: bool) -> list[ComparedFigure]
     figures = [
         _figure(name, first[name], second[name], paired.get(name), has_difference=is_same)
         for name in first
+        if not name.endswith(OVER_SEEDS) or (first[name][0], second[name][0]) != (None, None)
     ]
     spent, spent_by_other = _costs(one.content), _costs(other.content)
     return figures + [
@@ -219,9 +221,15 @@ def _judged(content: Content) -> dict[str, tuple[float | None, Any]]:
     lines = content["lines"]
     hit = lines and lines["rankings"][MODEL]["hit_at_1"]
     return {LABELS[key]: found[key] for key in JUDGED} | {
+        **{LABELS[key] + OVER_SEEDS: _over_seeds(content, key) for key in PAIRED},
         "hit@1": (hit, None),
         "ECE": (content["calibration"]["ece"], None),
     }
+
+
+def _over_seeds(content: Content, key: str) -> tuple[float | None, Any]:
+    spread = content["seeds"] and content["seeds"]["figures"][key]
+    return (spread["mean"] if spread else None), None
 
 
 def _costs(content: Content) -> dict[str, float]:

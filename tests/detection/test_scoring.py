@@ -139,7 +139,7 @@ def test_of_too_many_flagged_windows_evenly_chosen_ones_are_localized(
     setting = prepare(tmp_path)
     monkeypatch.setattr(scoring, "MAX_LOCALIZED", 2)
     predictions = setting.predict()
-    places = {
+    places: dict[tuple[int, ...], list[bool]] = {
         ids: [] for split in SPLITS for ids in read_windows(setting.windows, split).message_ids
     }
     num_flagged, num_localized = 0, 0

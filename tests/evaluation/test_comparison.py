@@ -186,3 +186,16 @@ def test_a_report_with_figures_of_an_earlier_version_is_one_error(
         compare(run, one)
     (listed,) = (found for found in list_runs(store) if found.run == run.fingerprint)
     assert (listed.f1, listed.pr_auc) == (0.5, 0.5)
+
+
+def test_means_over_seeds_are_told_where_a_run_has_several(store: Store) -> None:
+    several, single = make_content(0), make_content(1)
+    figures = dict.fromkeys(("f1", "pr_auc"))
+    several["seeds"] = {"seeds": [0, 1], "figures": figures | {"f1": {"mean": 0.25}}}
+    single["seeds"] = None
+    windows, predictions = make_windows(store, "regex"), make_predictions(store, 0, [1.0] * 16)
+    runs = [make_run(store, content, windows, predictions) for content in (several, single)]
+    found = figure(compare(*runs), "F1, mean over seeds")
+    assert (found.one, found.other, found.difference) == (0.25, None, None)
+    names = {row.name for row in compare(runs[1], runs[1]).figures}
+    assert not any("seeds" in name for name in names)
