@@ -6,6 +6,12 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
+from flows.cli import PREFECT_ENVIRONMENT
+
+# As `logllm` does, before anything imports Prefect: else it would be the first test that ran a
+# command whose captured output Prefect writes to from then on.
+os.environ.update(PREFECT_ENVIRONMENT)
+
 
 @pytest.fixture
 def mirror() -> Path:

@@ -8,7 +8,24 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from logllm_core.evaluation import page as report_page
+from logllm_core.store import Artifact, Store
 from tests.evaluation.sample_report import pictures_of, small_content
+from tests.evaluation.sample_runs import run_of_seed_0, run_of_seed_1
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(data_dir=tmp_path / "data")
+
+
+@pytest.fixture
+def one(store: Store) -> Artifact:
+    return run_of_seed_0(store)
+
+
+@pytest.fixture
+def other(store: Store) -> Artifact:
+    return run_of_seed_1(store)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,24 +15,7 @@ from tests.evaluation.sample_runs import (
     make_predictions,
     make_run,
     make_windows,
-    run_of_seed_0,
-    run_of_seed_1,
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(data_dir=tmp_path / "data")
-
-
-@pytest.fixture
-def one(store: Store) -> Artifact:
-    return run_of_seed_0(store)
-
-
-@pytest.fixture
-def other(store: Store) -> Artifact:
-    return run_of_seed_1(store)
 
 
 def figure(found: Comparison, name: str) -> ComparedFigure:

@@ -1,18 +1,37 @@
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from prefect.settings import temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
-from flows import run_log
+from flows import cli, run_log
 from tests import tiny
+
+Run = Callable[..., tuple[int, str, str]]  # exit status and both outputs
 
 
 @pytest.fixture(autouse=True)
 def _fresh_sinks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test begins without log sinks, and so must the memory of them."""
     monkeypatch.setattr(run_log, "_sinks", {})
+
+
+@pytest.fixture
+def logllm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Calls `logllm ...` in this process; gives exit status, standard output, standard error."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["logllm", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        output = capsys.readouterr()
+        code = end.value.code
+        assert isinstance(code, int | None)
+        return code or 0, output.out, output.err
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -1,35 +1,23 @@
 """`logllm datasets` and `logllm datasets new` as a user meets them."""
 
 import json
-import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from flows import cli
 from logllm_core.logs.catalog import find_dataset
+from tests.flows.conftest import Run
 
-Run = Callable[..., tuple[int, str, str]]
 LINE = "2024-05-01 12:00:00 WARN disk is full"
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Calls `logllm datasets ...` in this process; gives exit status and both outputs."""
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logllm: Run) -> Run:
+    """Calls `logllm datasets ...`."""
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)  # where the folder `data` is nobody's
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["logllm", "datasets", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        output = capsys.readouterr()
-        code = end.value.code
-        assert isinstance(code, int | None)
-        return code or 0, output.out, output.err
-
-    return call
+    return partial(logllm, "datasets")
 
 
 @pytest.fixture

@@ -7,14 +7,12 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from flows import cli
+from tests.flows.conftest import Run
 
-Run = Callable[..., tuple[int, str, str]]
 COLUMNS = [
     *("label", "epoch", "date", "node", "full_time", "node_repeated", "type", "component"),
     *("level", "content"),
@@ -22,23 +20,10 @@ COLUMNS = [
 
 
 @pytest.fixture
-def run(
-    prefect_server: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
-    """Calls `logllm ...` in this process; gives exit status, standard output, standard error."""
+def run(prefect_server: None, monkeypatch: pytest.MonkeyPatch, logllm: Run) -> Run:
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("LOGLLM_MIRROR", raising=False)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["logllm", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        output = capsys.readouterr()
-        code = end.value.code
-        assert isinstance(code, int | None)
-        return code or 0, output.out, output.err
-
-    return call
+    return logllm
 
 
 def dataset_toml(folder: Path, name: str, source: str, rest: str = "") -> None:

@@ -1,38 +1,22 @@
 """`logllm runs`, `logllm compare` and the figures at a training's end, as a user meets them."""
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flows import cli
 from logllm_core.store import Artifact, Store
+from tests.flows.conftest import Run
 
-Run = Callable[..., tuple[int, str, str]]
 HOSTILE = "[red]x[/nonsense] \x1b[2J"
 SHOWN = "[red]x[/nonsense] \N{REPLACEMENT CHARACTER}[2J"
 
 
 @pytest.fixture
-def run(
-    prefect_server: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
-    """Calls `logllm ...` in this process; gives exit status, standard output, standard error."""
+def run(prefect_server: None, monkeypatch: pytest.MonkeyPatch, logllm: Run) -> Run:
     monkeypatch.setenv("COLUMNS", "100")
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["logllm", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        output = capsys.readouterr()
-        code = end.value.code
-        assert isinstance(code, int | None)
-        return code or 0, output.out, output.err
-
-    return call
+    return logllm
 
 
 @pytest.fixture
@@ -92,7 +76,7 @@ def test_runs_are_listed_and_compared(train: Run, run: Run, data_dir: Path) -> N
     assert runs[4]["overrides"] == {"stages.3.num_samples": 8, "seed": 4}
     status, table, _ = run("runs", "small-log", *where)
     assert status == 0
-    assert all(listed["run"] in table for listed in runs.values())
+    assert all(listed["run"][:8] in table for listed in runs.values())
 
     given = (runs[0]["run"][:10], Path(runs[4]["path"]) / "report.html", *where)
     status, output, _ = run("compare", *given)
