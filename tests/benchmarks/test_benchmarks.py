@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from logllm_core.evaluation.baselines import BASELINES
 from logllm_core.logs.windows import Windows
 from logllm_core.model.backbones import set_trainable
 from logllm_core.model.scoring import encode_windows
 from tests import tiny
 from tests.benchmarks.alone import ROOT
+from tests.benchmarks.evaluation import Size, measure
 from tests.benchmarks.localization import METHODS, Ready
 from tests.benchmarks.material import SCALES, repeating
 from tests.benchmarks.training import use_torch_dropout
@@ -144,3 +146,10 @@ def test_every_way_of_localizing_ranks_each_distinct_message() -> None:
         for message, contribution in ranking.items():
             mean = (left_out[place][message] + alone[place][message]) / 2
             assert contribution == pytest.approx(mean, abs=1e-4)
+
+
+def test_the_detectors_and_the_intervals_are_timed_step_by_step() -> None:
+    size = Size(num_train=300, num_test=100, num_distinct=60, length=5, num_messages=8)
+    rows = measure(size)
+    assert len(rows) == 1 + len(BASELINES) + 1
+    assert min(rows.values()) >= 0
