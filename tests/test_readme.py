@@ -22,7 +22,7 @@ QUERIES = re.findall(r"([^\n]+\?)\n\n```sql\n(.*?)```", README, flags=re.DOTALL)
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The data sets demo and hdfs, with predictions that call every window anomalous."""
+    """Demo and hdfs, with predictions that call every window anomalous for its first message."""
     store = Store(data_dir=tmp_path_factory.mktemp("readme"))
     for name, shape in (("demo", "bgl"), ("hdfs", "hdfs")):
         published = find_dataset(name, [ROOT / "data" / "datasets"])
@@ -39,8 +39,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
                 "verdict": ["anomalous"] * len(found),
                 "is_anomalous": found["is_anomalous"],
             }
-            path = out_dir / "split=test" / "part-0.parquet"
-            tables.write(path, pa.table(columns), tables.PREDICTIONS)
+            part = Path("split=test", "part-0.parquet")
+            tables.write(out_dir / part, pa.table(columns), tables.PREDICTIONS)
+            carried = {
+                "window_id": found["window_id"],
+                "message_id": [ids[0] for ids in found["message_ids"].to_pylist()],
+                "contribution": [2.0] * len(found),
+            }
+            path = out_dir / "contributions" / part
+            tables.write(path, pa.table(carried), tables.CONTRIBUTIONS)
             return {}
 
         inputs = {"windows": windows}
