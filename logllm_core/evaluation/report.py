@@ -113,24 +113,10 @@ def _measured(
     windows: dict[Split, Windows] = {
         split: read_windows(run.windows, split) for split in ("train", "validation", "test")
     }
-    labels = {split: _labels(dataset, found) for split, found in windows.items()}
     train, test_windows = windows["train"], windows["test"]
     rates = read_alert_rates(run.messages, run.windows)
-    baselines = fit_baselines(
-        Evidence(
-            train=train,
-            alert_rates=rates,
-            vectors_ME=read_vectors(run.vectors) if run.vectors else None,
-        )
-    )
-
-    def judged(split: Split) -> Judged:
-        scores = {MODEL: _scores(run.predictions, split)}
-        scores |= {name: score(windows[split]) for name, score in baselines.scorers.items()}
-        return Judged(is_anomalous=labels[split], scores=scores)
-
-    test = judged("test")
-    validation = judged("validation") if len(windows["validation"]) else None
+    judged, not_applicable = _judge(dataset, run, windows, rates)
+    test, validation = judged["test"], judged.get("validation")
     detectors = detector_figures(test, validation)
     to_best = differences(detectors, test)
     types = read_alert_types(run.messages, run.windows, test_windows.window_ids)
@@ -147,7 +133,7 @@ def _measured(
         "backbones": backbones,
         "verdict": verdict(detectors, to_best),
         "detectors": detectors,
-        "not_applicable": baselines.not_applicable,
+        "not_applicable": not_applicable,
         "differences": to_best,
         "seeds": over_seeds(test.is_anomalous, {recipe.seed: own} | others),
         "validation": validation and _validation_figures(validation),
@@ -165,6 +151,32 @@ def _measured(
         "versions": run.stages[-1].manifest["versions"],
         "machine": run.stages[-1].manifest["machine"],
     }, test
+
+
+def _judge(
+    dataset: Dataset, run: Run, windows: Mapping[Split, Windows], rates: Scores | None
+) -> tuple[dict[Split, Judged], dict[str, str]]:
+    """The scored splits as each detector judges them, and why some detectors cannot.
+
+    Without windows for it, there is no validation split.
+    """
+    labels = {split: _labels(dataset, found) for split, found in windows.items()}
+    vectors_ME = read_vectors(run.vectors) if run.vectors else None
+    baselines = fit_baselines(
+        Evidence(train=windows["train"], alert_rates=rates, vectors_ME=vectors_ME)
+    )
+    scored: tuple[Split, ...] = ("validation", "test") if len(windows["validation"]) else ("test",)
+    judged = {
+        split: Judged(
+            is_anomalous=labels[split],
+            scores={
+                MODEL: _scores(run.predictions, split),
+                **{name: score(windows[split]) for name, score in baselines.scorers.items()},
+            },
+        )
+        for split in scored
+    }
+    return judged, baselines.not_applicable
 
 
 def _labels(dataset: Dataset, windows: Windows) -> Labels:
