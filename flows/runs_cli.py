@@ -125,7 +125,7 @@ def _runs_table(found: "list[ListedRun]") -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     has_changes = any(run.overrides for run in found)
     for column in ("backbones", *(["changed"] if has_changes else [])):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", min_width=5)
     for run in found:
         made = run.created[:16].replace("T", " ")
         seeds = ", ".join(map(str, run.seeds))
@@ -154,7 +154,7 @@ def _settings_table(found: "Comparison") -> Table:
 
 def _compared_table(found: "Comparison") -> Table:
     one, other = (plain(run.run[:NUM_DIGITS]) for run in (found.one, found.other))
-    table = _narrow_table("figure", one, "95 %", other, "95 %", "difference", "95 %")
+    table = _narrow_table("figure, and its 95 %", one, other, "difference")
     for figure in found.figures:
         table.add_row(figure.name, *_cells(figure))
     return table
@@ -165,21 +165,20 @@ def _cells(figure: "ComparedFigure") -> list[str]:
 
     alarms = "false_alarms_per_10000"
     key = alarms if figure.name == LABELS[alarms] else ""
-    sides = (
-        (figure.one, figure.one_interval),
-        (figure.other, figure.other_interval),
-    )
     digits = 1 if key else 3
-    told = [
-        text
+    difference = ""
+    if figure.difference is not None:
+        rounded = round(figure.difference, digits) + 0.0  # no -0.0
+        difference = f"{rounded:+.{digits}f}"
+    sides = (
+        (shown(figure.one, key=key), figure.one_interval),
+        (shown(figure.other, key=key), figure.other_interval),
+        (difference, figure.difference_interval),
+    )
+    return [
+        f"{value}\n[dim]{shown_interval(bounds, key=key)}[/dim]" if bounds else value
         for value, bounds in sides
-        for text in (shown(value, key=key), shown_interval(bounds, key=key) if bounds else "")
     ]
-    if figure.difference is None:
-        return [*told, "", ""]
-    rounded = round(figure.difference, digits) + 0.0  # no -0.0
-    bounds = figure.difference_interval
-    return [*told, f"{rounded:+.{digits}f}", shown_interval(bounds) if bounds else ""]
 
 
 def _sentences(found: "Comparison") -> list[str]:
