@@ -131,12 +131,13 @@ def _ask(
     backbones.set_trainable(model, ())
     are_cut = np.fromiter(map(collator.is_cut, every), dtype=bool, count=len(every))
     began = time.perf_counter()
-    vectors = encode_windows(model, collator, [collator.cut(window) for window in every])
+    cut = [collator.cut(window) for window in every]
+    vectors = encode_windows(model, collator, cut)
     probabilities = score_windows(model, collator, every, vectors)
     scored = time.perf_counter()
     found: list[dict[int, float] | None] = [None] * len(every)
-    flagged = _to_localize([collator.cut(window) for window in every], probabilities > DECISION)
-    localized = contributions(model, collator, [every[place] for place in flagged], vectors)
+    flagged = _to_localize(cut, probabilities > DECISION)
+    localized = contributions(model, collator, [cut[place] for place in flagged], vectors)
     for place, own in zip(flagged, localized, strict=True):
         found[place] = own
     return Answers(

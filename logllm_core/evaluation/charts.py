@@ -30,7 +30,7 @@ from logllm_core.evaluation.pictures import (
     mark,
     visible,
 )
-from logllm_core.evaluation.summary import shown_threshold
+from logllm_core.evaluation.summary import shown, shown_threshold
 from logllm_core.evaluation.timeline import probability_over_time
 
 MAX_ALERT_TYPES = 24  # as bars; the page's table has all
@@ -93,7 +93,7 @@ def precision_recall(content: Mapping[str, Any], is_anomalous: Labels, scores: S
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="recall", ylabel="precision", aspect="equal")
 
     model = content["detectors"][MODEL]
-    label = f"Precision against recall of {MODEL}; PR-AUC {_told(model['pr_auc'])}"
+    label = f"Precision against recall of {MODEL}; PR-AUC {shown(model['pr_auc'])}"
     return as_svg("curve", label, (HALF, 4.4), plot)
 
 
@@ -209,7 +209,7 @@ def reliability(calibration: Mapping[str, Any]) -> str:
         lower.minorticks_off()
         lower.grid(visible=False)
 
-    label = f"Reliability curve; expected calibration error {_told(calibration['ece'])}"
+    label = f"Reliability curve; expected calibration error {shown(calibration['ece'])}"
     return as_svg("reliability", label, (HALF, 4.2), plot)
 
 
@@ -267,7 +267,3 @@ def _alert_bars(types: Sequence[Mapping[str, Any]], other: str | None) -> Callab
         figure.legend(handles=handles, loc="outside upper left", borderaxespad=0.2)
 
     return plot
-
-
-def _told(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}"

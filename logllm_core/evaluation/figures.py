@@ -8,9 +8,10 @@ import numpy as np
 from logllm_core.evaluation import MODEL
 from logllm_core.evaluation.bootstrap import difference, intervals
 from logllm_core.evaluation.metrics import Labels, Scores, choose_threshold, judge, rank
+from logllm_core.evaluation.summary import LABELS, shown
 from logllm_core.store import Json
 
-F1_AT_VALIDATION = "F1 at the validation threshold"
+F1_AT_VALIDATION = "f1_at_validation_threshold"
 SEED_FIGURES = ("precision", "recall", "f1", "mcc", "pr_auc", "roc_auc")
 
 
@@ -113,10 +114,7 @@ def verdict(
     differences: Mapping[str, Mapping[str, Json] | None],
 ) -> str:
     """The report's first paragraph: how the model stands beside the simple detectors."""
-    standing = [
-        _standing(detectors, "F1", "f1", differences["f1"]),
-        _standing(detectors, "PR-AUC", "pr_auc", differences["pr_auc"]),
-    ]
+    standing = [_standing(detectors, name, differences[name]) for name in ("f1", "pr_auc")]
     text = f"{MODEL} reaches {standing[0]}, and {standing[1]}."
     winners = _winners(detectors)
     if winners:
@@ -127,16 +125,15 @@ def verdict(
 
 def _standing(
     detectors: Mapping[str, Mapping[str, Json]],
-    label: str,
     name: str,
     to_best: Mapping[str, Json] | None,
 ) -> str:
     own, other = figure(detectors[MODEL], name), strongest(detectors, name)
     best = figure(detectors[other], name) if other else None
     if own is None or best is None:
-        return f"{label} {'undefined' if own is None else f'{own:.3f}'}"
+        return f"{LABELS[name]} {shown(own)}"
     word = "ahead of" if own > best else "behind" if own < best else "level with"
-    text = f"{label} {own:.3f}, {word} {other} ({best:.3f})"
+    text = f"{LABELS[name]} {shown(own)}, {word} {other} ({shown(best)})"
     if own != best and to_best and (interval := to_best["interval"]):
         low, high = interval
         if low <= 0 <= high:
@@ -147,10 +144,10 @@ def _standing(
 def _winners(detectors: Mapping[str, Mapping[str, Json]]) -> dict[str, list[str]]:
     """The detectors that have a higher figure than the model, and which figures these are."""
     winners: dict[str, list[str]] = {}
-    for label, name in (("F1", "f1"), (F1_AT_VALIDATION, F1_AT_VALIDATION), ("PR-AUC", "pr_auc")):
+    for name in ("f1", F1_AT_VALIDATION, "pr_auc"):
         own = figure(detectors[MODEL], name)
         for detector, found in detectors.items():
             other = figure(found, name)
             if own is not None and other is not None and other > own:
-                winners.setdefault(detector, []).append(label)
+                winners.setdefault(detector, []).append(LABELS[name])
     return winners

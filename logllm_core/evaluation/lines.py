@@ -37,15 +37,21 @@ def read_contributions(predictions: Artifact) -> dict[int, dict[int, float]]:
     return found
 
 
-def localization(windows: Artifact, predictions: Artifact, alert_rates: Scores) -> dict[str, Json]:
+def localization(
+    windows: Artifact,
+    predictions: Artifact,
+    contributions: Mapping[int, Ranking],
+    alert_rates: Scores,
+) -> dict[str, Json]:
     """Figures of the contributions, and of two rules, against the labels of lines.
 
     Lines are told apart by their numbers: one that several windows hold counts once.
 
     Args:
+        contributions: of each localized window, by id, as `read_contributions` gives them.
         alert_rates: of each message in training, by id.
     """
-    flagged, num_flagged, missed = read_flagged(windows, predictions)
+    flagged, num_flagged, missed = read_flagged(windows, predictions, contributions)
     rankings: dict[str, Sequence[Ranking]] = {
         MODEL: [window.contributions for window in flagged],
         "highest anomaly rate of the message": [
@@ -67,13 +73,12 @@ def localization(windows: Artifact, predictions: Artifact, alert_rates: Scores) 
 
 
 def read_flagged(
-    windows: Artifact, predictions: Artifact
+    windows: Artifact, predictions: Artifact, contributions: Mapping[int, Ranking]
 ) -> tuple[list[LocalizedWindow], int, int]:
     """The localized test windows, how many were flagged, and how many alert lines none of them has.
 
     Not all flagged windows are localized where a model flags very many.
     """
-    contributions = read_contributions(predictions)
     judged = tables.read(predictions.path / "split=test", tables.PREDICTIONS)
     names = ["window_id", "line_numbers", "message_ids", "alerts"]
     held = tables.read(windows.path / "split=test", tables.WINDOWS, names)

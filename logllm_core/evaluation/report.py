@@ -139,7 +139,9 @@ def _measured(
         "validation": validation and _validation_figures(validation),
         "subsets": subsets(train, test_windows, test.is_anomalous, test.scores),
         "alerts": types and recall_by_alert(types, test.is_anomalous, test.scores),
-        "lines": None if rates is None else localization(run.windows, run.predictions, rates),
+        "lines": None
+        if rates is None
+        else localization(run.windows, run.predictions, contributions, rates),
         "calibration": asdict(calibrate(test.is_anomalous, own)),
         "data_card": data_card(dataset, run.raw, run.messages, run.windows, train, test_windows),
         "stages": [_describe_stage(stage) for stage in run.stages],

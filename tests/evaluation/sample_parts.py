@@ -182,6 +182,18 @@ def card_content() -> dict[str, Any]:
     }
 
 
+# What each trained stage of the tests has in its manifest's results, whatever its sizes.
+STAGE_RESULTS = {
+    "training_seconds": 90.0,
+    "peak_memory_bytes": 2_340_000_000,
+    "peak_gpu_memory_bytes": 0,
+    "num_processes": 1,
+    "num_resumes": 2,
+    "best_validation": {"step": 7, "pr_auc": 0.875},
+    "is_stopped_early": True,
+}
+
+
 def stage_content(name: str, trains: list[str], **more: Any) -> dict[str, Any]:
     return {
         "name": name,
@@ -196,11 +208,5 @@ def stage_content(name: str, trains: list[str], **more: Any) -> dict[str, Any]:
         "num_cut_windows": 0,
         "first_loss": 3.13,
         "last_loss": 0.133,
-        "training_seconds": 90.0,
-        "peak_memory_bytes": 2_340_000_000,
-        "peak_gpu_memory_bytes": 0,
-        "num_processes": 1,
-        "num_resumes": 2,
-        "best_validation": {"step": 7, "pr_auc": 0.875},
-        "is_stopped_early": True,
+        **STAGE_RESULTS,
     } | more

@@ -13,6 +13,7 @@ from logllm_core.evaluation.lines import (
     expected_hit,
     localization,
     ranking_figures,
+    read_contributions,
 )
 from logllm_core.logs.messages import read_vocabulary
 from logllm_core.logs.windows import read_windows
@@ -103,7 +104,7 @@ def test_contributions_stand_beside_two_rules_on_labelled_lines(tmp_path: Path) 
     rates = np.zeros(len(ids))
     rates[ids["disk failed"]], rates[ids["link lost"]] = 0.25, 0.5
 
-    found = localization(windows, predictions, rates)
+    found = localization(windows, predictions, read_contributions(predictions), rates)
     assert (found["num_flagged_windows"], found["num_windows"]) == (2, 2)
     assert found["num_windows_with_alerts"] == 1
     assert (found["num_lines"], found["num_alert_lines"]) == (4, 1)
@@ -119,7 +120,7 @@ def test_a_flagged_window_that_was_not_localized_misses_no_alert(tmp_path: Path)
     _, _, windows = prepared(tmp_path)
     window_ids = read_windows(windows, "test").window_ids.tolist()
     predictions = _predictions(tmp_path, window_ids, [True, True, False, False], [])
-    found = localization(windows, predictions, np.zeros(4))
+    found = localization(windows, predictions, read_contributions(predictions), np.zeros(4))
     assert (found["num_flagged_windows"], found["num_windows"]) == (2, 0)
     assert found["num_alert_lines_missed"] == 0
 
@@ -128,7 +129,7 @@ def test_where_nothing_was_flagged_no_ranking_is_measured(tmp_path: Path) -> Non
     _, _, windows = prepared(tmp_path)
     window_ids = read_windows(windows, "test").window_ids.tolist()
     predictions = _predictions(tmp_path, window_ids, [False] * 4, [])
-    found = localization(windows, predictions, np.zeros(4))
+    found = localization(windows, predictions, read_contributions(predictions), np.zeros(4))
     assert (found["num_windows"], found["num_alert_lines_missed"]) == (0, 3)
     for figures in found["rankings"].values():
         assert figures == {"hit_at_1": None, "hit_at_3": None, "pr_auc": None}

@@ -20,6 +20,7 @@ from logllm_core.logs.splitting import Split
 from logllm_core.logs.windows import build_windows, read_windows
 from logllm_core.store import Artifact, Store
 from logllm_core.training.recipes import recipe_named
+from tests.evaluation.sample_parts import STAGE_RESULTS
 from tests.logs.samples import labelled_by_line, messages_of
 
 HOSTILE = '<script>alert(1)</script> & "quotes" </pre><img src=x onerror=alert(2)> {{ 7 * 7 }}'
@@ -85,13 +86,7 @@ def _train(out_dir: Path) -> dict[str, object]:
         "num_parameters": 4,
         "first_loss": 0.5,
         "last_loss": 0.5,
-        "training_seconds": 90.0,
-        "peak_memory_bytes": 2_340_000_000,
-        "peak_gpu_memory_bytes": 0,
-        "num_processes": 1,
-        "num_resumes": 2,
-        "best_validation": {"step": 7, "pr_auc": 0.875},
-        "is_stopped_early": True,
+        **STAGE_RESULTS,
         "micro_batch_size": 8,
         "dtype": "torch.float32",
         "overrides": {},

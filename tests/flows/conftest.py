@@ -34,6 +34,16 @@ def logllm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     return call
 
 
+def check_error(result: tuple[int, str, str], *words: str) -> None:
+    """What `logllm` gave is one clear error that holds these words."""
+    status, _, fault = result
+    assert status == 1
+    assert fault.count("error:") == 1
+    assert "Traceback" not in fault
+    for word in words:
+        assert word in fault
+
+
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A Prefect API of the tests' own; flows started in this process report to it."""

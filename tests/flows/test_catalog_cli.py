@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from logllm_core.logs.catalog import find_dataset
-from tests.flows.conftest import Run
+from tests.flows.conftest import Run, check_error
 
 LINE = "2024-05-01 12:00:00 WARN disk is full"
 
@@ -25,15 +25,6 @@ def log(tmp_path: Path) -> Path:
     path = tmp_path / "own.log"
     path.write_text(f"{LINE}\n" * 199 + "  at Disk.java:7\n")
     return path
-
-
-def check_error(result: tuple[int, str, str], *words: str) -> None:
-    status, _, fault = result
-    assert status == 1
-    assert fault.count("error:") == 1
-    assert "Traceback" not in fault
-    for word in words:
-        assert word in fault
 
 
 def test_datasets_alone_are_listed(run: Run, data_dir: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.conftest import Run
+from tests.flows.conftest import Run, check_error
 
 COLUMNS = [
     *("label", "epoch", "date", "node", "full_time", "node_repeated", "type", "component"),
@@ -131,15 +131,6 @@ def test_column_names_are_shown_as_they_are(run: Run, data_dir: Path) -> None:
     status, output, _ = run("query", "select '[/b]'", "--data-dir", data_dir)
     assert status == 0
     assert "[/b]" in output
-
-
-def check_error(result: tuple[int, str, str], *words: str) -> None:
-    status, _, fault = result
-    assert status == 1
-    assert fault.count("error:") == 1
-    assert "Traceback" not in fault
-    for word in words:
-        assert word in fault
 
 
 def test_an_unknown_data_set_is_one_error(run: Run, data_dir: Path) -> None:

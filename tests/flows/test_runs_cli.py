@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from logllm_core.store import Artifact, Store
-from tests.flows.conftest import Run
+from tests.flows.conftest import Run, check_error
 
 HOSTILE = "[red]x[/nonsense] \x1b[2J"
 SHOWN = "[red]x[/nonsense] \N{REPLACEMENT CHARACTER}[2J"
@@ -27,15 +27,6 @@ def train(run: Run, data_dir: Path, tiny_backbones: str) -> Run:
         return run("train", "small-log", *where, *options)
 
     return call
-
-
-def check_error(result: tuple[int, str, str], *words: str) -> None:
-    status, _, fault = result
-    assert status == 1
-    assert fault.count("error:") == 1
-    assert "Traceback" not in fault
-    for word in words:
-        assert word in fault
 
 
 def rewrite(artifact: Artifact, changes: dict[str, Any]) -> None:
