@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help setup demo test test-slow bench gpu-check lint types clean
+.PHONY: help setup demo up down test test-slow bench gpu-check lint types clean
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
@@ -18,6 +18,12 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY) ## simulate a log, train on it, evaluate, print the figures
 	$(BIN)/logllm train demo
+
+up: $(READY) ## start Prefect's server, the deployments and two workers on this machine
+	$(BIN)/python -m flows.service up
+
+down: $(READY) ## stop what `make up` started
+	$(BIN)/python -m flows.service down
 
 test: $(READY) ## run the test suite
 	$(BIN)/pytest -m "not slow"
@@ -38,5 +44,6 @@ lint: $(READY) ## check style and format
 types: $(READY) ## check types
 	$(BIN)/mypy
 
-clean: ## remove what was built, but for the virtual environment
+clean: ## stop what runs and remove what was built, but for the virtual environment
+	@if [ -d data/.prefect ]; then $(MAKE) --no-print-directory down; fi
 	git clean -dfX data

@@ -10,7 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from flows.showing import DATA_DIR, AsJson, DataDir, plain, print_json
+from flows.options import DATA_DIR, AsJson, DataDir
+from flows.showing import plain, print_json
 
 if TYPE_CHECKING:
     from logllm_core.logs.drafting import Draft

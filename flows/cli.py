@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -14,11 +15,36 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.catalog_cli import datasets_app
+from flows.detect_cli import detect
+from flows.models_cli import models_app
+from flows.options import (
+    DATA_DIR,
+    AsJson,
+    BackboneName,
+    CheckpointMinutes,
+    DataDir,
+    Keep,
+    MaskingName,
+    Mirror,
+    Name,
+    Overrides,
+    Processes,
+    Quantization,
+    RecipeName,
+    Remote,
+    Runner,
+    Seed,
+    Seeds,
+    Shards,
+    Start,
+)
 from flows.runs_cli import compare, print_report, runs
-from flows.showing import DATA_DIR, AsJson, DataDir, plain, print_json, read_changes
+from flows.showing import legible_lines, plain, print_json, read_changes
 from logllm_core.errors import LogLLMError
 
 PREFECT_ENVIRONMENT = {
+    # A flow brings a server of its own, unless an exported PREFECT_API_URL names one.
+    "PREFECT_PROFILE": "ephemeral",
     # Its own lines repeat ours; errors reach the person as one message, not as a traceback.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     # As in pyproject.toml, which Prefect reads in this project's folder only.
@@ -39,62 +65,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(datasets_app, name="datasets")
-
-Name = Annotated[str, typer.Argument(help="A data set's name, or the TOML file that describes it.")]
-Mirror = Annotated[
-    Path | None,
-    typer.Option("--mirror", help="Take archives from this folder, not from the network."),
-]
-Remote = Annotated[
-    str | None,
-    typer.Option("--remote", help="Share finished artifacts here: s3://bucket/path, file:///..."),
-]
-MaskingName = Annotated[
-    str | None,
-    typer.Option(
-        "--masking", help="regex, none, drain-template or drain-id. Default: the recipe's."
-    ),
-]
-Runner = Annotated[
-    str, typer.Option("--runner", help="Reads many files side by side: threads, processes, ray.")
-]
-Shards = Annotated[
-    int | None, typer.Option("--shards", help="How many shares of the files. Default: one a core.")
-]
-RecipeName = Annotated[
-    str, typer.Option("--recipe", help="quick, paper, reference, or a TOML file of your own.")
-]
-BackboneName = Annotated[
-    str,
-    typer.Option(
-        "--backbones", help="small, llama3.2-1b, llama3-8b (the paper's), or ENCODER,DECODER."
-    ),
-]
-Quantization = Annotated[
-    str | None, typer.Option("--quantization", help="nf4 or none. Default: the recipe's.")
-]
-Seed = Annotated[int | None, typer.Option("--seed", help="Default: the recipe's.")]
-Seeds = Annotated[
-    int,
-    typer.Option(
-        "--seeds", min=1, help="Train with so many seeds, from --seed upwards, and tell the spread."
-    ),
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="SETTING=VALUE",
-        help="Change the recipe, such as stages.2.num_epochs=5 or batch_size=8. May be repeated.",
-    ),
-]
-CheckpointMinutes = Annotated[
-    float,
-    typer.Option("--checkpoint-minutes", min=0, help="At most so much training a crash may cost."),
-]
-Processes = Annotated[
-    int, typer.Option("--processes", min=1, help="Train in so many processes, one a GPU.")
-]
+app.add_typer(models_app, name="models")
 
 
 @app.command()
@@ -178,6 +149,43 @@ app.command("evaluate", help="Measure the model that these settings trained, wit
     _reporting("flows.evaluate.evaluate_logllm")
 )
 
+
+@app.command()
+def retrain(
+    name: Name,
+    start: Start = "champion",
+    data_dir: DataDir = DATA_DIR,
+    mirror: Mirror = None,
+    remote: Remote = None,
+    changes: Overrides = None,
+    keep_models: Keep = 5,
+    checkpoint_minutes: CheckpointMinutes = 10.0,
+    num_processes: Processes = 1,
+    runner: Runner = "threads",
+    num_shards: Shards = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a candidate on what is new in a log, and promote it unless it is worse.
+
+    Candidate and champion judge the same newest windows. Nothing new, nothing done.
+    """
+    given = locals() | {"overrides": read_changes(changes or [])}
+    _set_up_prefect()
+    from flows.display import shown_progress
+    from flows.retrain import retrain_logllm
+    from flows.settings import RetrainSettings
+
+    options = {key: given[key] for key in RetrainSettings.model_fields if key in given}
+    settings = RetrainSettings.parse(options, origin="The command line")
+    with shown_progress():
+        retrained = retrain_logllm(name, settings)
+    if as_json:
+        print_json(asdict(retrained))
+        return
+    Console().print(plain(retrained.reason), soft_wrap=True, highlight=False)
+
+
+app.command()(detect)
 app.command()(runs)
 app.command()(compare)
 
@@ -259,7 +267,9 @@ def main() -> None:
 
 def _fail(message: str, status: int = 1) -> None:
     Console(stderr=True).print(
-        f"[bold red]error:[/bold red] {escape(message)}", soft_wrap=True, highlight=False
+        f"[bold red]error:[/bold red] {escape(legible_lines(message))}",
+        soft_wrap=True,
+        highlight=False,
     )
     sys.exit(status)
 

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -16,6 +16,7 @@ from logllm_core import progress
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 INTERRUPT_SECONDS = 3.0
 INTERRUPTED = "Interrupted. What was finished is kept; the same command goes on from there."
+STOPPING = "Finishing what was read. Interrupt again to stop at once; no window is lost either way."
 
 
 class BarDisplay:
@@ -50,13 +51,18 @@ class BarDisplay:
                     self._bars.stop()
 
 
+class Stopping:
+    """Whether a person asked for the end, and with which exit status that ends."""
+
+    def __init__(self) -> None:
+        self.status = 0
+
+    def __call__(self) -> bool:
+        return self.status != 0
+
+
 @contextmanager
 def shown_progress() -> Iterator[None]:
-    log_to_terminal()
-    display: progress.Display = (
-        BarDisplay(console) if console.is_terminal else progress.PlainDisplay()
-    )
-    token = progress.display.set(display)
     status = 0
 
     def interrupt(number: int, _: object) -> None:
@@ -71,14 +77,51 @@ def shown_progress() -> Iterator[None]:
         deadline.start()
         raise KeyboardInterrupt
 
+    with _displayed(), _heard(interrupt):
+        try:
+            yield
+        except BaseException:
+            if status:  # whatever came of it
+                sys.exit(status)
+            raise
+
+
+@contextmanager
+def shown_until_stopped() -> Iterator[Stopping]:
+    """Show progress; the first interrupt asks for an end in good order, the second one ends all."""
+    stopping = Stopping()
+
+    def interrupt(number: int, _: object) -> None:
+        if stopping():
+            raise KeyboardInterrupt
+        stopping.status = 128 + number
+        console.print(STOPPING, highlight=False)
+
+    with _displayed(), _heard(interrupt):
+        try:
+            yield stopping
+        except KeyboardInterrupt:
+            sys.exit(stopping.status)
+
+
+@contextmanager
+def _displayed() -> Iterator[None]:
+    log_to_terminal()
+    display: progress.Display = (
+        BarDisplay(console) if console.is_terminal else progress.PlainDisplay()
+    )
+    token = progress.display.set(display)
+    try:
+        yield
+    finally:
+        progress.display.reset(token)
+
+
+@contextmanager
+def _heard(interrupt: Callable[[int, object], None]) -> Iterator[None]:
     before = {number: signal.signal(number, interrupt) for number in INTERRUPTS}
     try:
         yield
-    except BaseException:
-        if status:  # whatever came of it
-            sys.exit(status)
-        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        progress.display.reset(token)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from prefect import flow
 
 from flows.run_log import log_to_prefect
-from flows.settings import RunSettings
+from flows.settings import PrepareSettings, RunSettings
 from flows.shards import build_parts
 from logllm_core.logs.catalog import Dataset
 from logllm_core.logs.messages import is_masked_in_parts
@@ -32,7 +32,7 @@ def prepare_logs(dataset: str, settings: RunSettings = DEFAULTS) -> Prepared:
     return prepare(settings.find_dataset(dataset), settings.find_recipe(), settings)
 
 
-def prepare(dataset: Dataset, recipe: Recipe, settings: RunSettings) -> Prepared:
+def prepare(dataset: Dataset, recipe: Recipe, settings: PrepareSettings) -> Prepared:
     """The steps of `prepare-logs`, for flows that begin with them."""
     store = settings.store
     raw = logs.obtain_log(store, dataset, settings.archive_mirror)

@@ -11,6 +11,8 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 from rich.console import Console
 
+from flows.showing import legible_lines
+
 if TYPE_CHECKING:
     from loguru import Message
 
@@ -42,10 +44,11 @@ def _start() -> None:
 
 
 def _print(message: "Message") -> None:
+    text = legible_lines(message)  # it may quote a log, or name a file
     if sys.stderr.isatty():
-        console.print(message.rstrip("\n"), markup=False, highlight=False)
+        console.print(text.rstrip("\n"), markup=False, highlight=False)
     else:
-        sys.stderr.write(message)
+        sys.stderr.write(text)
 
 
 def _to_run(message: "Message") -> None:

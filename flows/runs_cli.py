@@ -2,14 +2,14 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from flows.showing import DATA_DIR, AsJson, DataDir, plain, print_json
+from flows.options import DATA_DIR, AsJson, DataDir, OptionalName, RunName
+from flows.showing import NUM_DIGITS, plain, print_json
 from logllm_core.evaluation import MODEL
 
 if TYPE_CHECKING:
@@ -25,15 +25,6 @@ COLUMNS = {
     "recall": "recall",
     "pr_auc": "PR-AUC",
 }
-NUM_DIGITS = 8  # of a fingerprint, at the head of a narrow column
-OptionalName = Annotated[str | None, typer.Argument(help="The runs of this data set alone.")]
-RunName = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN",
-        help="A run's folder or report, its fingerprint, or 4 or more digits it begins with.",
-    ),
-]
 
 
 def runs(name: OptionalName = None, data_dir: DataDir = DATA_DIR, as_json: AsJson = False) -> None:

@@ -4,12 +4,13 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from flows.shards import RunnerName
 from logllm_core.config import Settings
+from logllm_core.detection.drift import DriftLimits
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog import Dataset, find_dataset
 from logllm_core.logs.messages import Masking
@@ -19,23 +20,16 @@ from logllm_core.training.plan import Execution
 from logllm_core.training.recipes import Recipe, recipe_named
 
 MIRROR_VARIABLE = "LOGLLM_MIRROR"
+FIXED = {"masking", "embedder"}  # of a champion's recipe: it must judge what a candidate does
 OVERRIDES = {"masking", "quantization", "seed"}  # settings of a recipe that a run may change
 TRACKED_CATALOG = Path(__file__).resolve().parents[1] / "data" / "datasets"
 
 
-class RunSettings(Settings):
-    """Where a run finds its data, and by which recipe it goes."""
+class DataSettings(Settings):
+    """Where data sets, artifacts and champions are."""
 
     data_dir: Path = Path("data")
-    mirror: Path | None = None  # default: the environment variable LOGLLM_MIRROR
     remote: str | None = None  # s3://bucket/path or any fsspec address: finished artifacts, shared
-    recipe: str = "quick"  # a name, or a TOML file with a recipe of one's own
-    masking: Masking | None = None  # default: the recipe's
-    overrides: Mapping[str, Any] = Field(
-        default_factory=dict
-    )  # of the recipe: {"stages.2.num_epochs": 5}
-    runner: RunnerName = "threads"  # of the shards of a log of many files
-    num_shards: int | None = Field(default=None, ge=1)  # default: one a core
 
     @field_validator("data_dir", mode="before")
     @classmethod
@@ -49,16 +43,34 @@ class RunSettings(Settings):
         return Store(data_dir=self.data_dir, remote=self.remote)
 
     @property
-    def archive_mirror(self) -> Path | None:
-        named = os.environ.get(MIRROR_VARIABLE)
-        return self.mirror or (Path(named) if named else None)
-
-    @property
     def catalog_dirs(self) -> list[Path]:
         return [self.data_dir / "datasets", TRACKED_CATALOG]
 
     def find_dataset(self, name: str) -> Dataset:
         return find_dataset(name, self.catalog_dirs)
+
+
+class PrepareSettings(DataSettings):
+    """How a raw log is obtained and read."""
+
+    mirror: Path | None = None  # default: the environment variable LOGLLM_MIRROR
+    runner: RunnerName = "threads"  # of the shards of a log of many files
+    num_shards: int | None = Field(default=None, ge=1)  # default: one a core
+
+    @property
+    def archive_mirror(self) -> Path | None:
+        named = os.environ.get(MIRROR_VARIABLE)
+        return self.mirror or (Path(named) if named else None)
+
+
+class RunSettings(PrepareSettings):
+    """By which recipe a run goes."""
+
+    recipe: str = "quick"  # a name, or a TOML file with a recipe of one's own
+    masking: Masking | None = None  # default: the recipe's
+    overrides: Mapping[str, Any] = Field(
+        default_factory=dict
+    )  # of the recipe: {"stages.2.num_epochs": 5}
 
     def find_recipe(self) -> Recipe:
         if self.recipe.endswith(".toml"):
@@ -96,6 +108,40 @@ class TrainSettings(RunSettings):
         first = self.find_recipe()
         further = range(first.seed + 1, first.seed + self.num_seeds)
         return [first, *(first.overridden({"seed": seed}) for seed in further)]
+
+    @property
+    def execution(self) -> Execution:
+        return Execution(
+            checkpoint_minutes=self.checkpoint_minutes, num_processes=self.num_processes
+        )
+
+
+class DetectSettings(DataSettings):
+    """What judging new logs needs; all else is the champion's."""
+
+    drift: DriftLimits = DriftLimits()
+
+
+class RetrainSettings(PrepareSettings):
+    """What a retraining may choose; recipe, masking and backbones are the champion's."""
+
+    start: Literal["champion", "scratch"] = "champion"  # whose adapters the candidate begins with
+    overrides: Mapping[str, Any] = Field(default_factory=dict)  # of the champion's recipe
+    # So many models that were promoted are kept, to go back to, and as many that were not.
+    keep_models: int = Field(default=5, ge=1)
+    drift: DriftLimits = DriftLimits()
+    checkpoint_minutes: float = Field(default=10.0, ge=0)  # of training that a crash may cost
+    num_processes: int = Field(default=1, ge=1)  # that train a stage together, one a GPU
+
+    @field_validator("overrides")
+    @classmethod
+    def _both_read_the_same_messages(cls, overrides: Mapping[str, Any]) -> Mapping[str, Any]:
+        if fixed := sorted(overrides.keys() & FIXED):
+            raise ValueError(
+                f"{', '.join(fixed)} must stay as the champion has it; train a model of another "
+                "kind with logllm train, and promote that"
+            )
+        return overrides
 
     @property
     def execution(self) -> Execution:

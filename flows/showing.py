@@ -1,21 +1,16 @@
-"""How commands read options and print what they found, and the options that all of them know."""
+"""How commands read changes of a recipe and print what they found."""
 
 import json
 import sys
 import tomllib
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.markup import escape
 
 from logllm_core.errors import LogLLMError
 
-DataDir = Annotated[Path, typer.Option("--data-dir", help="Where everything is kept.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-
-DATA_DIR = Path("data")
+NUM_DIGITS = 8  # of a fingerprint, in a narrow column
 
 
 def print_json(value: object) -> None:
@@ -37,14 +32,23 @@ def read_changes(given: Sequence[str]) -> dict[str, Any]:
             raise LogLLMError(f"--set {name} is given twice; give it once.")
         try:
             changes[name] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):  # no TOML, or beyond what its reader takes
             changes[name] = value
     return changes
 
 
-def plain(value: object) -> str:
-    """A cell as text; log text may hold markup and control characters."""
-    text = "".join(
+def legible(value: object) -> str:
+    """As text without control characters, which log text and names may hold."""
+    return "".join(
         mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in str(value)
     )
-    return escape(text)
+
+
+def legible_lines(text: str) -> str:
+    """The same for text of several lines, which stay."""
+    return "\n".join(map(legible, text.split("\n")))
+
+
+def plain(value: object) -> str:
+    """The same for what rich prints, without markup."""
+    return escape(legible(value))

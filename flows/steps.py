@@ -1,4 +1,4 @@
-"""The steps that `train-logllm` and `evaluate-logllm` share: from a raw log to a report."""
+"""The steps that trainings and evaluations share: from a raw log to a report."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ from loguru import logger
 
 from flows.prepare import Prepared, prepare
 from flows.run_log import log_to_prefect
-from flows.settings import TrainSettings
+from flows.settings import RetrainSettings, TrainSettings
 from logllm_core.evaluation.report import Run
 from logllm_core.logs.catalog import Dataset
 from logllm_core.model.places import Places, backbones_named
-from logllm_core.store import Artifact
+from logllm_core.store import Artifact, Store
 from logllm_core.training.plan import StagePlan
 from logllm_core.training.recipes import Recipe
 from logllm_core.training.sampling import check_labelled
@@ -31,7 +31,7 @@ def report_on(name: str, settings: TrainSettings, *, may_train: bool) -> Artifac
         if len(recipes) > 1:
             logger.info("{}: seed {} ({} of {})", dataset.name, recipe.seed, number, len(recipes))
         trained.append(run_stages(dataset, recipe, places, prepared, settings, may_train=may_train))
-    return evaluate(dataset, recipes, places, prepared, trained, settings)
+    return evaluate(settings.store, dataset, recipes, settings.backbones, places, prepared, trained)
 
 
 def run_stages(
@@ -39,7 +39,7 @@ def run_stages(
     recipe: Recipe,
     places: Places,
     prepared: Prepared,
-    settings: TrainSettings,
+    settings: TrainSettings | RetrainSettings,
     *,
     may_train: bool,
 ) -> list[Artifact]:
@@ -68,20 +68,21 @@ def run_stages(
 
 
 def evaluate(
+    store: Store,
     dataset: Dataset,
     recipes: Sequence[Recipe],
+    backbones: str,
     places: Places,
     prepared: Prepared,
     trained: Sequence[Sequence[Artifact]],
-    settings: TrainSettings,
 ) -> Artifact:
     """Predictions, the report, its Prefect artifacts and the views; returns the report.
 
     Args:
         recipes: one a seed; the report is about the first, and tells the spread over all.
+        backbones: as a person names them.
         trained: the stages of each.
     """
-    store = settings.store
     predictions: dict[int, Artifact] = {}
     # The first seed is scored last: the views show the predictions that were asked for last.
     for recipe, stages in reversed(list(zip(recipes, trained, strict=True))):
@@ -100,7 +101,7 @@ def evaluate(
         vectors=detection.encode_vocabulary(store, dataset.name, first, places, prepared.messages),
         others={recipe.seed: predictions[recipe.seed] for recipe in recipes[1:]},
     )
-    report = evaluation.build_report(store, dataset, first, settings.backbones, run)
+    report = evaluation.build_report(store, dataset, first, backbones, run)
     evaluation.publish_report(report)
     logs.refresh_views(store)
     return report

@@ -1,10 +1,12 @@
 """The flow `train-logllm`: from a raw log to a report."""
 
+from loguru import logger
 from prefect import flow
 
 from flows.settings import TrainSettings
 from flows.steps import report_on
 from logllm_core.store import Artifact
+from tasks import models
 
 DEFAULTS = TrainSettings()
 
@@ -13,6 +15,15 @@ DEFAULTS = TrainSettings()
 def train_logllm(dataset: str, settings: TrainSettings = DEFAULTS) -> Artifact:
     """Prepare the data set, train stage after stage, evaluate on the test split.
 
-    What exists is reused, so the same call again goes on where the last one stopped.
+    What exists is reused, so the same call again goes on where the last one stopped. The first
+    model of a data set becomes its champion; a later one does not replace it unasked.
     """
-    return report_on(dataset, settings, may_train=True)
+    run = report_on(dataset, settings, may_train=True)
+    champion = models.promote_first(settings.store, run)
+    if champion.run != run.fingerprint:
+        logger.info(
+            "{}: run {} stays the champion. To have this model judge new logs: logllm models "
+            "promote {}",
+            *(run.dataset, champion.run, run.fingerprint),
+        )
+    return run

@@ -4,15 +4,26 @@ import tomllib
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from logllm_core.errors import LogLLMError
+
+MAX_FILE_BYTES = 128 << 10
+MAX_DOTS = 64  # in a line of the file
 
 
 class Settings(BaseModel):
     """Base of everything a person writes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _number_fits(cls, value: Any) -> Any:
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(one, int) and not -(2**63) <= one < 2**63 for one in numbers):
+            raise ValueError("a number of at most 64 bits is wanted")
+        return value
 
     @classmethod
     def parse(cls, values: object, *, origin: str) -> Self:
@@ -28,18 +39,43 @@ class Settings(BaseModel):
 
     @classmethod
     def load(cls, path: Path, **more: Any) -> Self:
-        """Read a TOML file; `more` are values that the file does not hold, such as its name."""
+        """Read a TOML file; `more` are values that the file does not hold, such as its name.
+
+        Raises:
+            LogLLMError: it cannot be read, is no TOML file, or has faults.
+        """
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as fault:
-            raise LogLLMError(f"Cannot read {path}: {fault.strerror}.") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
-            raise LogLLMError(f"{path} is not a TOML file: {fault}.") from None
-        if taken := values.keys() & more.keys():
+            values = _read(path)
+            if taken := values.keys() & more.keys():
+                raise LogLLMError(
+                    f"{path} sets {', '.join(sorted(taken))}, which the file's name tells. "
+                    "Remove it."
+                )
+            return cls.parse({**values, **more}, origin=str(path))
+        except RecursionError:
+            raise LogLLMError(f"{path} nests too deeply. No setting needs that.") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The values of a TOML file, within bounds: a file may be hostile."""
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as fault:  # a name with a NUL in it is a ValueError
+        raise LogLLMError(f"Cannot read {path}: {getattr(fault, 'strerror', fault)}.") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise LogLLMError(f"{path} is larger than {MAX_FILE_BYTES:,} bytes. Is it a settings file?")
+    # Python's reader takes time that grows with the square of a dotted name's length.
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if line.count(b".") > MAX_DOTS:
             raise LogLLMError(
-                f"{path} sets {', '.join(sorted(taken))}, which the file's name tells. Remove it."
+                f"Line {number:,} of {path} has more than {MAX_DOTS} dots. Write a list over "
+                "several lines, or a pattern in another way."
             )
-        return cls.parse({**values, **more}, origin=str(path))
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except ValueError as fault:  # also of UTF-8, and of a number with thousands of digits
+        raise LogLLMError(f"{path} is not a TOML file: {fault}.") from None
 
 
 def describe_faults(fault: ValidationError, *, origin: str) -> str:

@@ -53,6 +53,24 @@ def writable(folder: Path) -> Iterator[None]:
         ) from fault
 
 
+def replace_file(path: Path, content: bytes) -> None:
+    """Put a small file in its place at once: whoever reads it sees the old one or the new one.
+
+    Two writers of one file must keep each other out by a lock.
+    """
+    beside = path.with_name(f".{path.name}.writing")
+    with beside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)  # the name, too, outlives a power cut
+    finally:
+        os.close(descriptor)
+
+
 def flush_to_disk(folder: Path) -> None:
     """So that a power cut after a rename cannot leave empty files behind a whole manifest."""
     for path in (*folder.rglob("*"), folder):

@@ -63,6 +63,39 @@ PREDICTIONS = pa.schema(
         pa.field("is_anomalous", pa.bool_()),  # the label
     ]
 )
+NEW_PREDICTIONS = pa.schema(  # of windows of new logs, a row a window
+    [
+        # Unique within the log that was read, from 0, in the order in which the windows closed.
+        pa.field("window_id", pa.int64(), nullable=False),
+        pa.field("session_id", pa.string()),
+        pa.field("source", pa.string(), nullable=False),  # the path as given, "-" from a pipe
+        pa.field("first_line", pa.int64(), nullable=False),  # 0-based, within the log
+        pa.field("last_line", pa.int64(), nullable=False),
+        pa.field("num_lines", pa.int32(), nullable=False),
+        # Lines whose masked message the training vocabulary lacks; null where that is gone.
+        pa.field("num_unseen_lines", pa.int32()),
+        pa.field("start_time", pa.timestamp("us")),
+        pa.field("end_time", pa.timestamp("us")),
+        pa.field("probability", pa.float64(), nullable=False),
+        pa.field("verdict", pa.string(), nullable=False),
+        pa.field("is_anomalous", pa.bool_()),  # the label, where the lines carry one
+        # What carried the verdict "anomalous", strongest first; null where normal or not localized.
+        pa.field(
+            "lines",
+            pa.list_(
+                pa.struct(
+                    [
+                        pa.field("line_number", pa.int64()),
+                        pa.field("content", pa.string()),
+                        pa.field("contribution", pa.float64()),
+                    ]
+                )
+            ),
+        ),
+        pa.field("model", pa.string(), nullable=False),  # fingerprint of the trained stage
+        pa.field("judged", pa.timestamp("us"), nullable=False),  # UTC
+    ]
+)
 CONTRIBUTIONS = pa.schema(  # a row a distinct message of a window whose verdict is "anomalous"
     [
         pa.field("window_id", pa.int64(), nullable=False),

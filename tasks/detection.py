@@ -1,9 +1,13 @@
 """Tasks that ask the model."""
 
+from collections.abc import Sequence
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from logllm_core.detection import scoring, vectors
+from logllm_core.detection import reading, scoring, vectors, watching
+from logllm_core.evaluation.renewing import renew
+from logllm_core.logs.catalog import Dataset
 from logllm_core.model.places import Places
 from logllm_core.store import Artifact, Store
 from logllm_core.training.recipes import Recipe
@@ -37,3 +41,8 @@ def encode_vocabulary(
     return vectors.encode_vocabulary(
         store, dataset, recipe=recipe, places=places, messages=messages
     )
+
+
+@task(task_run_name="detect-{dataset.name}", cache_policy=NO_CACHE)
+def detect(store: Store, dataset: Dataset, files: Sequence[str]) -> reading.Detected:
+    return watching.detect(store, dataset, files, publish=lambda: renew(store, dataset.name))

@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,36 @@ def test_a_file_that_is_not_toml_is_a_clear_error(tmp_path: Path, content: bytes
 
 def test_an_error_of_the_user_is_a_value_error() -> None:
     assert issubclass(LogLLMError, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a = " + b"[" * 20_000, "nests too deeply"),
+        (b"a = " + b"{a = " * 20_000, "nests too deeply"),
+        (b"a = " + b"9" * 5_000, "is not a TOML file: Exceeds the limit"),
+        (b"a" + b".a" * 20_000 + b" = 1", r"Line 1 of .* has more than 64 dots"),
+        (b"\n[a" + b".a" * 20_000 + b"]", r"Line 2 of .* has more than 64 dots"),
+        (b"# " + b"x" * 200_000, "larger than 131,072 bytes"),
+        (b'title = "\xff"', "is not a TOML file"),
+        (b'title = "t"\nrate = nan', "rate: Input should be a finite number, found nan"),
+        (b'title = "t"\nrate = inf', "rate: Input should be a finite number, found inf"),
+        (b'title = "t"\ninner.depth = ' + b"9" * 20, "inner.depth: .* at most 64 bits"),
+    ],
+    ids=range(10),
+)
+def test_a_hostile_file_is_one_clear_error_and_takes_no_time(
+    content: bytes, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "own.toml"
+    path.write_bytes(content)
+    began = time.thread_time()
+    with pytest.raises(LogLLMError, match=message):
+        Outer.load(path)
+    assert time.thread_time() - began < 1
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null/own.toml", "own\0.toml"])
+def test_a_path_that_is_no_file_is_one_clear_error(path: str) -> None:
+    with pytest.raises(LogLLMError, match=r"Cannot read|larger than"):
+        Outer.load(Path(path))

@@ -112,7 +112,7 @@ def _describe(
             "alerts": sorted({shown_alert(alerts[n]) for n in row["line_numbers"] if n in alerts}),
             "num_lines": len(row["line_numbers"]),
             "lines": [
-                _line(
+                shown_line(
                     number := row["line_numbers"][place],
                     contents[number],
                     alerts.get(number),
@@ -143,7 +143,7 @@ def _read(
     return dict(rows)
 
 
-def _line(
+def shown_line(
     number: int,
     content: str,
     alert: str | None,
@@ -152,6 +152,7 @@ def _line(
     is_carrier: bool,
     num_skipped: int,
 ) -> dict[str, Json]:
+    """A line as the pages' templates show it, cut where it is long."""
     return {
         "number": number,
         "content": content[:NUM_SHOWN_CHARACTERS],

@@ -71,7 +71,7 @@ def _harmless(found: re.Match[str]) -> str:
     return f"&#{ord(sign)};" if sign in _BY_NUMBER else f"\\{sign}"
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """A table whose first column is text, and the others figures; cells are markdown already."""
     head = [f"| {' | '.join(columns)} |", "|".join(["", "---", *["---:"] * (len(columns) - 1), ""])]
     return [*head, *(f"| {' | '.join(row)} |" for row in rows)]
@@ -97,9 +97,9 @@ def _figures(content: Content) -> list[str]:
     ]
     reasons = content["not_applicable"].items()
     return [
-        *_table([MODEL, "value", "95 %"], own),
+        *table([MODEL, "value", "95 %"], own),
         "",
-        *_table(columns, rows),
+        *table(columns, rows),
         *([""] if reasons else []),
         *(f"- Not applicable: {name}. {escape(reason)}" for name, reason in reasons),
     ]
@@ -114,7 +114,7 @@ def _seeds(content: Content) -> list[str]:
         [LABELS[key], *(shown(found and found[part]) for part in ("mean", "std", "min", "max"))]
         for key, found in seeds["figures"].items()
     ]
-    return [f"Seeds {', '.join(map(str, seeds['seeds']))}.", "", *_table(columns, rows)]
+    return [f"Seeds {', '.join(map(str, seeds['seeds']))}.", "", *table(columns, rows)]
 
 
 def _differences(content: Content) -> list[str]:
@@ -142,7 +142,7 @@ def _subsets(content: Content) -> list[str]:
                 [name, *(shown(values[figure]) for figure in figures)]
                 for name, values in found["detectors"].items()
             ]
-            written += [*_table(["detector", *(LABELS[figure] for figure in figures)], rows), ""]
+            written += [*table(["detector", *(LABELS[figure] for figure in figures)], rows), ""]
     return written[:-1]
 
 
@@ -163,7 +163,7 @@ def _alerts(content: Content) -> list[str]:
     num_more = len(alerts["types"]) - len(rows)
     groups = {"seen": "with an alert type of training", "unseen": "with none of them"}
     return [
-        *_table(columns, rows),
+        *table(columns, rows),
         *(["", f"{num_more:,} more types are in the whole report."] if num_more else []),
         "",
         *(
@@ -189,7 +189,7 @@ def _lines(content: Content) -> list[str]:
         f"{lines['num_alert_lines']:,} of {lines['num_lines']:,} lines. "
         f"{lines['num_alert_lines_missed']:,} alert lines are in windows that were not flagged.",
         "",
-        *_table(["ranking", *(LABELS[figure] for figure in figures)], rows),
+        *table(["ranking", *(LABELS[figure] for figure in figures)], rows),
     ]
 
 
@@ -209,7 +209,7 @@ def _calibration(content: Content) -> list[str]:
     return [
         f"ECE {shown(found['ece'])}, Brier {shown(found['brier'])}.",
         "",
-        *_table(columns, rows),
+        *table(columns, rows),
     ]
 
 
@@ -247,7 +247,7 @@ def _data_card(content: Content) -> list[str]:
         f"- {card['num_test_messages_unseen_in_training']:,} messages of the test split are not in "
         "the training split.",
         "",
-        *_table(["split", "windows", "anomalous", "share"], rows),
+        *table(["split", "windows", "anomalous", "share"], rows),
     ]
 
 
@@ -268,7 +268,7 @@ def _cost(content: Content) -> list[str]:
     columns = ["step", "seconds", "trained parameters", "parameters", "memory, GB", "GPU, GB"]
     speed = scoring["windows_a_second"]
     told = UNDEFINED if speed is None else f"{speed:,.1f}"
-    return [*_table(columns, rows), "", f"{told} windows a second are scored."]
+    return [*table(columns, rows), "", f"{told} windows a second are scored."]
 
 
 def _gigabytes(step: Content) -> list[str]:

@@ -1,27 +1,13 @@
-"""The report's page: one file that needs no network.
+"""The report's page."""
 
-Log text is hostile: the templates escape everything, and should that ever fail, the page's own
-policy lets no script run but the one written here, which it names by its hash.
-"""
-
-import base64
-import hashlib
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-
-import jinja2
-from markupsafe import Markup
 
 from logllm_core.evaluation import MODEL
 from logllm_core.evaluation.charts import MAX_ALERT_TYPES
-from logllm_core.evaluation.pictures import visible
-from logllm_core.evaluation.summary import shown_threshold
+from logllm_core.evaluation.rendering import render_page, tinted
 
-TEMPLATES = Path(__file__).parent / "templates"
-STYLES = ("report.css", "windows.css")
 # The kinds of windows in the order of the page; what it calls several, and what one is.
 KINDS = {
     "missed": ("Missed", "anomalous, and no alarm"),
@@ -29,106 +15,24 @@ KINDS = {
     "found": ("Found", "anomalous, and an alarm"),
     "passed": ("Passed", "normal, and no alarm"),
 }
-PREPROCESSINGS = {"regex": "masked by regular expressions", "none": "as logged"}
 
 
 def render(content: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
-    """The HTML page; every text is escaped, the pictures are our own SVG.
+    """The HTML page.
 
     Args:
         content: the report, as in report.json.
         pictures: SVG by name, as `charts.draw` makes them.
     """
-    script, style = _source("report.js"), "\n".join(map(_source, STYLES))
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            **content,
-            max_alert_types=MAX_ALERT_TYPES,
-            model_name=MODEL,
-            model=content["detectors"][MODEL],
-            groups=list(_groups(content)),
-            alert_names=_alert_names(content["windows"]),
-            pictures={name: Markup(picture) for name, picture in pictures.items()},  # noqa: S704
-            script=Markup(script),  # noqa: S704
-            style=Markup(style),  # noqa: S704
-            policy=policy(script),
-        )
-    )
-
-
-def policy(script: str) -> str:
-    """The Content-Security-Policy of a page with this one script: nothing is fetched or sent."""
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{digest}'"
-    )
-
-
-def _source(name: str) -> str:
-    return (TEMPLATES / name).read_text(encoding="utf-8")
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters: dict[str, Callable[..., Any]] = {
-        "alarms": lambda value: "undefined" if value is None else f"{value:,.1f}",
-        "count": lambda value: "unknown" if value is None else f"{value:,}",
-        "figure": figure,
-        "gigabytes": lambda size: f"{size / 1e9:.2f}" if size else "none",
-        "log_text": visible,
-        "percent": percent,
-        "plain": plain,
-        "rows": lambda settings: list(flattened(settings)),
-        "seconds": lambda value: f"{value:,.1f}",
-        "threshold": shown_threshold,
-        "signed": lambda value: f"{value:+.3f}".replace("-", "\N{MINUS SIGN}"),
-        "preprocessing": lambda name: PREPROCESSINGS.get(name, "Drain's templates"),
+    shown = {
+        **content,
+        "max_alert_types": MAX_ALERT_TYPES,
+        "model_name": MODEL,
+        "model": content["detectors"][MODEL],
+        "groups": list(_groups(content)),
+        "alert_names": _alert_names(content["windows"]),
     }
-    environment.filters |= filters
-    environment.tests["web_address"] = lambda text: str(text).startswith(("https://", "http://"))
-    return environment
-
-
-def figure(value: float | None) -> str:
-    """A rate, to three places."""
-    return "undefined" if value is None else f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
-
-
-def percent(part: float | None, whole: float = 1) -> str:
-    """A share in per cent, with enough places to tell a small one from none."""
-    if part is None or not whole:
-        return "undefined"
-    share = 100 * part / whole
-    places = 0 if share in (0, 100) else 1 if share >= 1 else 2
-    return f"{share:.{places}f} %"
-
-
-def plain(value: object) -> str:
-    """A setting's value, as a person writes it."""
-    if isinstance(value, list | tuple):
-        return ", ".join(map(plain, value))
-    return visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-
-
-def flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Names and values of nested settings; a stage's as `stages.NAME.setting`."""
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from flattened(value, f"{prefix}{key}.")
-        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
-            for place, entry in enumerate(value):
-                yield from flattened(entry, f"{prefix}{key}.{entry.get('name', place)}.")
-        else:
-            yield prefix + key, plain(value)
+    return render_page("report.html.j2", shown, pictures)
 
 
 def _groups(content: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -140,21 +44,8 @@ def _groups(content: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "title": title,
             "meaning": meaning,
             **content["confusion"][kind],
-            "windows": [_tinted(w) for w in content["windows"] if w["kind"] == kind],
+            "windows": [tinted(w) for w in content["windows"] if w["kind"] == kind],
         }
-
-
-def _tinted(window: Mapping[str, Any]) -> dict[str, Any]:
-    """The window with a `tint` for each line: its contribution as a share of the greatest."""
-    lines: Sequence[Mapping[str, Any]] = window["lines"]
-    contributions = [max(line["contribution"] or 0.0, 0.0) for line in lines]
-    greatest = max(contributions, default=0.0)
-    tinted = [
-        {**line, "tint": round(share / greatest, 2) if greatest else 0.0}
-        for line, share in zip(lines, contributions, strict=True)
-    ]
-    num_after = window["num_lines"] - len(lines) - sum(line["num_skipped"] for line in lines)
-    return {**window, "lines": tinted, "num_after": num_after}
 
 
 def _alert_names(windows: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:

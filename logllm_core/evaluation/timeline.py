@@ -1,4 +1,4 @@
-"""The picture of a test split in log order."""
+"""The pictures of windows in order: a test split's, and those of new logs."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from logllm_core.detection import DECISION
@@ -103,9 +104,7 @@ def _time_ticks(axes: Axes, times: Sequence[datetime | None]) -> None:
     if not known or not len(times):
         axes.set_xlabel("test window, in log order")
         return
-    span = max(known) - min(known)
-    style = "%Y-%m-%d" if span > timedelta(days=6) else "%m-%d %H:%M"
-    style = "%H:%M:%S" if span < timedelta(hours=6) else style
+    style = _time_style(max(known) - min(known))
     at = [times[place] for place in places]
     labels = [
         f"{place:,}" if time is None else f"{time:{style}}"
@@ -113,3 +112,62 @@ def _time_ticks(axes: Axes, times: Sequence[datetime | None]) -> None:
     ]
     axes.set_xticks(places, labels)
     axes.set_xlabel("test window, in log order, with the time of its first line")
+
+
+def _time_style(span: timedelta) -> str:
+    """What of a time tells the ticks of such a span apart."""
+    style = "%Y-%m-%d" if span > timedelta(days=6) else "%m-%d %H:%M"
+    return "%H:%M:%S" if span < timedelta(hours=6) else style
+
+
+def alarms_over_time(drawn: Mapping[str, Any], alarms: Sequence[Mapping[str, Any]]) -> str:
+    """How many windows of new logs were called anomalous, and how many there were, by time.
+
+    Args:
+        drawn: when the first and the last of the windows begin, and the counts of each bar.
+        alarms: those that the page shows, newest first; a bar leads to its first.
+    """
+    first, span = drawn["first"], drawn["last"] - drawn["first"]
+    num_bars = len(drawn["num_windows"])
+    width = max(span, timedelta(seconds=1)) / num_bars
+    starts = [first + place * width for place in range(num_bars)]
+    leads: dict[int, str] = {}
+    for alarm in alarms:
+        time = alarm["start_time"]
+        if time is not None and first <= time <= drawn["last"]:
+            place = min((time - first) // width, num_bars - 1)
+            leads.setdefault(place, f"#window-{alarm['anchor']}")
+    links = [
+        Link(
+            target=target,
+            title=f"from {starts[place]:%Y-%m-%d %H:%M:%S}: {drawn['num_anomalous'][place]:,} of "
+            f"{drawn['num_windows'][place]:,} windows called anomalous",
+        )
+        for place, target in leads.items()
+    ]
+
+    def plot(figure: Figure) -> None:
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        places = np.arange(num_bars)
+        bars = upper.bar(places, drawn["num_anomalous"], width=0.86, color=ALARM, linewidth=0)
+        for place, target in leads.items():
+            bars[place].set_url(target)
+        lower.bar(places, drawn["num_windows"], width=0.86, color=QUIET, linewidth=0)
+        for axes, label in ((upper, "anomalous"), (lower, "windows")):
+            axes.set_ylabel(label)
+            axes.grid(visible=False, axis="x")
+            axes.set_ylim(0, max(axes.get_ylim()[1], 1))
+            axes.yaxis.set_major_locator(MaxNLocator(4 if axes is upper else 2, integer=True))
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        lower.set_xlim(-1, num_bars)
+        ticks = np.linspace(-0.5, num_bars - 0.5, NUM_TIME_TICKS)
+        style = _time_style(span)
+        lower.set_xticks(ticks, [f"{first + (tick + 0.5) * width:{style}}" for tick in ticks])
+        lower.set_xlabel("first line of the window, by the log's own time")
+        figure.align_ylabels()
+
+    label = (
+        f"{sum(drawn['num_anomalous']):,} anomalous of {sum(drawn['num_windows']):,} windows, from "
+        f"{first:%Y-%m-%d %H:%M:%S} to {drawn['last']:%Y-%m-%d %H:%M:%S}"
+    )
+    return as_svg("alarms", label, (WHOLE, 2.9), plot, links=links)

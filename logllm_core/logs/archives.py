@@ -63,7 +63,7 @@ def open_stream(location: str, member: str | None) -> Iterator[BinaryIO]:
 
 
 def _unpacked(location: str, packed: BinaryIO, member: str | None, stack: ExitStack) -> Any:
-    name, codec = _endings(location)
+    name, codec = endings(location)
     if not name.endswith((".zip", ".tar")):
         if member is not None:
             raise LogLLMError(
@@ -81,7 +81,7 @@ def _unpacked(location: str, packed: BinaryIO, member: str | None, stack: ExitSt
     return _tar_member(location, _decompressed(packed, codec, stack), member)
 
 
-def _endings(location: str) -> tuple[str, str | None]:
+def endings(location: str) -> tuple[str, str | None]:
     """The file's name without the ending of a compression, and that compression."""
     name = urlsplit(location).path if location.startswith(("http://", "https://")) else location
     name = PurePosixPath(name).name.lower()

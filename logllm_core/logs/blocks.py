@@ -32,6 +32,13 @@ class Block:
     returned: Positions = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     """Which of the lines a lone CR ended, counted from the block's first."""
 
+    @classmethod
+    def of(cls, ended: bytes, *, first_line_number: int) -> Self:
+        """Lines that end as they do in the log, by LF, CRLF or a lone CR."""
+        return cls(
+            first_line_number=first_line_number, text=_with_lf(ended), returned=_returned(ended)
+        )
+
     @cached_property
     def codes(self) -> NDArray[np.uint8]:
         return np.frombuffer(self.text, dtype=np.uint8)
@@ -142,29 +149,56 @@ def read_blocks(
             return
 
 
-def _whole_lines(stream: BinaryIO, block_bytes: int) -> Iterator[bytes]:
-    """Blocks that end with a line's end."""
-    pending: list[bytes] = []
-    num_pending = 0
-    while chunk := stream.read(block_bytes):
+class LineCutter:
+    """Cuts bytes behind the last line's end that has come, and keeps what follows it."""
+
+    def __init__(self) -> None:
+        self._pending: list[bytes] = []
+        self._num_pending = 0
+
+    def push(self, chunk: bytes) -> bytes:
+        """Whole lines, as they end in the log; none where no line's end has come.
+
+        Raises:
+            LogLLMError: a line is longer than `MAX_LINE_BYTES`.
+        """
+        pending = self._pending
         if pending and pending[-1].endswith(b"\r"):  # perhaps the first half of CRLF
-            num_pending -= len(pending[-1])
+            self._num_pending -= len(pending[-1])
             chunk = pending.pop() + chunk
         cut = max(chunk.rfind(b"\n"), chunk.rfind(b"\r", 0, len(chunk) - 1)) + 1
         if cut == 0:
             pending.append(chunk)
-            num_pending += len(chunk)
-            if num_pending > MAX_LINE_BYTES:
+            self._num_pending += len(chunk)
+            if self._num_pending > MAX_LINE_BYTES:
                 raise LogLLMError(
                     f"A line is longer than {MAX_LINE_BYTES:,} bytes and begins with "
                     f"{pending[0][:40]!r}. Wanted a text log with one message a line; give one."
                 )
-            continue
-        yield b"".join([*pending, memoryview(chunk)[:cut]])
-        pending = [chunk[cut:]] if cut < len(chunk) else []
-        num_pending = len(chunk) - cut
-    if rest := b"".join(pending):
-        yield rest if rest.endswith((b"\n", b"\r")) else rest + b"\n"
+            return b""
+        lines = b"".join([*pending, memoryview(chunk)[:cut]])
+        self._pending = [chunk[cut:]] if cut < len(chunk) else []
+        self._num_pending = len(chunk) - cut
+        return lines
+
+    def rest(self) -> bytes:
+        """The last line of a log that ends here; nothing where it has ended before."""
+        return b"".join(self._pending)
+
+
+def with_end(rest: bytes) -> bytes:
+    """A log's last line, which may lack its end."""
+    return rest if rest.endswith((b"\n", b"\r")) else rest + b"\n"
+
+
+def _whole_lines(stream: BinaryIO, block_bytes: int) -> Iterator[bytes]:
+    """Blocks that end with a line's end."""
+    cutter = LineCutter()
+    while chunk := stream.read(block_bytes):
+        if lines := cutter.push(chunk):
+            yield lines
+    if rest := cutter.rest():
+        yield with_end(rest)
 
 
 def _returned(block: bytes) -> Positions:

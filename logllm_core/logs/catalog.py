@@ -10,9 +10,12 @@ from pydantic import Field, field_validator, model_validator
 
 from logllm_core.config import Settings
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.formats import LineFormat, checked_pattern
+from logllm_core.logs.formats import LineFormat, check_match
 
 DATASET_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+# Of an archive: it becomes a file beside others of the store.
+FILE_NAME = re.compile(r"(?!manifest\.json$)[A-Za-z0-9_][A-Za-z0-9_.+()@ -]{0,199}")
+MAX_OVERLAP = 1_000  # windows that share a line
 RESERVED_NAMES = {"information_schema", "logllm", "pg_catalog", "system", "temp"}
 
 
@@ -45,8 +48,11 @@ class Archive(Settings):
             path = httpx.URL(url).path
         except httpx.InvalidURL as fault:
             raise ValueError(f"not an address: {fault}") from None
-        if path.endswith("/"):
+        name = path.rsplit("/", 1)[-1]
+        if not name:
             raise ValueError("the address must end in the archive's name")
+        if not FILE_NAME.fullmatch(name):  # %2e%2e is .., %00 a NUL; and it is told in terminals
+            raise ValueError(f"no file can be named {name!r:.60}")
         return url
 
 
@@ -72,13 +78,20 @@ class LocalFile(Settings):
             raise ValueError("a path is wanted")
         return path
 
+    @field_validator("path", "label_path")
+    @classmethod
+    def _no_path_holds_a_nul(cls, path: str | tuple[str, ...] | None) -> object:
+        if "\0" in "".join(path or ()):
+            raise ValueError("no path holds a NUL")
+        return path
+
 
 class Simulator(Settings):
     """A seeded log that the project writes itself, see `logllm_core/logs/simulator`."""
 
     kind: Literal["simulator"]
     shape: Literal["bgl", "thunderbird", "hdfs"] = "bgl"
-    num_lines: int = Field(ge=1_000)
+    num_lines: int = Field(ge=1_000, le=1_000_000_000)
     seed: int = 0
     unstable_from_fraction: float = Field(default=0.8, ge=0, le=1)  # of the lines
 
@@ -101,11 +114,7 @@ class PatternLabels(Settings):
     @field_validator("pattern")
     @classmethod
     def _pattern_matches_something(cls, pattern: str) -> str:
-        compiled = checked_pattern(pattern)
-        if compiled.groups:
-            raise ValueError("the whole match names the alert; write (?:...) for groups")
-        if compiled.search(""):
-            raise ValueError("the pattern matches the empty text, so every line would be an alert")
+        check_match(pattern, is_called="names the alert")
         return pattern
 
 
@@ -119,17 +128,23 @@ class SessionLabels(Settings):
     normal: str
 
 
+def _check_overlap(length: int, step: int | None) -> None:
+    if step is not None and length > MAX_OVERLAP * step:
+        raise ValueError(f"each line would be in {length // step:,} windows, above {MAX_OVERLAP:,}")
+
+
 class CountWindows(Settings):
     """Windows of `length` consecutive lines, one every `step`; the split is chronological."""
 
     kind: Literal["count"]
-    length: int = Field(default=100, ge=1)
+    length: int = Field(default=100, ge=1, le=1_000_000)  # it is held in memory as a whole
     step: int | None = Field(default=None, ge=1)  # None: the length, so that none overlap
 
     @model_validator(mode="after")
     def _no_line_is_skipped(self) -> Self:
         if self.step is not None and self.step > self.length:
             raise ValueError("step must not exceed length: lines between windows would be skipped")
+        _check_overlap(self.length, self.step)
         return self
 
 
@@ -140,13 +155,14 @@ class TimeWindows(Settings):
     """
 
     kind: Literal["time"]
-    length_seconds: int = Field(ge=1)
+    length_seconds: int = Field(ge=1, le=1_000_000_000)
     step_seconds: int | None = Field(default=None, ge=1)  # None: the length
 
     @model_validator(mode="after")
     def _steps_fill_the_length(self) -> Self:
         if self.step_seconds is not None and self.length_seconds % self.step_seconds:
             raise ValueError("length_seconds must be a multiple of step_seconds")
+        _check_overlap(self.length_seconds, self.step_seconds)
         return self
 
 
@@ -249,4 +265,9 @@ def _load(path: Path) -> Dataset:
 
 def _placed(path: str, folder: Path) -> str:
     """A path relative to the folder made absolute; an address such as s3://... as it is."""
-    return path if "://" in path else str(folder / Path(path).expanduser())
+    if "://" in path:
+        return path
+    try:
+        return str(folder / Path(path).expanduser())
+    except RuntimeError:
+        raise LogLLMError(f"{path!r} begins with ~, but there is no such user.") from None

@@ -1,6 +1,7 @@
 """DuckDB over Parquet in bounded memory: what does not fit is sorted on disk."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
+_GLOB_SIGNS = re.compile(r"[*?\[]")
 NUM_THREADS = min(os.cpu_count() or 1, 4)
 MEMORY_LIMIT = f"{75 * NUM_THREADS}MB"
 
@@ -25,3 +27,8 @@ def bounded_connection(spill_dir: Path | None = None) -> Iterator[duckdb.DuckDBP
         connection.execute("set threads = ?", [NUM_THREADS])
         connection.execute("set enable_progress_bar = false")
         yield connection
+
+
+def as_it_stands(path: Path) -> str:
+    """A path for DuckDB, which would take the signs of a glob in a folder's name for a pattern."""
+    return _GLOB_SIGNS.sub(r"[\g<0>]", str(path))

@@ -18,6 +18,12 @@ from fsspec.core import has_magic, url_to_fs
 from logllm_core.errors import LogLLMError
 
 BUFFER_BYTES = 1 << 20
+# Kinds of addresses that fsspec only reads bytes from. Of its others, some unpack, write caches, or
+# fill in templates that lie at the address.
+STORES = (
+    *("abfs", "abfss", "az", "file", "ftp", "gcs", "gs", "hdfs", "hf", "http", "https"),
+    *("memory", "oci", "oss", "s3", "s3a", "sftp", "ssh", "webhdfs"),
+)
 ETAGS = ("ETag", "etag", "md5Hash", "content_md5")  # what stores call their own checksum
 
 
@@ -100,6 +106,12 @@ def _some(pattern: str, found: list[str]) -> list[str]:
 
 
 def _file_system(address: str) -> tuple[Any, str]:
+    protocol = address.partition("://")[0]
+    if protocol not in STORES or "::" in address:
+        raise LogLLMError(
+            f"{address} cannot be reached: logs are read from {', '.join(STORES)}. Others, and "
+            "addresses within addresses (::), might run what they find there."
+        )
     fs, path = url_to_fs(address)
     fs.invalidate_cache()  # of listings: another program may have written since
     return fs, str(path)

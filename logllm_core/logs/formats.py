@@ -14,19 +14,56 @@ CONTENT = "content"
 EPOCH, EPOCH_MS, ISO = "epoch", "epoch_ms", "iso"
 NAMED_TIME_FORMATS = (EPOCH, EPOCH_MS, ISO)
 FIELD_NAME = re.compile(r"[a-z][a-z0-9_]*")
+MAX_PATTERN_CHARACTERS = 4_096  # RE2 itself takes the square of this
+SINGLE_BYTE = re.compile(r"(?<!\\)(?:\\\\)*+\\C")
 
 
-def checked_pattern(pattern: str) -> re.Pattern[str]:
-    """The pattern, if both RE2, which runs it, and Python, which reads its groups, know it."""
+def whole(pattern: str) -> str:
+    """The pattern for a whole line."""
+    return f"^(?:{pattern})$"
+
+
+def first_match(pattern: str) -> str:
+    """The pattern with its match as the group `match`."""
+    return f"(?P<match>{pattern})"
+
+
+def group_names(pattern: str) -> tuple[str, ...] | None:
+    """The names of a pattern's groups, in order; None where one has none.
+
+    RE2 is asked, which runs it: Python's engine knows other patterns, and takes years over some.
+
+    Raises:
+        ValueError: it is no pattern, too long, or could cut a character in two.
+    """
+    if len(pattern) > MAX_PATTERN_CHARACTERS:
+        raise ValueError(f"the pattern is longer than {MAX_PATTERN_CHARACTERS:,} characters")
+    if SINGLE_BYTE.search(pattern):
+        raise ValueError(r"\C matches a part of a character; write . for any character")
+    nothing = pa.array([""])
     try:
-        compiled = re.compile(pattern)
-    except re.error as fault:
-        raise ValueError(f"not a regular expression: {fault}") from None
-    try:
-        pc.match_substring_regex(pa.array([""]), pattern)
+        pc.match_substring_regex(nothing, pattern)
+        pc.match_substring_regex(nothing, whole(pattern))  # not so where a \Q has no \E
     except pa.ArrowInvalid as fault:
         raise ValueError(f"not a regular expression as RE2 reads them: {fault}") from None
-    return compiled
+    try:
+        return tuple(field.name for field in pc.extract_regex(nothing, pattern).type)
+    except pa.ArrowInvalid:
+        return None
+
+
+def check_match(pattern: str, *, is_called: str) -> None:
+    """Whether the matches of a pattern are texts of their own; `is_called` tells what one is.
+
+    Raises:
+        ValueError: it has groups, or matches the empty text.
+    """
+    if group_names(pattern) != ():
+        raise ValueError(f"the whole match {is_called}; write (?:...) for groups")
+    # A boundary such as \b is nowhere in the empty text, but is empty itself.
+    found = pc.extract_regex(pa.array(["", "a", " a b "]), first_match(pattern))
+    if pc.any(pc.equal(found.field("match"), "").filter(found.is_valid())).as_py():
+        raise ValueError("the pattern matches the empty text; it must match at least one sign")
 
 
 class LineFormat(Settings):
@@ -49,7 +86,7 @@ class LineFormat(Settings):
     @property
     def names(self) -> tuple[str, ...]:
         """All fields of a line."""
-        return self.fields if self.pattern is None else tuple(re.compile(self.pattern).groupindex)
+        return self.fields if self.pattern is None else group_names(self.pattern) or ()
 
     @property
     def wanted(self) -> str:
@@ -73,24 +110,19 @@ class LineFormat(Settings):
     def _pattern_names_the_content(cls, pattern: str | None) -> str | None:
         if pattern is None:
             return None
-        compiled = checked_pattern(pattern)
-        if CONTENT not in compiled.groupindex:
-            raise ValueError(f"a group (?P<{CONTENT}>...) is missing")
-        if compiled.groups > len(compiled.groupindex):
+        names = group_names(pattern)
+        if names is None:
             raise ValueError("every group needs a name; write (?:...) for the others")
-        _check_names(tuple(compiled.groupindex))
+        if CONTENT not in names:
+            raise ValueError(f"a group (?P<{CONTENT}>...) is missing")
+        _check_names(names)
         return pattern
 
     @field_validator("session_pattern")
     @classmethod
     def _session_pattern_matches_something(cls, pattern: str | None) -> str | None:
-        if pattern is None:
-            return None
-        compiled = checked_pattern(pattern)
-        if compiled.groups:
-            raise ValueError("the whole match is the session id; write (?:...) for groups")
-        if compiled.search(""):
-            raise ValueError("the pattern matches the empty text; it must match at least one sign")
+        if pattern is not None:
+            check_match(pattern, is_called="is the session id")
         return pattern
 
     @field_validator("time_format")

@@ -58,4 +58,10 @@ def _label_rows(
                     f"{column}. Mend labels.session_column and labels.label_column."
                 )
         for row in rows:
-            yield row[labels.session_column], row[labels.label_column]
+            session, label = row[labels.session_column], row[labels.label_column]
+            if session is None or label is None:
+                raise LogLLMError(
+                    f"{dataset.name}: line {rows.line_num:,} of the label file is cut short. Copy "
+                    "the file again, or mend that line."
+                )
+            yield session, label

@@ -17,6 +17,7 @@ from logllm_core import tables
 from logllm_core.errors import LogLLMError
 from logllm_core.logs import masking, parsing
 from logllm_core.logs.catalog import Dataset, SessionLabels
+from logllm_core.logs.connection import as_it_stands
 from logllm_core.logs.labels import read_session_labels
 from logllm_core.logs.parts import RowGroups, describe_reject
 from logllm_core.logs.sources import RawFile, label_file, log_files
@@ -82,8 +83,8 @@ def build_messages(
 
 
 def message_files(messages: Artifact) -> list[str]:
-    """The Parquet files of the kept lines, in log order."""
-    return [str(path) for path in sorted((messages.path / "messages").glob("*.parquet"))]
+    """The Parquet files of the kept lines, in log order, as DuckDB opens them."""
+    return [as_it_stands(path) for path in sorted((messages.path / "messages").glob("*.parquet"))]
 
 
 def read_vocabulary(messages: Artifact) -> list[str]:
@@ -270,7 +271,7 @@ def _check_rejects(
             f"(limit {limit:.2%}). "
             + describe_reject(
                 dataset,
-                files[place],
+                files[place].member or files[place].location,
                 reject["line_number"][0].as_py(),
                 reject["line"][0].as_py(),
             )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from logllm_core.logs import times
 from logllm_core.logs.blocks import Block
 from logllm_core.logs.catalog import Dataset, FieldLabels, PatternLabels
-from logllm_core.logs.formats import CONTENT
+from logllm_core.logs.formats import CONTENT, first_match, whole
 
 VERSION = 3  # raise when a line would be parsed or counted differently
 # What Python calls white space, among the characters of latin-1: 1, anything else: 0.
@@ -93,7 +93,8 @@ def _cut_by_white_space(dataset: Dataset, block: Block) -> tuple[Fields, NDArray
 
 def _cut_by_pattern(dataset: Dataset, block: Block) -> tuple[Fields, NDArray[np.bool_]]:
     """Fields of the lines that the pattern matches as a whole, and which lines these are."""
-    found = pc.extract_regex(block.lines(), f"^(?:{dataset.line.pattern})$")
+    assert dataset.line.pattern is not None
+    found = pc.extract_regex(block.lines(), whole(dataset.line.pattern))
     is_parsed = found.is_valid()
     found = found.filter(is_parsed)
     fields = {name: found.field(name) for name in _wanted_fields(dataset)}
@@ -113,7 +114,8 @@ def _alerts(dataset: Dataset, fields: Fields) -> pa.StringArray:
 
 def _first_match(texts: pa.StringArray, pattern: str) -> pa.StringArray:
     # `struct_field` keeps the nulls of texts without a match, `.field` would not.
-    return pc.struct_field(pc.extract_regex(texts, f"(?P<match>{pattern})"), "match")
+    found = pc.struct_field(pc.extract_regex(texts, first_match(pattern)), "match")
+    return pc.if_else(pc.equal(found, ""), None, found)  # of a boundary, say: it names nothing
 
 
 def _session_ids(dataset: Dataset, fields: Fields) -> pa.ListArray:
@@ -145,7 +147,8 @@ def _all_session_ids(contents: pa.StringArray, pattern: str) -> pa.ListArray:
     with _duckdb().cursor() as connection:  # one a thread
         connection.register("lines", pa.table({"content": contents}))
         matches = connection.sql(
-            "select regexp_extract_all(content, $pattern) as ids from lines",
+            "select list_filter(regexp_extract_all(content, $pattern), lambda id: id <> '') as ids"
+            " from lines",
             params={"pattern": pattern},
         ).to_arrow_table()["ids"]
     return _distinct(matches.combine_chunks())

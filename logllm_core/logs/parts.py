@@ -35,6 +35,8 @@ NUM_LINES_TO_SEE_REPEATS = 1_000
 ROW_GROUP_LINES = 1 << 17
 ROW_GROUP_BYTES = 32 << 20  # lines may be long
 
+Reject = tuple[int, str]  # a line's number and text
+
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -114,7 +116,7 @@ def _build(
 
     def parse(block: blocks.Block) -> tuple[parsing.ParsedBlock, pa.DictionaryArray]:
         parsed = parsing.parse_block(dataset, block)
-        return parsed, _texts(parsed.contents, is_masked)
+        return parsed, texts_of(parsed.contents, is_masked=is_masked)
 
     with (
         open_file(raw, file) as stream,
@@ -125,7 +127,14 @@ def _build(
         for parsed, texts in _in_order(
             parse, blocks.read_blocks(stream, dataset.line_slice, skipped=advance)
         ):
-            _check_format(dataset, file, parsed, is_first=counts["num_lines"] == 0)
+            if counts["num_lines"] == 0:
+                check_format(
+                    dataset,
+                    file.member or file.location,
+                    num_kept=len(parsed.line_numbers),
+                    num_rejects=len(parsed.reject_numbers),
+                    first_reject=first_reject(parsed),
+                )
             ids = vocabulary.add_lines(
                 texts.dictionary, texts.indices.to_numpy(), parsed.line_numbers.to_numpy()
             )
@@ -140,7 +149,7 @@ def _build(
     return {**counts, "num_distinct_messages": len(vocabulary)}
 
 
-def _texts(contents: pa.StringArray, is_masked: bool) -> pa.DictionaryArray:
+def texts_of(contents: pa.StringArray, *, is_masked: bool) -> pa.DictionaryArray:
     """Each line's text; where messages repeat themselves, each is masked once."""
     if not is_masked:
         return contents.dictionary_encode()
@@ -215,25 +224,30 @@ def _quick_turns() -> Iterator[None]:
                 sys.setswitchinterval(_usual_interval_seconds)
 
 
-def _check_format(
-    dataset: Dataset, file: RawFile, parsed: parsing.ParsedBlock, *, is_first: bool
+def check_format(
+    dataset: Dataset, location: str, *, num_kept: int, num_rejects: int, first_reject: Reject | None
 ) -> None:
     """A format of another log is told at once, not after 30 GB."""
-    num_rejects = len(parsed.reject_numbers)
-    is_allowed = dataset.line.max_unparsed_fraction == 1 or not is_first
-    if is_allowed or len(parsed.line_numbers) or num_rejects < NUM_LINES_FOR_A_FORMAT:
+    is_allowed = dataset.line.max_unparsed_fraction == 1 or num_kept
+    if is_allowed or num_rejects < NUM_LINES_FOR_A_FORMAT or first_reject is None:
         return
-    number, line = parsed.reject_numbers[0].as_py(), parsed.reject_lines[0].as_py()
     raise LogLLMError(
-        f"{dataset.name}: none of the first {num_rejects:,} lines of {file.location} matches the "
-        f"line format. {describe_reject(dataset, file, number, line)}"
+        f"{dataset.name}: none of the first {num_rejects:,} lines of {location} matches the line "
+        f"format. {describe_reject(dataset, location, *first_reject)}"
     )
 
 
-def describe_reject(dataset: Dataset, file: RawFile, number: int, line: str) -> str:
+def first_reject(parsed: parsing.ParsedBlock) -> Reject | None:
+    """The number and the text of the first line that did not match the format."""
+    if not len(parsed.reject_numbers):
+        return None
+    return parsed.reject_numbers[0].as_py(), parsed.reject_lines[0].as_py()
+
+
+def describe_reject(dataset: Dataset, location: str, number: int, line: str) -> str:
     """What was found, what was wanted and what to do."""
     rule = "line.fields" if dataset.line.pattern is None else "line.pattern"
     return (
-        f"First at line {number:,} of {file.member or file.location}: {line!r:.120}. Wanted: "
+        f"First at line {number:,} of {location}: {line!r:.120}. Wanted: "
         f"{dataset.line.wanted}. Mend {rule}, or raise line.max_unparsed_fraction."
     )

@@ -6,6 +6,7 @@ import duckdb
 
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog import Dataset, SessionLabels, SessionWindows
+from logllm_core.logs.connection import as_it_stands
 from logllm_core.logs.splitting import Cut, Sizes, split_sizes
 from logllm_core.store import Artifact
 
@@ -58,7 +59,7 @@ def cut(
     has_line_labels = dataset.labels is not None and not has_session_labels
     connection.execute("create temp table labels (session_id varchar, is_anomalous boolean)")
     if has_session_labels:
-        path = str(messages.path / "session_labels.parquet")
+        path = as_it_stands(messages.path / "session_labels.parquet")
         connection.execute("insert into labels select * from read_parquet(?)", [path])
     connection.execute(_SESSIONS)
     total = _count(connection, "select count(*) from sessions")

@@ -1,6 +1,7 @@
 """The times of lines, in UTC."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -8,6 +9,8 @@ import pyarrow.compute as pc
 from logllm_core.logs.formats import EPOCH, EPOCH_MS, ISO
 
 MICROSECONDS = pa.timestamp("us")
+# A year 0 can be written, and a zone can lead beyond 9999, where Python's datetime does not go.
+_EARLIEST, _LATEST = (pa.scalar(limit, MICROSECONDS) for limit in (datetime.min, datetime.max))
 _MAX_DIGITS = {EPOCH: 11, EPOCH_MS: 14}  # beyond, microseconds do not fit 64 bits
 _UNIT = {EPOCH: "s", EPOCH_MS: "ms"}
 _ISO = (
@@ -32,7 +35,9 @@ def read_times(fields: Sequence[pa.StringArray], time_format: str) -> pa.Timesta
         times = _from_iso(distinct.dictionary)
     else:
         times = _strptime(distinct.dictionary, time_format)
-    return times.cast(MICROSECONDS).take(distinct.indices)
+    times = times.cast(MICROSECONDS)
+    is_told = pc.and_(pc.greater_equal(times, _EARLIEST), pc.less_equal(times, _LATEST))
+    return pc.if_else(is_told, times, None).take(distinct.indices)
 
 
 def _from_number(texts: pa.StringArray, time_format: str) -> pa.TimestampArray:

@@ -4,18 +4,22 @@ The file is built beside its place and renamed, so a reader never waits and neve
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
 from loguru import logger
 
+from logllm_core.disk import writable
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog import DATASET_NAME
+from logllm_core.logs.connection import as_it_stands
+from logllm_core.logs.cursors import new_parts
 from logllm_core.store import Artifact, Kind, Store
 
 FILE_NAME = "logllm.duckdb"
 OLDEST_READER = "storage_version 'v1.4.0'"  # the command line `duckdb` may be an older one
+NEW = "new"  # the split of predictions about logs that came after the training
 # View, kind of artifact, files inside it.
 VIEWS: Mapping[str, tuple[Kind, str]] = {
     "messages": ("messages", "messages/*.parquet"),
@@ -29,33 +33,37 @@ VIEWS: Mapping[str, tuple[Kind, str]] = {
 
 
 def refresh_views(store: Store) -> Path:
-    """Rebuild the file of views from what the store holds; returns its path."""
+    """Rebuild the file of views from what the store holds; returns its path.
+
+    Raises:
+        LogLLMError: the folder cannot be written; the file stays as it was.
+    """
     path = store.data_dir / FILE_NAME
     beside = path.with_name(f".{FILE_NAME}.{uuid.uuid4().hex}")
+    try:
+        with writable(store.data_dir):
+            _write_views(store, beside)
+            beside.replace(path)
+    finally:
+        for leftover in (beside, beside.with_name(f"{beside.name}.wal")):
+            leftover.unlink(missing_ok=True)
+    return path
+
+
+def _write_views(store: Store, path: Path) -> None:
     with duckdb.connect() as connection:
-        connection.execute(f"attach {_literal(str(beside))} as made ({OLDEST_READER})")
+        connection.execute(f"attach {_literal(str(path))} as made ({OLDEST_READER})")
         for name in _names(store):
             schema = f"made.{_identifier(name)}"
             connection.execute(f"create schema if not exists {schema}")
-            chain = _newest_chain(store, name)
-            for view, (kind, files) in VIEWS.items():
-                if kind not in chain:
-                    continue
-                # Paths, not a pattern: a folder's name may hold its special signs.
-                paths = sorted(chain[kind].path.absolute().glob(files))
-                if not paths:  # the artifact is of an older version
-                    continue
-                listed = ", ".join(_literal(str(part)) for part in paths)
-                is_split = str("split=" in files).lower()
+            for view, sources in _selections(store, name).items():
                 try:
                     connection.execute(
-                        f"create view {schema}.{view} as select * from"
-                        f" read_parquet([{listed}], hive_partitioning = {is_split})"
+                        f"create view {schema}.{view} as {' union all by name '.join(sources)}"
                     )
                 except duckdb.Error as fault:  # a damaged file must not stop the others
                     logger.warning("No view {}.{}: {}", name, view, fault)
-    beside.replace(path)
-    return path
+        connection.execute("checkpoint made")  # closing would not say that it failed
 
 
 def query(store: Store, statement: str) -> tuple[list[str], list[tuple[object, ...]]]:
@@ -75,6 +83,31 @@ def query(store: Store, statement: str) -> tuple[list[str], list[tuple[object, .
             return [column[0] for column in result.description or []], result.fetchall()
     except duckdb.Error as fault:
         raise LogLLMError(f"DuckDB refuses the query: {fault}") from None
+
+
+def _selections(store: Store, name: str) -> dict[str, list[str]]:
+    """Of each view the selections that it puts one below the other."""
+    chain = _newest_chain(store, name)
+    found: dict[str, list[str]] = {}
+    for view, (kind, files) in VIEWS.items():
+        paths = sorted(chain[kind].path.absolute().glob(files)) if kind in chain else []
+        if paths:  # the artifact may be of an older version
+            found[view] = [_selection("*", paths, is_split="split=" in files)]
+    try:
+        parts = [path.absolute() for path in new_parts(store, name)]
+    except LogLLMError as fault:  # nor must a damaged cursor
+        logger.warning("No new logs in {}.predictions: {}", name, fault)
+        parts = []
+    if parts:
+        columns = f"*, {_literal(NEW)} as split"
+        found.setdefault("predictions", []).append(_selection(columns, parts, is_split=False))
+    return found
+
+
+def _selection(columns: str, paths: Sequence[Path], *, is_split: bool) -> str:
+    listed = ", ".join(_literal(as_it_stands(path)) for path in paths)
+    partitioned = f"hive_partitioning = {str(is_split).lower()}"
+    return f"select {columns} from read_parquet([{listed}], {partitioned})"
 
 
 def _newest_chain(store: Store, name: str) -> dict[Kind, Artifact]:

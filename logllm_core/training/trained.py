@@ -48,12 +48,36 @@ def load_model(
         messages: those whose ids the windows to come hold.
         windows: before the first stage, the training split tells which messages are known.
     """
-    state = load_file(trained.path / WEIGHTS) if trained else {}
-    known_ids = state.get(KNOWN_IDS)
+    known_ids = None
     if recipe.embedder == "message-id" and trained is None:
         train = read_windows(windows, "train")
         known = {message for ids in train.message_ids for message in ids}
         known_ids = torch.from_numpy(np.array(sorted(known), dtype=np.int64))
+    loaded = load_weights(places, recipe, trained, device=device, known_ids=known_ids)
+    collator = Collator(
+        prompt=loaded.model.prompt,
+        vocabulary=_read_vocabulary(messages, recipe, loaded),
+        max_window_messages=recipe.max_window_messages,
+        max_window_tokens=recipe.max_window_tokens,
+    )
+    return loaded.model, collator
+
+
+def load_weights(
+    places: Places,
+    recipe: Recipe,
+    trained: Artifact | None,
+    *,
+    device: torch.device,
+    known_ids: torch.Tensor | None = None,
+) -> Loaded:
+    """The model alone, for messages that need not be of any artifact, and its tokenizers.
+
+    Args:
+        trained: the artifact of a stage; None: the recipe's seeded fresh weights.
+        known_ids: of the embedder "message-id" before its first stage.
+    """
+    state = load_file(trained.path / WEIGHTS) if trained else {}
     torch.manual_seed(derived_seed(recipe.seed, "weights"))
     loading = Loading(
         quantization=recipe.quantization,
@@ -64,16 +88,10 @@ def load_model(
         is_compiled=recipe.is_compiled,
         recomputes_activations=recipe.recomputes_activations,
     )
-    loaded = backbones.load_backbones(places, loading, known_ids)
+    loaded = backbones.load_backbones(places, loading, state.get(KNOWN_IDS, known_ids))
     if trained is not None:
         load_trainable_state(loaded.model, state)
-    collator = Collator(
-        prompt=loaded.model.prompt,
-        vocabulary=_read_vocabulary(messages, recipe, loaded),
-        max_window_messages=recipe.max_window_messages,
-        max_window_tokens=recipe.max_window_tokens,
-    )
-    return loaded.model, collator
+    return loaded
 
 
 def _read_vocabulary(

@@ -77,20 +77,11 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def open_report(browser: Browser, tmp_path: Path, small_pictures: dict[str, str]) -> Iterator[Open]:
-    """Renders a report's content, and opens its file in a browser of given options."""
+def open_file(browser: Browser) -> Iterator[Open]:
+    """Opens a page's file in a browser of given options."""
     contexts = []
 
-    def open_it(
-        content: dict[str, Any],
-        *,
-        change: Callable[[str], str] = str,
-        anchor: str = "",
-        **options: Any,
-    ) -> Opened:
-        path = tmp_path / "report.html"
-        html = report_page.render(content, small_pictures)
-        path.write_text(change(html), encoding="utf-8")
+    def open_it(path: Path, *, anchor: str = "", **options: Any) -> Opened:
         context = browser.new_context(**options)
         contexts.append(context)
         opened = Opened(page=context.new_page())
@@ -109,3 +100,17 @@ def open_report(browser: Browser, tmp_path: Path, small_pictures: dict[str, str]
     yield open_it
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def open_report(open_file: Open, tmp_path: Path, small_pictures: dict[str, str]) -> Open:
+    """Renders a report's content, and opens its file."""
+
+    def open_it(
+        content: dict[str, Any], *, change: Callable[[str], str] = str, **options: Any
+    ) -> Opened:
+        path = tmp_path / "report.html"
+        path.write_text(change(report_page.render(content, small_pictures)), encoding="utf-8")
+        return open_file(path, **options)
+
+    return open_it

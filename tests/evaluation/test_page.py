@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from logllm_core.evaluation import page
+from logllm_core.evaluation.rendering import TEMPLATES, flattened, percent
 from tests.evaluation.sample_parts import HOSTILE
 from tests.evaluation.sample_report import bare_content, pictures_of, small_content
 
@@ -186,7 +187,7 @@ def test_a_report_without_anomalies_has_no_zeros_for_what_is_undefined(bare: Pag
     assert "The recipe quick, unchanged." in bare.text
     assert "from its publisher, who gives no checksum" in bare.text
     ids = set(bare.attributes("id"))
-    assert not ids & {"alerts", "lines", "seeds", "alert-filter"}
+    assert not ids & {"alerts", "lines", "seeds", "label-filter"}
 
 
 @pytest.mark.parametrize(
@@ -200,12 +201,12 @@ def test_a_report_without_anomalies_has_no_zeros_for_what_is_undefined(bare: Pag
     ],
 )
 def test_a_share_keeps_the_places_that_tell_it_from_none(part: int, whole: int, told: str) -> None:
-    assert page.percent(part, whole) == told
+    assert percent(part, whole) == told
 
 
 def test_settings_of_a_stage_are_named_as_they_are_overridden() -> None:
     settings = {"stages": [{"name": "3", "trains": ["a", "b"], "beta": None}], "is_even": True}
-    assert list(page.flattened(settings)) == [
+    assert list(flattened(settings)) == [
         ("stages.3.name", "3"),
         ("stages.3.trains", "a, b"),
         ("stages.3.beta", "null"),
@@ -231,7 +232,7 @@ def test_the_contrast_of_black_and_white_is_21() -> None:
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_text_stands_out_by_4_5_and_marks_by_3(scheme: int) -> None:
-    css = (page.TEMPLATES / "report.css").read_text()
+    css = (TEMPLATES / "report.css").read_text()
     blocks = re.findall(r":root \{(.*?)\}", css, flags=re.DOTALL)
     colours = dict(re.findall(r"--(\w+): (#\w{6})", blocks[scheme]))
     wanted = {

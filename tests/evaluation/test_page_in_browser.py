@@ -76,11 +76,11 @@ def test_windows_can_be_filtered_by_kind_alert_type_and_text(open_report: Open) 
     assert opened.shown() == ["window-7", "window-8"]
     assert opened.count() == "2 of 5 shown"
     assert not opened.page.locator("#kind-found").is_visible()
-    opened.page.select_option("#alert-filter", HOSTILE)
+    opened.page.select_option("#label-filter", HOSTILE)
     assert opened.shown() == ["window-7"]
     opened.page.click("#clear")
     assert opened.count() == "5 of 5 shown"
-    opened.page.select_option("#alert-filter", "KERNDTLB")
+    opened.page.select_option("#label-filter", "KERNDTLB")
     assert opened.shown() == ["window-4", "window-5"]
 
 

@@ -1,70 +1,146 @@
-"""prefect.yaml, held against the flows and against a real Prefect API."""
+"""prefect.yaml and its neighbours, held against the flows and against a real Prefect API."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
+from prefect.events.schemas.automations import AutomationCore
 from prefect.flows import Flow, load_flow_from_entrypoint
 
-from flows.settings import TrainSettings
+from flows import service
+from flows.settings import TRACKED_CATALOG, DataSettings, RunSettings, TrainSettings
+from logllm_core.config import Settings
+from logllm_core.model.places import backbones_named
 
 ROOT = Path(__file__).resolve().parents[2]
+DATASETS = {"demo", "bgl", "hdfs", "liberty", "thunderbird"}
+FLOWS = {
+    "prepare-logs": ("default", False),
+    "train-logllm": ("training", False),
+    "evaluate-logllm": ("default", False),
+    "detect-anomalies": ("default", True),
+    "retrain-logllm": ("training", True),
+}  # by name: queue, and whether it runs each night
 # Prefect passes over what it does not know, so a slip of the pen would go unseen.
-KNOWN_KEYS = {
-    "name",
-    "description",
-    "entrypoint",
-    "parameters",
-    "tags",
-    "work_pool",
-    "schedules",
-}
-DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text())[
-    "deployments"
-]
+KNOWN_KEYS = {"name", "entrypoint", "tags", "parameters", "work_pool", "schedules", "triggers"}
 
 
-def test_there_is_a_training_for_every_data_set_of_the_paper_and_the_demo() -> None:
-    names = {d["name"] for d in DEPLOYMENTS if d["entrypoint"] == "flows.train.train_logllm"}
-    assert names == {"demo", "hdfs", "bgl", "liberty", "thunderbird"}
+def read(name: str) -> Any:
+    return yaml.safe_load((ROOT / name).read_text())
 
 
-@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment["name"])
+DEPLOYMENTS: list[dict[str, Any]] = read("prefect.yaml")["deployments"]
+
+
+def flow_of(deployment: dict[str, Any]) -> Flow[..., Any]:
+    return load_flow_from_entrypoint(deployment["entrypoint"])
+
+
+def name_of(deployment: dict[str, Any]) -> str:
+    return f"{deployment['entrypoint'].rpartition('.')[2]}/{deployment['name']}"
+
+
+def test_every_flow_is_deployed_for_every_data_set_of_the_paper_and_the_demo() -> None:
+    found = [(flow_of(deployment).name, deployment["name"]) for deployment in DEPLOYMENTS]
+    assert sorted(found) == sorted((flow, dataset) for flow in FLOWS for dataset in DATASETS)
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=name_of)
 def test_a_deployment_fits_its_flow(deployment: dict[str, Any]) -> None:
     assert deployment.keys() <= KNOWN_KEYS
-    flow: Flow[..., Any] = load_flow_from_entrypoint(deployment["entrypoint"])
-    found = flow.validate_parameters(deployment["parameters"])
+    flow = flow_of(deployment)
+    parameters = deployment["parameters"]
+    found = flow.validate_parameters(parameters)
+    assert parameters.keys() == flow.parameters.properties.keys()
     settings = found["settings"]
-    assert isinstance(settings, TrainSettings)
-    # Every parameter is written out, and names what exists.
-    assert deployment["parameters"]["settings"].keys() == TrainSettings.model_fields.keys()
-    assert settings.find_dataset(found["dataset"]).name == deployment["name"]
-    assert settings.find_recipe().stages
+    assert isinstance(settings, DataSettings)
+    assert_written_out(parameters["settings"], get_type_hints(flow.fn)["settings"])
+    # They name what exists, and no data set of whoever runs this.
+    assert settings.data_dir == Path("data")
+    assert found["dataset"] == deployment["name"]
+    assert (TRACKED_CATALOG / f"{found['dataset']}.toml").is_file()
+    if isinstance(settings, RunSettings):
+        assert settings.find_recipe().stages
+    if isinstance(settings, TrainSettings):
+        assert backbones_named(settings.backbones)
+
+
+def assert_written_out(given: dict[str, Any], kind: type[Settings]) -> None:
+    """Every parameter is in the file, those of its parts too."""
+    assert given.keys() == kind.model_fields.keys()
+    for name, field in kind.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+            assert_written_out(given[name], field.annotation)
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=name_of)
+def test_a_deployment_has_its_queue_its_tags_and_its_night(deployment: dict[str, Any]) -> None:
+    name = flow_of(deployment).name
+    queue, is_nightly = FLOWS[name]
+    assert deployment["work_pool"] == {"name": service.POOL, "work_queue_name": queue}
+    assert queue in service.WORKERS
+    assert deployment["tags"][0] == name.partition("-")[0]
+    assert deployment["tags"][-1] == deployment["name"]
+    schedules = deployment.get("schedules", [])
+    assert len(schedules) == is_nightly
+    for schedule in schedules:
+        assert schedule.keys() == {"timezone", "slug", "active", "cron"}
+        given = (schedule["timezone"], schedule["slug"], schedule["active"])
+        assert given == ("UTC", "nightly", True)
+
+
+def test_no_two_nightly_runs_begin_at_once() -> None:
+    crons = [s["cron"] for d in DEPLOYMENTS for s in d.get("schedules", [])]
+    assert len(crons) == len(set(crons)) == 10
+
+
+def test_a_retraining_listens_to_the_drift_of_its_own_log() -> None:
+    for deployment in DEPLOYMENTS:
+        triggers = deployment.get("triggers", [])
+        assert len(triggers) == (flow_of(deployment).name == "retrain-logllm")
+        for trigger in triggers:
+            assert trigger["expect"] == ["logllm.drift.exceeded"]
+            of = {"prefect.resource.id": f"logllm.dataset.{deployment['name']}"}
+            assert trigger["match"] == of
+
+
+def test_the_automations_say_what_prefect_understands() -> None:
+    known = set(AutomationCore.model_fields)
+    for values in read("automations.yaml")["automations"]:
+        assert values.keys() <= known
+        trigger = AutomationCore.model_validate(values).trigger.model_dump()
+        for name, value in values["trigger"].items():
+            assert name in trigger
+            assert name != "expect" or set(value) == trigger["expect"]
+
+
+def test_compose_runs_the_same_workers_with_pinned_images() -> None:
+    """Read as YAML only; whether Docker takes it is not tried here."""
+    services = read("compose.yaml")["services"]
+    assert services.keys() == {"database", "server", "deploy", *service.WORKERS}
+    for queue, limit in service.WORKERS.items():
+        command = ["worker", "start", "--pool", service.POOL, "--work-queue", queue]
+        assert services[queue]["command"] == ["prefect", *command, "--limit", str(limit)]
+        assert services[queue]["depends_on"] == {
+            "deploy": {"condition": "service_completed_successfully"}
+        }
+    assert services["deploy"]["command"] == ["python", "-m", "flows.service", "deploy"]
+    assert services["database"]["image"].rpartition(":")[2][0].isdigit()
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_prefect_deploys_all_of_them() -> None:
+def test_deploying_twice_gives_each_of_them_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with get_client(sync_client=True) as client:
-        api = str(client.api_url)
-        prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
-        environment = os.environ | {"PREFECT_API_URL": api}
-        for command in (
-            ["work-pool", "create", "logllm", "--type", "process"],
-            ["deploy", "--all"],
-        ):
-            done = subprocess.run(
-                [*prefect, *command],
-                cwd=ROOT,
-                env=environment,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.returncode == 0, done.stdout + done.stderr
-        names = {deployment.name for deployment in client.read_deployments()}
-    assert names == {deployment["name"] for deployment in DEPLOYMENTS}
+        monkeypatch.chdir(ROOT)
+        monkeypatch.setenv("PREFECT_API_URL", str(client.api_url))
+        for _ in range(2):
+            service.deploy()
+        flows = {flow.id: flow.name for flow in client.read_flows()}
+        found = [f"{flows[d.flow_id]}/{d.name}" for d in client.read_deployments()]
+        automations = [automation.name for automation in client.read_automations()]
+    assert sorted(found) == sorted(f"{flow}/{dataset}" for flow in FLOWS for dataset in DATASETS)
+    wanted = {values["name"] for values in read("automations.yaml")["automations"]}
+    wanted |= {f"retrain-{dataset}-on-drift" for dataset in DATASETS}
+    assert sorted(automations) == sorted(wanted)

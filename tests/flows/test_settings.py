@@ -82,3 +82,8 @@ def test_a_recipes_file_cannot_pretend_to_have_been_changed(tmp_path: Path) -> N
     )
     with pytest.raises(LogLLMError, match=r"mine\.toml sets overrides"):
         TrainSettings(recipe=str(path)).find_recipe()
+
+
+@pytest.mark.parametrize("value", ["9" * 5_000, "[" * 5_000, "\x00"])
+def test_a_value_that_no_toml_reader_takes_is_a_plain_word(value: str) -> None:
+    assert read_changes([f"beta={value}"]) == {"beta": value}

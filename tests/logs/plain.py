@@ -91,6 +91,19 @@ def plain_prepare(
     mask: Callable[[str], str] = mask_as_the_reference,
 ) -> Prepared:
     """Messages and windows of a log's lines, given as latin-1 without their ends."""
+    messages, vocabulary, rejects = plain_messages(dataset, lines, mask)
+    return Prepared(
+        messages=messages,
+        vocabulary=vocabulary,
+        rejects=rejects,
+        windows=_windows(dataset, messages, session_labels or {}, validation_fraction),
+    )
+
+
+def plain_messages(
+    dataset: Dataset, lines: Iterable[str], mask: Callable[[str], str] = mask_as_the_reference
+) -> tuple[list[PlainMessage], list[str], list[tuple[int, str]]]:
+    """Messages, the vocabulary, and the lines that do not match the format."""
     messages: list[PlainMessage] = []
     rejects: list[tuple[int, str]] = []
     vocabulary: dict[str, int] = {}
@@ -113,17 +126,12 @@ def plain_prepare(
                 session_ids=_session_ids(dataset, fields),
             )
         )
-    return Prepared(
-        messages=messages,
-        vocabulary=list(vocabulary),
-        rejects=rejects,
-        windows=_windows(dataset, messages, session_labels or {}, validation_fraction),
-    )
+    return messages, list(vocabulary), rejects
 
 
 def _cut(dataset: Dataset, line: str) -> dict[str, str] | None:
     if dataset.line.pattern is not None:
-        found = re.fullmatch(dataset.line.pattern, line)
+        found = re.fullmatch(dataset.line.pattern, line, re.ASCII)
         if found is None:
             return None
         fields = {name: text or "" for name, text in found.groupdict().items()}
@@ -161,7 +169,7 @@ def _alert(dataset: Dataset, fields: Mapping[str, str]) -> str | None:
         tag = fields[labels.field]
         return None if tag == labels.normal else tag
     if isinstance(labels, PatternLabels):
-        found = re.search(labels.pattern, fields[labels.field])
+        found = re.search(labels.pattern, fields[labels.field], re.ASCII)
         return found[0] if found else None
     return None
 
@@ -169,7 +177,11 @@ def _alert(dataset: Dataset, fields: Mapping[str, str]) -> str | None:
 def _session_ids(dataset: Dataset, fields: Mapping[str, str]) -> tuple[str, ...]:
     line = dataset.line
     if line.session_pattern is not None:
-        return tuple(dict.fromkeys(re.findall(line.session_pattern, fields["content"])))
+        return tuple(
+            filter(
+                None, dict.fromkeys(re.findall(line.session_pattern, fields["content"], re.ASCII))
+            )
+        )
     return (
         (fields[line.session_field],) if line.session_field and fields[line.session_field] else ()
     )

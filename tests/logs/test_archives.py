@@ -362,7 +362,12 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path: Path, memory: str) -> No
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("nowhere://bucket/own.log", "nowhere://bucket/own.log cannot be reached: Protocol not"),
+        ("nowhere://bucket/own.log", "nowhere://bucket/own.log cannot be reached: logs are read"),
+        ("reference::memory://own.json", "might run what they find there"),
+        ("simplecache::s3://bucket/own.log", "might run what they find there"),
+        ("zip://own.log::memory://own.zip", "might run what they find there"),
+        ("github://org:repo@main/own.log", "logs are read from abfs, .*, s3, "),
+        ("reference://own.json", "logs are read from abfs, .*, s3, "),
         ("gs://bucket/own.log", "gs://bucket/own.log needs a package that is missing: .*gcsfs"),
     ],
 )

@@ -238,6 +238,14 @@ def test_a_toml_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         ({"windows": {"kind": "time", "length_seconds": 5, "step_seconds": 10}}, "a multiple of"),
         ({"windows": {"kind": "count", "length": 5, "step": 6}}, "lines between windows would be"),
         ({"windows": {"kind": "count", "length": 5, "step": 0}}, "greater than or equal to 1"),
+        ({"line_slice": [0, 10**20]}, "line_slice: .* at most 64 bits"),
+        ({"windows": {"kind": "count", "length": 10**11}}, "less than or equal to 1000000"),
+        ({"windows": {"kind": "count", "length": 9_000, "step": 8}}, "each line would be in 1,125"),
+        ({"windows": {"kind": "time", "length_seconds": 10**12}}, "less than or equal to"),
+        (
+            {"windows": {"kind": "time", "length_seconds": 10**6, "step_seconds": 1}},
+            "each line would be in 1,000,000 windows, above 1,000",
+        ),
         (
             {
                 "windows": {"kind": "time", "length_seconds": 9},
@@ -247,9 +255,11 @@ def test_a_toml_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         ),
         ({"labels": {"kind": "pattern", "pattern": "fail("}}, "not a regular expression"),
         ({"labels": {"kind": "pattern", "pattern": "(fail|panic)"}}, "the whole match names"),
-        ({"labels": {"kind": "pattern", "pattern": "x*"}}, "every line would be an alert"),
+        ({"labels": {"kind": "pattern", "pattern": "x*"}}, "matches the empty text"),
         ({"labels": {"kind": "pattern", "field": "level", "pattern": "x"}}, "is not among"),
         ({"source": {"kind": "file", "path": []}}, "a path is wanted"),
+        ({"source": {"kind": "file", "path": "a\0b"}}, "no path holds a NUL"),
+        ({"source": {"kind": "file", "path": "a", "label_path": "\0"}}, "no path holds a NUL"),
         ({"source": {"kind": "file", "path": ""}}, "a path is wanted"),
         ({"source": {"kind": "file", "path": ["a.log", ""]}}, "a path is wanted"),
     ],
@@ -257,3 +267,33 @@ def test_a_toml_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 def test_parts_that_do_not_fit_together_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(LogLLMError, match=message):
         labelled_by_line(Path("own.log"), **changes)
+
+
+@pytest.mark.parametrize(
+    "name", ["%2e%2e", "%2E", ".hidden", "a%00b", "a%0ab", "%1b[31m.gz", "manifest.json", "x" * 201]
+)
+def test_an_address_whose_last_part_is_no_name_of_a_file_is_refused(name: str) -> None:
+    source = {"kind": "archive", "url": f"https://example.org/logs/{name}"}
+    with pytest.raises(LogLLMError, match="no file can be named"):
+        labelled_by_line(Path("own.log"), source=source)
+
+
+def test_a_path_of_a_user_that_is_unknown_is_one_clear_error(tmp_path: Path) -> None:
+    text = (CATALOG / "bgl.toml").read_text(encoding="utf-8")
+    start, end = text.index("kind = "), text.index("[line]")
+    own = f'{text[:start]}kind = "file"\npath = "~nosuchuser/x.log"\n{text[end:]}'
+    (tmp_path / "own.toml").write_text(own, encoding="utf-8")
+    with pytest.raises(LogLLMError, match="there is no such user"):
+        find_dataset("own", [tmp_path])
+
+
+@pytest.mark.parametrize(
+    "name", ["../own", "..", "/etc/passwd", "own/", "Own", "own\n", "", "own;drop", "é", "x" * 64]
+)
+def test_a_name_that_is_no_plain_word_finds_nothing_and_makes_no_path(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "catalog").mkdir()
+    (tmp_path / "own.toml").write_bytes((CATALOG / "bgl.toml").read_bytes())
+    with pytest.raises(LogLLMError, match="There is no data set"):
+        find_dataset(name, [tmp_path / "catalog"])

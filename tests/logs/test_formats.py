@@ -50,6 +50,32 @@ def test_a_line_format_that_cannot_work_is_refused(line: dict[str, Any], message
         of_line(**line)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        (r"blk\C", r"\\C matches a part of a character"),  # half of an é is no text
+        (r"\Qblk", "not a regular expression"),  # its quotation would not end
+        (r"\b", "matches the empty text"),
+        (r"(?:|x)y?", "matches the empty text"),
+        ("x" * 4_097, "longer than 4,096 characters"),  # seconds, were it x?
+        ("(?P<a>x)", "the whole match is"),
+        ("(" * 20_000, "longer than"),
+        ("(" * 2_000, "not a regular expression"),
+    ],
+    ids=range(8),
+)
+def test_a_hostile_pattern_is_refused(pattern: str, message: str) -> None:
+    with pytest.raises(LogLLMError, match=message):
+        of_line(fields=["content"], session_pattern=pattern)
+
+
+def test_patterns_that_only_python_fails_at_are_read() -> None:
+    # A nested set in waiting, and what Python's engine would take for ever to find in "".
+    dataset = of_line(fields=["content"], session_pattern="[[x]")
+    assert dataset.line.session_pattern == "[[x]"
+    assert of_line(fields=["content"], session_pattern="(?:a?|b?){30}c").line.has_sessions
+
+
 @pytest.mark.parametrize("pattern", [r"blk_\d+(?= to)", r"(?<!x)blk_\d+"])
 def test_a_session_pattern_that_the_parser_cannot_use_is_refused(pattern: str) -> None:
     # Parsing uses RE2, which knows no look-around.

@@ -51,7 +51,8 @@ def test_a_byte_order_mark_is_no_part_of_the_first_columns_name(
         (b"Block,Label\nblk_1,Normal\n", "has the columns Block, Label, but no BlockId"),
         (b"", "but no BlockId"),
         (b"BlockId,Label\nblk_1,Fine\n", "calls blk_1 'Fine'. Wanted: Normal or Anomaly"),
-        (b"BlockId,Label\nblk_1\n", "calls blk_1 None"),
+        (b"BlockId,Label\nblk_2,Normal\nblk_1\n", "line 3 of the label file is cut short"),
+        (b"Label,BlockId\nNormal\n", "line 2 of the label file is cut short"),
         (b"BlockId,Label\nblk_1,Normal\nblk_1,Anomaly\n", "labels blk_1 both ways"),
     ],
 )

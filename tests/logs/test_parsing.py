@@ -346,3 +346,14 @@ def test_lone_crs_are_counted_across_blocks(pieces: list[bytes], block_bytes: in
     text = b"".join(pieces)
     found = sum(len(block.returned) for block in read_blocks(io.BytesIO(text), None, block_bytes))
     assert found == text.count(b"\r") - text.count(b"\r\n")
+
+
+def test_an_empty_match_is_no_session_and_no_alert() -> None:
+    # At the end of a word that ends the line it matches nothing, which no check foresees.
+    pattern = r"\b(?:a|b)*$\b"
+    log = b"x up\nx up ab\nx -\nx up!\n"
+    labels = {"kind": "pattern", "pattern": pattern}
+    dataset = of_line(labels, fields=["level", "content"], session_pattern=rf"{pattern}|u|p")
+    parsed = parse_block(dataset, Block(first_line_number=0, text=log))
+    assert parsed.session_ids.to_pylist() == [["u", "p"], ["u", "p", "ab"], [], ["u", "p"]]
+    assert parsed.alerts.to_pylist() == [None, "ab", None, None]

@@ -142,3 +142,21 @@ def test_any_time_that_python_writes_in_iso_is_read_back(times: list[datetime], 
 )
 def test_no_text_is_too_odd_to_be_null(time_format: str, texts: list[str]) -> None:
     assert len(read(time_format, *texts)) == len(texts)
+
+
+@pytest.mark.parametrize(
+    ("time_format", "text"),
+    [
+        ("iso", "0000-01-01T00:00:00"),
+        ("iso", "0001-01-01T00:00:00+02:00"),  # two hours before year 1
+        ("iso", "9999-12-31T23:59:59-02:00"),
+        ("%d/%b/%Y:%H:%M:%S", "01/Jan/0000:00:00:00"),
+    ],
+)
+def test_a_time_that_python_cannot_tell_is_none(time_format: str, text: str) -> None:
+    assert read(time_format, text) == [None]
+
+
+def test_the_first_and_the_last_time_are_read() -> None:
+    found = read("iso", "0001-01-01T00:00:00", "9999-12-31T23:59:59.999999")
+    assert found == [datetime.min, datetime.max]

@@ -100,7 +100,8 @@ def test_backbones_load_by_hub_id(hub: tuple[str, list[str]], tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     assert "in_features=16, out_features=32" in done.stdout
     for name in ("encoder", "decoder"):
-        assert f"/acme/{name}/resolve/{COMMIT}/model.safetensors" in asked
+        pattern = f"/acme/{name}/resolve/(main|{COMMIT})/model.safetensors"
+        assert any(re.fullmatch(pattern, path) for path in asked)
     assert not any(path.endswith((".bin", ".py", ".pkl")) for path in asked)
 
 
@@ -123,3 +124,17 @@ def test_code_from_a_hub_is_not_run(hub: tuple[str, list[str]], tmp_path: Path) 
     assert done.returncode == 1
     assert "refused: " in done.stderr
     assert "code was run" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["encoder", "decoder"])
+def test_a_model_without_safetensors_is_refused_and_nobody_is_asked_to_convert_it(
+    name: str, hub: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    # transformers would send the hub id, and the user's token, to a service that converts weights.
+    weights_path = tmp_path / "models" / name / "model.safetensors"
+    weights_path.rename(weights_path.with_name("pytorch_model.bin"))
+    done = load(hub[0], tmp_path, "acme/encoder,acme/decoder")
+    assert done.returncode == 1
+    assert "refused: The backbones acme/encoder and acme/decoder cannot be loaded" in done.stderr
+    asked = [path for path in hub[1] if f"acme/{name}" in path]
+    assert not [path for path in asked if re.search(r"/commits/|/discussions|\.bin$", path)]

@@ -2,7 +2,7 @@
 (() => {
   const list = document.getElementById("window-list");
   const search = document.getElementById("search");
-  const alertFilter = document.getElementById("alert-filter");
+  const labelFilter = document.getElementById("label-filter");
   const count = document.getElementById("count");
   const nothing = document.getElementById("nothing");
   const kinds = [...document.querySelectorAll("input[name=kind]")];
@@ -12,7 +12,7 @@
     windows: [...element.querySelectorAll(".window")].map((details) => ({
       details,
       summary: details.querySelector("summary"),
-      alerts: [...details.querySelectorAll("summary .label")].map((label) => label.textContent),
+      labels: [...details.querySelectorAll("summary .label")].map((found) => found.textContent),
       text: null,
     })),
   }));
@@ -21,24 +21,24 @@
   // Text is read when it is first searched: there may be fifteen thousand lines.
   const textOf = (entry) => (entry.text ??= entry.details.textContent.toLowerCase());
 
-  const chosenKind = () => kinds.find((input) => input.checked).value;
+  const chosenKind = () => kinds.find((input) => input.checked)?.value ?? "";
 
   function filter() {
     const kind = chosenKind();
-    const alert = alertFilter?.value ?? "";
+    const label = labelFilter?.value ?? "";
     const words = search.value.toLowerCase().trim();
     let numShown = 0;
     for (const group of groups) {
       const isChosen = !kind || group.kind === kind;
       let numOfGroup = 0;
       for (const entry of group.windows) {
-        const isShown = isChosen && (!alert || entry.alerts.includes(alert)) &&
+        const isShown = isChosen && (!label || entry.labels.includes(label)) &&
           (!words || textOf(entry).includes(words));
         entry.details.hidden = !isShown;
         numOfGroup += isShown;
       }
       // An empty kind still says so while nothing is asked for.
-      group.element.hidden = !numOfGroup && !(isChosen && !alert && !words);
+      group.element.hidden = !numOfGroup && !(isChosen && !label && !words);
       numShown += numOfGroup;
     }
     count.textContent = `${numShown.toLocaleString("en")} of ${all.length.toLocaleString("en")} shown`;
@@ -46,8 +46,8 @@
   }
 
   function clear() {
-    kinds[0].checked = true;
-    if (alertFilter) alertFilter.value = "";
+    if (kinds.length) kinds[0].checked = true;
+    if (labelFilter) labelFilter.value = "";
     search.value = "";
     filter();
   }
@@ -86,7 +86,7 @@
     const isTyping = event.target.matches("input[type=search], select, textarea");
     const isInList = list.contains(event.target);
     if (event.key === "Escape") {
-      if (!search.value && !alertFilter?.value && !chosenKind()) return;
+      if (!search.value && !labelFilter?.value && !chosenKind()) return;
       clear();
     } else if (isTyping) {
       return;
@@ -115,7 +115,7 @@
   });
   document.addEventListener("keydown", onKey);
   kinds.forEach((input) => input.addEventListener("change", filter));
-  alertFilter?.addEventListener("change", filter);
+  labelFilter?.addEventListener("change", filter);
   search.addEventListener("input", filter);
   document.getElementById("clear").addEventListener("click", () => { clear(); search.focus(); });
 

@@ -1,0 +1,48 @@
+"""The flow `detect-anomalies`: new logs, judged by the current model."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from loguru import logger
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from flows.run_log import log_to_prefect
+from flows.settings import DetectSettings
+from logllm_core.detection.champion import find_champion
+from logllm_core.detection.reading import Detected
+from logllm_core.logs.finding import find_logs
+from tasks import detection, evaluation
+
+DEFAULTS = DetectSettings()
+
+
+@flow(name="detect-anomalies", flow_run_name="detect-{dataset}")
+def detect_anomalies(
+    dataset: str, files: list[str], settings: DetectSettings = DEFAULTS
+) -> State[Detected]:
+    """Judge what is new in these logs and folders, renew views and page, and measure drift.
+
+    Ends at once, and says so, where there is no model yet, or none of the files.
+    """
+    log_to_prefect()
+    found = settings.find_dataset(dataset)
+    store, since = settings.store, datetime.now(UTC)
+    if find_champion(store, found.name) is None:
+        return _ended(f"{found.name} has no model yet; nothing was judged.", Detected())
+    present = [path for path in files if Path(path).exists()]
+    if not find_logs(present).paths:
+        return _ended(f"There is no log in {', '.join(files)}; nothing was judged.", Detected())
+    detected = detection.detect(store, found, present)
+    # A successor may have been promoted meanwhile; drift is the successor's then.
+    if detected.num_windows and (champion := find_champion(store, found.name)):
+        measured = evaluation.measure_drift(store, found.name, champion, since, settings.drift)
+        if measured:
+            evaluation.publish_drift(measured)
+    return _ended(detected.sentence, detected)
+
+
+def _ended(sentence: str, detected: Detected) -> State[Detected]:
+    logger.info("{}", sentence)
+    return Completed(message=sentence, data=detected)

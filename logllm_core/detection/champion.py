@@ -1,0 +1,274 @@
+"""The champion: which model of a data set judges new logs.
+
+`models/<data set>/champion.json` holds what was decided about every candidate, oldest first; the
+champion is the last one that was promoted. The file is replaced whole by one rename, so that a
+promotion, and the windows that count as considered by it, come true in the same instant: a reader
+sees the old champion or the new one. Writers keep each other out by a lock.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from loguru import logger
+from pydantic import Field
+
+from logllm_core.config import Settings
+from logllm_core.disk import lock, replace_file, writable
+from logllm_core.errors import LogLLMError
+from logllm_core.store import FINGERPRINT_LENGTH, Artifact, Store, is_whole
+from logllm_core.training.recipes import Recipe
+
+CHAMPION = "champion.json"
+REMOVED = ".removed"  # ends the name of a model's folder that is on its way out
+Fingerprint = Annotated[str, Field(pattern=rf"^[0-9a-f]{{{FINGERPRINT_LENGTH}}}$")]
+
+
+class Decision(Settings):
+    """One model that was promoted, or turned down."""
+
+    run: Fingerprint  # of the report: runs/<data set>/<run>
+    trained: Fingerprint  # of its last stage: models/<data set>/<trained>
+    stages: tuple[Fingerprint, ...]  # all that were trained for it, first to last
+    previous: Fingerprint | None  # the model that its first stage went on from
+    messages: Fingerprint  # both: what it was trained on
+    windows: Fingerprint
+    recipe: Recipe
+    backbones: str  # as --backbones takes them
+    decided: str  # ISO 8601, UTC
+    is_promoted: bool
+    reason: str  # a sentence
+
+
+Champion = Decision  # the last one that was promoted
+
+
+class Decisions(Settings):
+    """What `champion.json` holds."""
+
+    decisions: tuple[Decision, ...] = ()  # oldest first
+
+    @property
+    def champion(self) -> Champion | None:
+        return next((made for made in reversed(self.decisions) if made.is_promoted), None)
+
+    @property
+    def line(self) -> list[Decision]:
+        """The champion and the models that it goes back to, by whose adapters each began."""
+        by_model = {made.trained: made for made in self.decisions}
+        found = [self.champion] if self.champion else []
+        while found and (earlier := by_model.get(found[-1].previous or "")):
+            if earlier in found:
+                break
+            found.append(earlier)
+        return found
+
+    @property
+    def considered(self) -> set[str]:
+        """The windows that candidates were trained on."""
+        return {made.windows for made in self.decisions}
+
+
+def champion_path(store: Store, dataset: str) -> Path:
+    """The file that names the champion; it has another modification time after a decision."""
+    return store.data_dir / "models" / dataset / CHAMPION
+
+
+def read_decisions(store: Store, dataset: str) -> Decisions:
+    """All that was decided about a data set's models; nothing where there was no model yet.
+
+    Raises:
+        LogLLMError: the file is damaged, or of another version.
+    """
+    path = champion_path(store, dataset)
+    try:
+        values = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return Decisions()
+    except ValueError as fault:
+        raise LogLLMError(
+            f"{path} is damaged: {fault}. Remove it, then name a champion: logllm models promote "
+            "RUN; logllm runs lists them."
+        ) from None
+    return Decisions.parse(values, origin=str(path))
+
+
+def find_champion(store: Store, dataset: str) -> Champion | None:
+    """The champion of a data set; None where no model was trained yet."""
+    return read_decisions(store, dataset).champion
+
+
+def current_model(store: Store, dataset: str) -> Artifact:
+    """The champion's trained weights.
+
+    Raises:
+        LogLLMError: there is no champion, or its model is gone or damaged.
+    """
+    champion = find_champion(store, dataset)
+    if champion is None:
+        raise LogLLMError(
+            f"{dataset} has no champion in {store.data_dir}. Train a model first: logllm train "
+            f"{dataset}"
+        )
+    return model_of(store, dataset, champion)
+
+
+def model_of(store: Store, dataset: str, decision: Decision) -> Artifact:
+    """The trained weights that a decision was about.
+
+    Raises:
+        LogLLMError: they are gone or damaged.
+    """
+    model = _model(store, dataset, decision.trained)
+    if not is_whole(model.path):
+        raise LogLLMError(
+            f"The model {decision.trained} of run {decision.run} ({dataset}) is gone from "
+            f"{store.data_dir}, or damaged. Promote another run (logllm models {dataset} lists "
+            f"them), or train it again: logllm train {dataset}, with the same options."
+        )
+    return model
+
+
+def promote(store: Store, run: Artifact, *, reason: str) -> Champion:
+    """Make a run's model the champion, whatever it is worth.
+
+    Raises:
+        LogLLMError: the run's model is gone.
+    """
+    return decide(store, run, is_promoted=True, reason=reason)
+
+
+def promote_first(store: Store, run: Artifact) -> Champion:
+    """Make a run's model the champion where there is none yet; returns the champion."""
+    with _locked(store, run.dataset):
+        decisions = read_decisions(store, run.dataset)
+        if decisions.champion:
+            return decisions.champion
+        reason = "It is the first model of this data set."
+        made = _decision(store, run, reason=reason, is_promoted=True)
+        _write(store, run.dataset, decisions, made)
+    logger.info("{}: run {} is the champion, the first", run.dataset, run.fingerprint)
+    return made
+
+
+def decide(
+    store: Store, run: Artifact, *, is_promoted: bool, reason: str, over: Champion | None = None
+) -> Decision:
+    """Promote a run's model, or turn it down; either way its windows are considered now.
+
+    Args:
+        over: the champion that it was measured against; None where it was not measured.
+
+    Raises:
+        LogLLMError: the run's model is gone, or there is another champion than `over` by now.
+    """
+    made = _decision(store, run, reason=reason, is_promoted=is_promoted)
+    with _locked(store, run.dataset):
+        decisions = read_decisions(store, run.dataset)
+        if over and decisions.champion != over:
+            raise LogLLMError(
+                f"The champion of {run.dataset} has changed while a candidate was measured against "
+                f"run {over.run}. Nothing was decided; retrain again."
+            )
+        _write(store, run.dataset, decisions, made)
+    outcome = "is the champion now" if is_promoted else "is turned down"
+    logger.info("{}: run {} {}. {}", run.dataset, run.fingerprint, outcome, reason)
+    return made
+
+
+def keep_last(store: Store, dataset: str, num_models: int) -> list[str]:
+    """Remove the models of older decisions; models that no decision was about stay.
+
+    Kept are the last `num_models` that were promoted, for a rollback, and as many of those that
+    were turned down; the champion is always among the first. Reports and windows stay.
+
+    Returns:
+        the fingerprints of the stages that were removed.
+    """
+    assert num_models > 0
+    removed = []
+    with _locked(store, dataset):
+        decisions = read_decisions(store, dataset).decisions
+        kept = _stages_of_last(decisions, num_models)
+        for stage in dict.fromkeys(stage for made in decisions for stage in made.stages):
+            path = _model(store, dataset, stage).path
+            if stage not in kept and path.is_dir():
+                # Renamed first: half a model must not pass for one.
+                path.rename(path.with_name(f".{stage}{REMOVED}"))
+                removed.append(stage)
+        for leftover in champion_path(store, dataset).parent.glob(f".*{REMOVED}"):
+            shutil.rmtree(leftover)
+    if removed:
+        logger.info("{}: removed {} stages of older models", dataset, len(removed))
+    return removed
+
+
+@contextmanager
+def retraining(store: Store, dataset: str) -> Iterator[None]:
+    """One retraining of a data set at a time; another one waits, and finds its work done."""
+    with ExitStack() as stack:
+        path = champion_path(store, dataset).with_name(".candidate.lock")
+        with writable(path.parent):
+            stack.enter_context(lock(path))
+        yield
+
+
+@contextmanager
+def _locked(store: Store, dataset: str) -> Iterator[None]:
+    """The decisions, kept from other writers."""
+    folder = champion_path(store, dataset).parent
+    with writable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with lock(folder / ".champion.lock"):
+            yield
+
+
+def _decision(store: Store, run: Artifact, *, reason: str, is_promoted: bool) -> Decision:
+    """What is to be remembered of a run."""
+    manifest = run.manifest
+    report = json.loads((run.path / "report.json").read_text(encoding="utf-8"))
+    stages = [stage["artifact"] for stage in report["stages"]]
+    first = _model(store, run.dataset, stages[0])
+    started = first.manifest["inputs"] if is_whole(first.path) else {}
+    values = {
+        "run": run.fingerprint,
+        "trained": stages[-1],
+        "stages": stages,
+        "previous": started.get("previous"),
+        "messages": manifest["inputs"]["messages"],
+        "windows": manifest["inputs"]["windows"],
+        "recipe": manifest["config"]["recipe"],
+        "backbones": manifest["config"]["backbones"],
+        "decided": datetime.now(UTC).isoformat(timespec="seconds"),
+        "is_promoted": is_promoted,
+        "reason": reason,
+    }
+    made = Decision.parse(values, origin=f"The run {run.path}")
+    model_of(store, run.dataset, made)
+    return made
+
+
+def _write(store: Store, dataset: str, decisions: Decisions, made: Decision) -> None:
+    after = Decisions(decisions=(*decisions.decisions, made))
+    replace_file(champion_path(store, dataset), after.model_dump_json(indent=1).encode() + b"\n")
+
+
+def _stages_of_last(decisions: tuple[Decision, ...], num_models: int) -> set[str]:
+    """The stages of the last models of either outcome; a model that was ever promoted is that."""
+    promoted = {made.trained for made in decisions if made.is_promoted}
+    newest = dict.fromkeys(made.trained for made in reversed(decisions))
+    kept = {
+        model
+        for outcome in (True, False)
+        for model in [one for one in newest if (one in promoted) is outcome][:num_models]
+    }
+    return {stage for made in decisions if made.trained in kept for stage in made.stages}
+
+
+def _model(store: Store, dataset: str, fingerprint: str) -> Artifact:
+    path = store.data_dir / "models" / dataset / fingerprint
+    return Artifact(kind="models", dataset=dataset, fingerprint=fingerprint, path=path)

@@ -1,0 +1,151 @@
+"""Candidate against champion: both judge the same newest windows, and the figures decide.
+
+A window that one of them was trained on would flatter it, so such windows are left out: a session
+that was in a training or validation split, and where windows follow the log, those that begin
+before the champion's training ended. The candidate's own windows are parted from these by its
+split already.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from loguru import logger
+
+from logllm_core import tables
+from logllm_core.detection.champion import Decision
+from logllm_core.detection.newer import Newer, newer_windows
+from logllm_core.evaluation.bootstrap import Interval, difference
+from logllm_core.evaluation.metrics import Labels, Scores, judge, rank
+from logllm_core.evaluation.summary import LABELS, shown, shown_interval
+from logllm_core.logs.windows import read_windows
+from logllm_core.store import Artifact, Store
+
+FIGURES: tuple[Literal["f1", "pr_auc"], ...] = ("f1", "pr_auc")
+# Of fewer windows the resamples have less than six blocks, and their interval means nothing.
+MIN_WINDOWS = 30
+NUM_PLACES = 9  # sums in another order differ beyond, and are no defeat
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compared:
+    """One figure of both."""
+
+    name: str  # as in summary.LABELS
+    candidate: float | None
+    champion: float | None
+    difference: float | None  # the candidate's minus the champion's
+    interval: Interval  # 95 %, of the difference; None where it is not defined
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contest:
+    """What became of it."""
+
+    num_windows: int  # that both judged and neither was trained on
+    num_anomalous: int
+    num_left_out: int  # test windows that one of them may have been trained on
+    figures: tuple[Compared, ...]
+    is_promoted: bool
+    reason: str  # a sentence
+
+
+def hold_contest(
+    store: Store,
+    windows: Artifact,
+    candidate: Artifact,
+    champion: Artifact,
+    line: Sequence[Decision],
+) -> Contest:
+    """Compare two models' predictions for the test split of the newest windows.
+
+    Args:
+        candidate, champion: predictions of these windows.
+        line: the champion and the models that it goes back to.
+    """
+    known = [store.data_dir / "windows" / windows.dataset / made.windows for made in line]
+    fair = newer_windows(windows, known, ("train", "validation"))
+    labels = read_windows(windows, "test").is_anomalous
+    assert labels is not None, "unlabelled windows train no candidate"
+    contest = compete(labels, _scores(candidate), _scores(champion), fair)
+    logger.info("{}: {}", windows.dataset, contest.reason)
+    return contest
+
+
+def compete(is_anomalous: Labels, candidate: Scores, champion: Scores, fair: Newer) -> Contest:
+    """Promote the candidate unless it is worse than the champion by more than chance explains.
+
+    That is: unless the 95 % interval of the difference of F1, or of PR-AUC, lies below 0 whole.
+    Where that cannot be told, the champion stays.
+
+    Args:
+        is_anomalous: the labels of all test windows, in log order.
+        candidate, champion: the probabilities that each gave to the same windows.
+        fair: the windows that neither was trained on.
+    """
+    chosen = fair.are_newer
+    labels, own, other = is_anomalous[chosen], candidate[chosen], champion[chosen]
+    figures = tuple(_compared(name, labels, own, other) for name in FIGURES)
+    is_promoted, reason = _decided(labels, figures)
+    return Contest(
+        num_windows=len(labels),
+        num_anomalous=int(labels.sum()),
+        num_left_out=int((~chosen).sum()),
+        figures=figures,
+        is_promoted=is_promoted,
+        reason=f"{reason} {fair.unknown}" if fair.unknown else reason,
+    )
+
+
+def told(compared: Compared) -> str:
+    """A figure of both in words."""
+    own, other = shown(compared.candidate), shown(compared.champion)
+    if compared.difference is None:
+        return f"{LABELS[compared.name]} {own} against {other}"
+    return (
+        f"{LABELS[compared.name]} {own} against {other} ({compared.difference:+.3f}, "
+        f"95 % {shown_interval(compared.interval)})"
+    )
+
+
+def _scores(predictions: Artifact) -> Scores:
+    table = tables.read(predictions.path / "split=test", tables.PREDICTIONS, ["probability"])
+    found: Scores = table["probability"].to_numpy()
+    return found
+
+
+def _compared(
+    name: Literal["f1", "pr_auc"], labels: Labels, own: Scores, other: Scores
+) -> Compared:
+    def figure(scores: Scores) -> float | None:
+        return judge(labels, scores).f1 if name == "f1" else rank(labels, scores).pr_auc
+
+    found = difference(labels, own, other, name) if len(labels) else None
+    return Compared(
+        name=name,
+        candidate=figure(own),
+        champion=figure(other),
+        difference=found and found[0],
+        interval=found and found[1],
+    )
+
+
+def _decided(labels: Labels, figures: Sequence[Compared]) -> tuple[bool, str]:
+    num_windows, num_anomalous = len(labels), int(labels.sum())
+    words = " and ".join(map(told, figures))
+    on = f"on {num_windows:,} new windows, {num_anomalous:,} anomalous"
+    if num_windows < MIN_WINDOWS:
+        return False, (
+            f"The champion stays: {num_windows:,} windows that neither was trained on are too few "
+            f"to tell (wanted {MIN_WINDOWS})."
+        )
+    if any(compared.interval is None for compared in figures):
+        return False, f"The champion stays: it cannot be told {on}, which of both is better."
+    worse = [
+        LABELS[compared.name]
+        for compared in figures
+        if compared.interval and round(compared.interval[1], NUM_PLACES) < 0
+    ]
+    if worse:
+        return False, f"The candidate is worse in {' and '.join(worse)}: {words}, {on}."
+    return True, f"The candidate is not worse than chance explains: {words}, {on}."

@@ -1,0 +1,123 @@
+"""What of each new log was judged: `predictions/<data set>/new/<source>/cursor.json`.
+
+The cursor names the tables that count and the place in the log up to which they go. It is replaced
+by one rename, so that both move on together; a file that it does not name does not count.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from logllm_core.disk import replace_file
+from logllm_core.errors import LogLLMError
+from logllm_core.store import Json, Store
+
+CURSOR = "cursor.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """One table of verdicts, in the order of window ids."""
+
+    name: str
+    num_windows: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retired:
+    """A table whose rows another one holds now; those who read it are given time to end."""
+
+    name: str
+    since: float  # seconds since 1970
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """A file as it was when nothing of it was left to judge."""
+
+    path: str  # absolute
+    size_bytes: int
+    changed: int  # nanoseconds since 1970
+    inode: int
+
+    @classmethod
+    def at(cls, path: Path) -> "Look":
+        found = path.stat()
+        return cls(
+            path=str(path.absolute()),
+            size_bytes=found.st_size,
+            changed=found.st_mtime_ns,
+            inode=found.st_ino,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cursor:
+    """How far one log was judged, and where its verdicts are."""
+
+    source: str  # the path as it was given last
+    place: Json  # in the log, see growing.py
+    state: Json  # of the windows that are open, see streaming.py
+    pending: str | None = None  # the file with their lines
+    parts: tuple[Part, ...] = ()
+    retired: tuple[Retired, ...] = ()
+    looks: tuple[Look, ...] = ()
+    follows: str | None = None  # the path, absolute, at which it is followed until its life is over
+    num_told: int = 0  # windows, from the first on, that a reader of the output was told
+
+    @property
+    def num_windows(self) -> int:
+        return sum(part.num_windows for part in self.parts)
+
+    @property
+    def names(self) -> set[str]:
+        """The files beside the cursor that must stay."""
+        kept = {part.name for part in self.parts} | {part.name for part in self.retired}
+        return kept | {CURSOR} | ({self.pending} if self.pending else set())
+
+
+def new_dir(store: Store, dataset: str) -> Path:
+    """The folder of all verdicts about new logs of a data set."""
+    return store.data_dir / "predictions" / dataset / "new"
+
+
+def read_cursor(folder: Path) -> Cursor:
+    """The cursor of one source.
+
+    Raises:
+        LogLLMError: it is damaged.
+    """
+    path = folder / CURSOR
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        kinds = {"parts": Part, "retired": Retired, "looks": Look}
+        tuples = {key: tuple(kind(**one) for one in values[key]) for key, kind in kinds.items()}
+        return Cursor(**values | tuples)
+    except (ValueError, TypeError, KeyError) as fault:
+        raise LogLLMError(
+            f"{path} is damaged ({fault}). It tells which lines were judged: restore it, or delete "
+            f"{folder} to have that log judged anew."
+        ) from None
+
+
+def write_cursor(folder: Path, cursor: Cursor) -> None:
+    """Replace the cursor; what it names must be on the disk already."""
+    replace_file(folder / CURSOR, json.dumps(asdict(cursor), ensure_ascii=False).encode())
+
+
+def cursor_paths(store: Store, dataset: str) -> list[Path]:
+    return sorted(new_dir(store, dataset).glob(f"[!.]*/{CURSOR}"))
+
+
+def cursors(store: Store, dataset: str) -> Iterator[tuple[Path, Cursor]]:
+    """The folder of each source and its cursor."""
+    for path in cursor_paths(store, dataset):
+        yield path.parent, read_cursor(path.parent)
+
+
+def new_parts(store: Store, dataset: str) -> list[Path]:
+    """The tables that count, see `tables.NEW_PREDICTIONS`: source by source, by window id."""
+    return [
+        folder / part.name for folder, cursor in cursors(store, dataset) for part in cursor.parts
+    ]

@@ -1,0 +1,94 @@
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from logllm_core import tables
+from logllm_core.detection.newer import newer_windows
+from logllm_core.logs.splitting import SPLITS, Split
+from logllm_core.store import Artifact, Store
+
+START = datetime(2026, 11, 1)
+TRAINED: tuple[Split, ...] = ("train", "validation")
+Rows = list[tuple[str | None, float | None]]  # of each window its session and its hour
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(data_dir=tmp_path / "data")
+
+
+def windows(store: Store, *splits: Rows) -> Artifact:
+    """Windows of half an hour: training, validation, test."""
+
+    def build(out_dir: Path) -> dict[str, object]:
+        for split, rows in zip(SPLITS, splits, strict=True):
+            times = [None if hour is None else START + timedelta(hours=hour) for _, hour in rows]
+            half = timedelta(minutes=30)
+            columns = {
+                "window_id": list(range(len(rows))),
+                "session_id": [session for session, _ in rows],
+                "message_ids": [[0]] * len(rows),
+                "line_numbers": [[0]] * len(rows),
+                "alerts": [None] * len(rows),
+                "is_anomalous": [False] * len(rows),
+                "start_time": times,
+                "end_time": [time and time + half for time in times],
+            }
+            table = pa.table(columns, schema=tables.WINDOWS)
+            tables.write(out_dir / f"split={split}" / "part-0.parquet", table, tables.WINDOWS)
+        return {}
+
+    config = {"rows": splits}
+    return store.reuse_or_build("windows", "own", config=config, inputs={}, version=1, build=build)
+
+
+def in_order(*hours: float | None) -> Rows:
+    return [(None, hour) for hour in hours]
+
+
+def sessions(*names: str) -> Rows:
+    return [(name, 0) for name in names]
+
+
+def test_windows_that_begin_after_the_training_ended_are_newer(store: Store) -> None:
+    known = windows(store, in_order(0, 1), in_order(2), in_order(3, 4))
+    newest = windows(store, in_order(0, 1, 2), in_order(3), in_order(2, 2.5, 3, 4, 5))
+    # The validation ended at 2:30; what begins in that instant may be of the same second.
+    found = newer_windows(newest, [known.path], TRAINED)
+    assert found.are_newer.tolist() == [False, False, True, True, True]
+    assert found.unknown is None
+    assert newer_windows(newest, [known.path], SPLITS).are_newer.tolist() == [False] * 4 + [True]
+
+
+def test_the_latest_training_of_a_line_counts(store: Store) -> None:
+    early, late = (
+        windows(store, in_order(hour), in_order(), in_order(hour + 1)).path for hour in (1, 3)
+    )
+    newest = windows(store, in_order(0), in_order(), in_order(2, 3, 4))
+    assert newer_windows(newest, [early, late], TRAINED).are_newer.tolist() == [False, False, True]
+
+
+def test_sessions_of_a_training_are_known_whatever_their_time(store: Store) -> None:
+    known = windows(store, sessions("a", "b"), sessions("c"), sessions("d"))
+    newest = windows(store, sessions("a"), sessions(), sessions("b", "c", "d", "e"))
+    found = newer_windows(newest, [known.path], TRAINED)
+    assert found.are_newer.tolist() == [False, False, True, True]
+    assert newer_windows(newest, [known.path], SPLITS).are_newer.tolist() == [False] * 3 + [True]
+
+
+def test_without_times_or_without_the_known_windows_all_count_and_it_is_told(store: Store) -> None:
+    known = windows(store, in_order(0, None), in_order(), in_order(1))
+    newest = windows(store, in_order(0), in_order(), in_order(0, 1))
+    found = newer_windows(newest, [known.path, store.data_dir / "gone"], TRAINED)
+    assert found.are_newer.tolist() == [True, True]
+    assert found.unknown == (
+        "Known windows could not all be left out: lines have no time; windows gone are gone."
+    )
+
+
+def test_an_empty_test_split_has_no_newer_windows(store: Store) -> None:
+    known = windows(store, in_order(0), in_order(), in_order())
+    newest = windows(store, in_order(0), in_order(), in_order())
+    assert newer_windows(newest, [known.path], TRAINED).are_newer.tolist() == []

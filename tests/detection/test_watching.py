@@ -1,0 +1,542 @@
+import gzip
+import json
+import os
+import resource
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from loguru import logger
+
+from logllm_core import tables
+from logllm_core.detection import judging, reading
+from logllm_core.detection.reading import Detected
+from logllm_core.detection.watching import detect
+from logllm_core.errors import LogLLMError
+from logllm_core.logs.cursors import cursors, new_parts
+from logllm_core.logs.views import query, refresh_views
+from logllm_core.model import scoring
+from logllm_core.store import Artifact
+from logllm_core.training.trained import load_model, save_weights
+from tests.detection.new_logs import MIDDLE, crown, dataset_of, lines, prepare_champion, row_key
+from tests.detection.setting import CPU, Setting
+
+PATIENCE_SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Setting:
+    return prepare_champion(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture
+def setting(trained: Setting, tmp_path: Path) -> Setting:
+    """A data folder of the test's own."""
+    shutil.copytree(trained.store.data_dir.parent, tmp_path, dirs_exist_ok=True)
+    store = type(trained.store)(data_dir=tmp_path / "data")
+    path = store.data_dir / "models" / "own" / trained.trained.fingerprint
+    model = Artifact(
+        kind="models", dataset="own", fingerprint=trained.trained.fingerprint, path=path
+    )
+    found = Setting(
+        store=store,
+        recipe=trained.recipe,
+        places=trained.places,
+        messages=trained.messages,
+        windows=trained.windows,
+        trained=model,
+    )
+    crown(found)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _middling_decision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "DECISION", MIDDLE)
+
+
+@pytest.fixture
+def num_scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many windows were scored, call by call."""
+    found: list[int] = []
+    real = scoring.score_windows
+
+    def counted(model: Any, collator: Any, windows: Any, vectors: Any) -> Any:
+        found.append(len(windows))
+        return real(model, collator, windows, vectors)
+
+    monkeypatch.setattr(judging, "score_windows", counted)
+    return found
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """203 lines: 50 windows of four, and one of three."""
+    path = tmp_path / "new.log"
+    path.write_text("".join(lines(203)))
+    return path
+
+
+class Heard:
+    """What `detect` told."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.rows: list[dict[str, Any]] = []
+
+    def __call__(self, *paths: Path | str, **options: Any) -> Detected:
+        self.rows = []
+        dataset = dataset_of(self.setting.store.data_dir.parent, **options.pop("dataset", {}))
+        given = {"tell": lambda table: self.rows.extend(table.to_pylist())} | options
+        return detect(self.setting.store, dataset, [str(path) for path in paths], **given)
+
+    @property
+    def ids(self) -> list[int]:
+        return [row["window_id"] for row in self.rows]
+
+    @property
+    def kept(self) -> list[dict[str, Any]]:
+        """What the tables hold."""
+        return [
+            row
+            for part in new_parts(self.setting.store, "own")
+            for row in tables.read(part, tables.NEW_PREDICTIONS).to_pylist()
+        ]
+
+
+@pytest.fixture
+def heard(setting: Setting) -> Heard:
+    return Heard(setting)
+
+
+def test_each_window_of_a_new_log_is_judged_told_and_kept(heard: Heard, log: Path) -> None:
+    detected = heard(log)
+    assert heard.ids == list(range(51))
+    assert heard.kept == heard.rows
+    assert [(row["first_line"], row["last_line"]) for row in heard.rows[-2:]] == [
+        (196, 199),
+        (200, 202),
+    ]
+    assert {row["verdict"] for row in heard.rows} == {"normal", "anomalous"}
+    for row in heard.rows:
+        assert (row["verdict"] == "anomalous") == (row["probability"] > MIDDLE)
+        assert (row["lines"] is not None) == (row["verdict"] == "anomalous")
+        assert row["is_anomalous"] is None
+        assert row["source"] == str(log)
+        assert row["num_unseen_lines"] == 0
+        assert row["model"] == heard.setting.trained.fingerprint
+        for line in row["lines"] or []:
+            assert row["first_line"] <= line["line_number"] <= row["last_line"]
+            wanted = log.read_text().splitlines()[line["line_number"]].partition(" ")[2]
+            assert line["content"] == wanted
+    num_anomalous = sum(row["verdict"] == "anomalous" for row in heard.rows)
+    assert (detected.num_windows, detected.num_anomalous_windows) == (51, num_anomalous)
+    assert (detected.num_logs, detected.num_lines) == (1, 203)
+
+
+def test_lines_that_carry_labels_keep_them(heard: Heard, log: Path) -> None:
+    labelled = lines(40, is_labelled=True)
+    labelled[5] = labelled[5].replace("- ", "KERN ", 1)
+    log.write_text("".join(labelled))
+    heard(log)
+    assert [row["is_anomalous"] for row in heard.rows] == [number == 1 for number in range(10)]
+
+
+def test_a_log_that_was_judged_is_told_again_and_not_scored_again(
+    heard: Heard, log: Path, num_scored: list[int]
+) -> None:
+    heard(log)
+    first, before = heard.rows, list(num_scored)
+    detected = heard(log)
+    assert heard.rows == first == heard.kept
+    assert num_scored == before
+    assert (detected.num_windows, detected.num_lines) == (0, 0)
+    heard(log, is_new_only=True)
+    assert heard.rows == []
+
+
+def test_a_log_that_grew_goes_on_where_it_ended(heard: Heard, log: Path) -> None:
+    heard(log)
+    with log.open("a") as stream:
+        stream.writelines(lines(6, seed=2))
+    detected = heard(log, is_new_only=True)
+    assert [(row["window_id"], row["first_line"], row["last_line"]) for row in heard.rows] == [
+        (51, 203, 206),
+        (52, 207, 208),
+    ]
+    assert detected.num_lines == 6
+    heard(log)
+    assert heard.ids == list(range(53))
+
+
+def test_a_log_is_known_by_its_content(heard: Heard, log: Path, num_scored: list[int]) -> None:
+    heard(log)
+    before = list(num_scored)
+    renamed, packed = log.with_name("new.log.1"), log.with_name("new.log.2.gz")
+    log.rename(renamed)
+    with gzip.open(packed, "wb") as stream:
+        stream.write(renamed.read_bytes())
+    for path in (renamed, packed):
+        detected = heard(path)
+        assert (heard.ids, detected.num_windows) == (list(range(51)), 0)
+    assert num_scored == before
+    assert len(list(cursors(heard.setting.store, "own"))) == 1
+
+
+def test_another_log_at_the_same_path_is_another_log(heard: Heard, log: Path) -> None:
+    heard(log)
+    log.write_text("".join(lines(40, seed=5)))
+    heard(log)
+    assert heard.ids == list(range(10))
+    assert len(heard.kept) == 61
+
+
+def test_the_same_messages_in_another_log_are_not_scored_again(
+    heard: Heard, log: Path, num_scored: list[int]
+) -> None:
+    heard(log)
+    first, before = [row["probability"] for row in heard.rows], list(num_scored)
+    other = log.with_name("other.log")  # the same messages an hour later
+    other.write_text(
+        "".join(f"{int(line[:10]) + 3600}{line[10:]}" for line in log.read_text().splitlines(True))
+    )
+    detected = heard(other)
+    assert [row["probability"] for row in heard.rows] == first
+    assert num_scored == before
+    assert detected.num_reused_windows == detected.num_windows == 51
+
+
+def test_a_folder_is_all_of_its_logs(heard: Heard, tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.log").write_text("".join(lines(8, seed=number)))
+    detected = heard(folder)
+    assert detected.num_logs == 3
+    assert [(row["source"][-5:], row["window_id"]) for row in heard.rows] == [
+        (f"{number}.log", window) for number in range(3) for window in range(2)
+    ]
+
+
+def test_a_log_that_cannot_be_read_does_not_stop_the_others(heard: Heard, tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    (folder / "1.log").write_text("nonsense\n" * 2_000)
+    (folder / "2.log.gz").write_bytes(b"no gzip")
+    (folder / "3.log").write_text("".join(lines(8)))
+    (folder / "4.log").write_text("")
+    published: list[int] = []
+    with pytest.raises(LogLLMError) as fault:
+        heard(folder, publish=lambda: published.append(len(heard.kept)))
+    assert heard.ids == [0, 1]
+    assert published == [2]
+    assert "1.log" in str(fault.value)
+    assert "2.log.gz" in str(fault.value)
+    assert "3.log" not in str(fault.value)
+
+
+def test_without_a_champion_it_says_what_to_do(heard: Heard, log: Path) -> None:
+    shutil.rmtree(heard.setting.store.data_dir / "models")
+    with pytest.raises(
+        LogLLMError, match=r"own has no model yet\. Train one first: logllm train own"
+    ):
+        heard(log)
+
+
+def test_what_was_written_down_but_not_told_is_told_next(heard: Heard, log: Path) -> None:
+    def fail(table: pa.Table) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        heard(log, tell=fail)
+    assert [row["window_id"] for row in heard.kept] == list(range(50))  # the last one is open
+    heard(log, is_new_only=True)
+    assert heard.ids == list(range(51))
+    heard(log, is_new_only=True)
+    assert heard.ids == []
+
+
+def another_model(setting: Setting, seed: int) -> Artifact:
+    """A second stage, with fresh weights of another seed."""
+    recipe = setting.recipe.model_copy(update={"seed": seed})
+
+    def train(out_dir: Path) -> dict[str, object]:
+        model, _ = load_model(
+            setting.places,
+            recipe,
+            None,
+            messages=setting.messages,
+            windows=setting.windows,
+            device=CPU,
+        )
+        save_weights(model, out_dir)
+        return {}
+
+    return setting.store.reuse_or_build(
+        "models", "own", config={"seed": seed}, inputs={}, version=1, build=train
+    )
+
+
+@pytest.fixture
+def after_first_batch(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
+    """Does something once, when the first of several batches of eight windows is judged."""
+
+    def arrange(act: Callable[[], None]) -> None:
+        monkeypatch.setattr(reading, "BATCH_WINDOWS", 8)
+        real = judging.Judge.judge
+        acts = [act]
+
+        def judge(self: judging.Judge, windows: Any) -> Any:
+            judged = real(self, windows)
+            if acts:
+                acts.pop()()
+            return judged
+
+        monkeypatch.setattr(judging.Judge, "judge", judge)
+
+    return arrange
+
+
+def test_a_promoted_champion_judges_from_the_next_batch_on(
+    heard: Heard, log: Path, after_first_batch: Callable[[Callable[[], None]], None]
+) -> None:
+    setting = heard.setting
+    successor = another_model(setting, seed=7)
+    after_first_batch(lambda: crown(setting, successor))
+    heard(log)
+    assert heard.ids == list(range(51))
+    models = [row["model"] for row in heard.rows]
+    assert models == [setting.trained.fingerprint] * 8 + [successor.fingerprint] * 43
+    # Each has a memory of its own: what the first one said is not taken for the second one's.
+    alone = Heard(setting)
+    other = log.with_name("other.log")
+    other.write_text(log.read_text() + "".join(lines(4, seed=9)))
+    alone(other)
+    wanted = [row["probability"] for row in alone.rows[8:50]]
+    assert [row["probability"] for row in heard.rows[8:50]] == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_successor_that_cannot_judge_is_told_and_the_judge_stays(
+    heard: Heard, log: Path, after_first_batch: Callable[[Callable[[], None]], None]
+) -> None:
+    warnings: list[str] = []
+    logger.add(warnings.append, level="WARNING")
+    setting = heard.setting
+    gone = replace(setting.trained, fingerprint="a" * 16)
+    after_first_batch(lambda: crown(setting, gone))
+    heard(log)
+    assert {row["model"] for row in heard.rows} == {setting.trained.fingerprint}
+    assert len(heard.rows) == 51
+    assert len(warnings) == 1
+    assert "goes on judging" in warnings[0]
+
+
+def test_a_champion_with_another_masking_begins_with_windows_of_its_own(
+    heard: Heard, log: Path, after_first_batch: Callable[[Callable[[], None]], None]
+) -> None:
+    setting = heard.setting
+    recipe = setting.recipe.model_copy(update={"masking": "none"})
+    after_first_batch(lambda: crown(setting, another_model(setting, seed=7), recipe=recipe))
+    log.write_text("".join(lines(42)))
+    heard(log)
+    assert [(row["first_line"], row["last_line"]) for row in heard.rows][-2:] == [
+        (36, 39),
+        (40, 41),
+    ]
+    with log.open("a") as stream:
+        stream.writelines(lines(4, seed=2))
+    heard(log, is_new_only=True)
+    assert [(row["first_line"], row["last_line"]) for row in heard.rows] == [(42, 45)]
+    assert [state["masking"] for state in states(heard)] == ["none"]
+
+
+def states(heard: Heard) -> list[Any]:
+    return [cursor.state for _, cursor in cursors(heard.setting.store, "own")]
+
+
+@contextmanager
+def limited_files(num_bytes: int) -> Iterator[None]:
+    """Files can be no larger, which is what a full disk looks like."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_is_one_clear_error_and_costs_no_window(heard: Heard, tmp_path: Path) -> None:
+    log = tmp_path / "big.log"
+    log.write_text("".join(lines(8_000)))
+    with (
+        limited_files(20_000),
+        pytest.raises(LogLLMError, match=r"Cannot write to .*Free some space"),
+    ):
+        heard(log)
+    assert heard.rows == []
+    assert heard.kept == []
+    heard(log)
+    assert heard.ids == list(range(2_000))
+    (folder,) = (folder for folder, _ in cursors(heard.setting.store, "own"))
+    (cursor,) = (cursor for _, cursor in cursors(heard.setting.store, "own"))
+    assert {path.name for path in folder.iterdir()} == cursor.names
+
+
+def test_what_was_judged_can_be_queried(heard: Heard, log: Path) -> None:
+    store = heard.setting.store
+    heard(log, publish=lambda: refresh_views(store))
+    statement = "select count(*), count(distinct window_id) from own.predictions where split='new'"
+    assert query(store, statement)[1] == [(51, 51)]
+
+
+def following(
+    heard: Heard, path: Path, write: Callable[[], None], *, until: int, **options: Any
+) -> Detected:
+    """Follow a log that grows meanwhile, until so many windows were told."""
+    writer = threading.Thread(target=write)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    writer.start()
+    try:
+        return heard(
+            path,
+            is_following=True,
+            is_stopped=lambda: len(heard.rows) >= until or time.monotonic() > deadline,
+            **options,
+        )
+    finally:
+        writer.join()
+
+
+def append(path: Path, text: str) -> None:
+    with path.open("a") as stream:
+        stream.write(text)
+
+
+def test_a_log_is_followed_as_it_grows(heard: Heard, log: Path) -> None:
+    log.write_text("".join(lines(9)))
+    further = "".join(lines(9, seed=2))
+
+    def write() -> None:
+        for start in range(0, len(further), 7):  # in pieces of lines
+            append(log, further[start : start + 7])
+            time.sleep(0.01)
+
+    following(heard, log, write, until=4)
+    assert [(row["first_line"], row["last_line"]) for row in heard.rows][:4] == [
+        (0, 3),
+        (4, 7),
+        (8, 11),
+        (12, 15),
+    ]
+    heard(log)
+    assert (heard.ids[-1], heard.rows[-1]["last_line"]) == (4, 17)
+
+
+def test_a_window_that_waits_too_long_is_judged_as_it_is(heard: Heard, log: Path) -> None:
+    log.write_text("".join(lines(6)))
+    following(heard, log, lambda: None, until=2, max_delay_seconds=0.3)
+    assert [row["num_lines"] for row in heard.rows] == [4, 2]
+
+
+def test_following_tells_what_is_new_alone(heard: Heard, log: Path) -> None:
+    log.write_text("".join(lines(8)))
+    heard(log)
+    following(heard, log, lambda: append(log, "".join(lines(4, seed=2))), until=1)
+    assert heard.ids == [2]
+
+
+def test_a_rotated_log_is_read_to_its_end_and_the_next_one_from_its_begin(
+    heard: Heard, log: Path
+) -> None:
+    log.write_text("".join(lines(6)))
+
+    def write() -> None:
+        time.sleep(0.3)
+        log.rename(log.with_name("new.log.1"))
+        append(log.with_name("new.log.1"), "".join(lines(3, seed=2)))
+        time.sleep(0.2)
+        log.write_text("".join(lines(4, seed=3)))
+
+    following(heard, log, write, until=4)
+    assert [(row["window_id"], row["first_line"], row["num_lines"]) for row in heard.rows] == [
+        (0, 0, 4),
+        (1, 4, 4),
+        (2, 8, 1),
+        (0, 0, 4),
+    ]
+
+
+def test_after_a_rotation_in_between_the_rest_is_found_first(heard: Heard, log: Path) -> None:
+    log.write_text("".join(lines(6)))
+    following(heard, log, lambda: None, until=1)
+    append(log, "".join(lines(3, seed=2)))
+    log.rename(log.with_name("new.log.1"))
+    log.write_text("".join(lines(4, seed=3)))
+    following(heard, log, lambda: None, until=3)
+    assert [(row["window_id"], row["first_line"], row["num_lines"]) for row in heard.rows] == [
+        (1, 4, 4),
+        (2, 8, 1),
+        (0, 0, 4),
+    ]
+    following(heard, log, lambda: append(log, "".join(lines(4, seed=4))), until=1)
+    assert [(row["window_id"], row["first_line"]) for row in heard.rows] == [(1, 4)]
+
+
+def test_a_log_that_is_followed_may_come_later(heard: Heard, log: Path) -> None:
+    log.write_text("")
+
+    def write() -> None:
+        time.sleep(0.3)
+        append(log, "".join(lines(4)))
+
+    following(heard, log, write, until=1)
+    assert heard.ids == [0]
+
+
+def test_several_logs_are_followed_side_by_side(heard: Heard, tmp_path: Path) -> None:
+    logs = [tmp_path / f"{number}.log" for number in range(3)]
+    for number, path in enumerate(logs):
+        path.write_text("".join(lines(4, seed=number)))
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    heard(
+        *logs,
+        is_following=True,
+        is_stopped=lambda: len(heard.rows) >= 3 or time.monotonic() > deadline,
+    )
+    assert sorted(row["source"] for row in heard.rows) == [str(path) for path in logs]
+
+
+def test_a_pipe_is_a_log_and_its_windows_wait_no_longer_than_allowed(
+    heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, sink = os.pipe()
+
+    def write() -> None:
+        os.write(sink, "".join(lines(6)).encode())
+        time.sleep(1.0)
+        os.write(sink, "".join(lines(5, seed=2)).encode())
+        os.close(sink)
+
+    with os.fdopen(source) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        writer = threading.Thread(target=write)
+        writer.start()
+        heard("-", max_delay_seconds=0.3)
+        writer.join()
+    assert [row["num_lines"] for row in heard.rows] == [4, 2, 4, 1]
+    assert {row["source"] for row in heard.rows} == {"-"}
+    assert [row_key(row) for row in heard.kept] == [row_key(row) for row in heard.rows]
+
+
+def test_a_cursor_holds_no_text_that_is_not_json(heard: Heard, log: Path) -> None:
+    heard(log)
+    (folder,) = (folder for folder, _ in cursors(heard.setting.store, "own"))
+    assert json.loads((folder / "cursor.json").read_text())["num_told"] == 51

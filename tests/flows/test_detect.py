@@ -1,0 +1,98 @@
+"""The flow `detect-anomalies`, with a Prefect API."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+
+from flows.detect import detect_anomalies
+from flows.settings import DetectSettings
+from logllm_core import tables
+from logllm_core.detection.reading import Detected
+from logllm_core.logs.cursors import new_parts
+from logllm_core.logs.views import query
+from logllm_core.store import Store
+from tests.detection.new_logs import lines, prepare_champion
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return prepare_champion(tmp_path).store.data_dir
+
+
+def run(data: Path, *files: Path) -> tuple[Detected, str]:
+    """What the flow returns, and what its state says."""
+    settings = DetectSettings(data_dir=data)
+    state: Any = detect_anomalies("own", [str(path) for path in files], settings, return_state=True)
+    assert state.is_completed()
+    return state.result(), state.message
+
+
+def rows(data: Path) -> list[dict[str, Any]]:
+    return [
+        row
+        for part in new_parts(Store(data_dir=data), "own")
+        for row in tables.read(part, tables.NEW_PREDICTIONS).to_pylist()
+    ]
+
+
+def test_a_folder_of_new_logs_is_judged_and_shown(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    folder.mkdir()
+    (folder / "app.log").write_text("".join(lines(203)))
+    detected, message = run(data, folder)
+    assert (detected.num_windows, detected.num_logs) == (51, 1)
+    assert message.startswith("1 log, 203 new lines in 51 windows judged now")
+    assert len(rows(data)) == 51
+    statement = "select count(*) from own.predictions where split = 'new'"
+    assert query(Store(data_dir=data), statement)[1] == [(51,)]
+    assert (data / "predictions" / "own" / "new" / "page.html").is_file()
+    (folder / "app.log").rename(folder / "app.log.1")
+    (folder / "app.log").write_text("".join(lines(8, seed=2)))
+    again, _ = run(data, folder, tmp_path / "gone")
+    assert (again.num_windows, again.num_lines) == (2, 8)
+    assert len(rows(data)) == 53
+
+
+def test_without_a_champion_it_ends_at_once_and_says_so(data: Path, tmp_path: Path) -> None:
+    (data / "models" / "own" / "champion.json").unlink()
+    log = tmp_path / "new.log"
+    log.write_text("".join(lines(8)))
+    detected, message = run(data, log)
+    assert message == "own has no model yet; nothing was judged."
+    assert detected == Detected()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_without_a_log_it_ends_at_once_and_says_so(
+    data: Path, tmp_path: Path, *, is_there: bool
+) -> None:
+    folder = tmp_path / "new"
+    if is_there:
+        folder.mkdir()
+    _, message = run(data, folder)
+    assert message == f"There is no log in {folder}; nothing was judged."
+
+
+@pytest.mark.parametrize("has_reference", [False, True])
+def test_drift_is_measured_where_there_is_a_training_period_to_compare_with(
+    tmp_path: Path, *, has_reference: bool
+) -> None:
+    setting = prepare_champion(tmp_path)
+    if has_reference:
+        setting.predict()
+    log = tmp_path / "new.log"
+    log.write_text("".join(lines(203)))
+    run(setting.store.data_dir, log)
+    with get_client(sync_client=True) as client:
+        found = [artifact.key for artifact in client.read_artifacts()]
+    assert ("drift-own" in found) == has_reference
+
+
+def test_the_settings_are_json(data: Path) -> None:
+    settings = DetectSettings(data_dir=data)
+    assert DetectSettings.model_validate(json.loads(settings.model_dump_json())) == settings

@@ -1,0 +1,369 @@
+"""A log that grows, and the models that keep up with it: two-layer models, a real Prefect API."""
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+
+from flows.retrain import Retrained, retrain_logllm
+from flows.settings import RetrainSettings, TrainSettings
+from flows.train import train_logllm
+from logllm_core.detection import champion as champions
+from logllm_core.detection.champion import (
+    Champion,
+    Decision,
+    champion_path,
+    find_champion,
+    promote,
+    read_decisions,
+)
+from logllm_core.detection.drift import DriftLimits, Sample, measure
+from logllm_core.errors import LogLLMError
+from logllm_core.logs.views import query
+from logllm_core.store import Artifact, Store
+from logllm_core.training import stage as training_stage
+from tasks import evaluation
+from tests.flows.conftest import RECIPE, Run, check_error
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+FIRST, LATER = 2_000, 1_000  # lines
+EPOCH = 1_117_838_570
+NORMAL, ALERT = ["alpha read ok", "beta write ok", "delta read disk"], "gamma disk failed"
+NUM_EPOCHS = 4
+DATASET = """
+title = "A log that grows"
+train_fraction = 0.6
+
+[source]
+kind = "file"
+path = "../own.log"
+
+[line]
+fields = ["label", "epoch", "content"]
+time_fields = ["epoch"]
+time_format = "epoch"
+
+[labels]
+kind = "field"
+
+[windows]
+kind = "count"
+length = 20
+"""
+
+
+class Growing:
+    """The data set `small-log`, whose file grows; its model, and its retraining.
+
+    A window of 20 lines in six is anomalous: "gamma disk failed" is an alert.
+    """
+
+    def __init__(self, data_dir: Path, backbones: str) -> None:
+        self.data_dir, self.store = data_dir, Store(data_dir=data_dir)
+        self.log = data_dir / "own.log"
+        self.train_settings = TrainSettings(
+            data_dir=data_dir,
+            recipe=str(data_dir / "tiny.toml"),
+            backbones=backbones,
+            overrides={"stages.3.num_epochs": NUM_EPOCHS},
+        )
+
+    def grow(self, num_lines: int = LATER) -> None:
+        first = len(self.log.read_bytes().splitlines()) if self.log.exists() else 0
+        dice = random.Random(first)
+        with self.log.open("a") as file:
+            for number in range(first, first + num_lines):
+                is_alert = number % 120 == 7
+                text = ALERT if is_alert else dice.choice(NORMAL)
+                file.write(f"{'FAILED' if is_alert else '-'} {EPOCH + number} {text}\n")
+
+    def train(self, **changes: Any) -> Artifact:
+        return train_logllm("small-log", self.train_settings.model_copy(update=changes))
+
+    def retrain(self, **settings: Any) -> Retrained:
+        return retrain_logllm("small-log", self.settings(**settings))
+
+    def settings(self, **settings: Any) -> RetrainSettings:
+        return RetrainSettings(data_dir=self.data_dir, **settings)
+
+    @property
+    def champion(self) -> Champion:
+        found = find_champion(self.store, "small-log")
+        assert found
+        return found
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        return read_decisions(self.store, "small-log").decisions
+
+    def models(self) -> set[str]:
+        return {model.fingerprint for model in self.store.all("models", "small-log")}
+
+
+def write_dataset(data_dir: Path) -> None:
+    (data_dir / "datasets").mkdir(parents=True)
+    (data_dir / "datasets" / "small-log.toml").write_text(DATASET)
+    (data_dir / "tiny.toml").write_text(RECIPE)
+
+
+@pytest.fixture(scope="session")
+def trained_dir(
+    prefect_server: None, tmp_path_factory: pytest.TempPathFactory, tiny_backbones: str
+) -> Path:
+    """A data folder with a log and its first champion, to be copied."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_dataset(folder)
+    growing = Growing(folder, tiny_backbones)
+    growing.grow(FIRST)
+    growing.train()
+    return folder
+
+
+@pytest.fixture
+def growing(trained_dir: Path, tmp_path: Path, tiny_backbones: str) -> Growing:
+    """A log with a champion."""
+    shutil.copytree(trained_dir, tmp_path / "data")
+    return Growing(tmp_path / "data", tiny_backbones)
+
+
+def test_without_a_champion_nothing_is_done(tmp_path: Path) -> None:
+    write_dataset(tmp_path)
+    state = retrain_logllm("small-log", RetrainSettings(data_dir=tmp_path), return_state=True)
+    assert state.is_completed()
+    assert state.message
+    assert "has no champion, so nothing was done" in state.message
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["datasets", "tiny.toml"]
+
+
+def test_a_grown_log_makes_a_candidate_and_then_there_is_nothing_new(growing: Growing) -> None:
+    before = growing.champion
+    assert before.previous is None
+    assert len(before.stages) == 3
+    assert growing.retrain().run is None  # the champion's own windows
+
+    growing.grow()
+    outcome = growing.retrain()
+    assert outcome.run
+    assert outcome.is_promoted
+    made = growing.champion
+    assert made.run == outcome.run != before.run
+    # The recipe's last stage, from the adapters of the champion.
+    assert made.stages == (made.trained,)
+    assert made.previous == before.trained
+    model = growing.store.newest("models", "small-log", made.trained)
+    assert model
+    assert model.manifest["config"]["stage"]["name"] == "3"
+    assert model.manifest["inputs"]["previous"] == before.trained
+    assert model.manifest["inputs"]["windows"] == made.windows != before.windows
+    assert made.recipe == before.recipe
+    # Of 3,000 lines the last 1,200 are the test, in windows of 20; each 120th line is an alert.
+    # The champion was trained on the first 1,200.
+    assert "on 60 new windows, 10 anomalous" in made.reason
+
+    kept = champion_path(growing.store, "small-log").read_bytes()
+    reason = "There is nothing new in small-log since the last decision."
+    assert growing.retrain() == Retrained(
+        dataset="small-log", run=None, is_promoted=False, reason=reason
+    )
+    assert champion_path(growing.store, "small-log").read_bytes() == kept
+
+    growing.grow()
+    growing.retrain()
+    line = read_decisions(growing.store, "small-log").line
+    assert [one.previous for one in line[-2:]] == [before.trained, None]
+
+
+def test_a_worse_candidate_is_turned_down_and_the_champion_stays(growing: Growing) -> None:
+    before = growing.champion
+    growing.grow()
+    # A learning rate that makes noise of the weights.
+    outcome = growing.retrain(overrides={"stages.3.learning_rate": 30.0})
+    assert outcome.run
+    assert not outcome.is_promoted
+    assert "is worse in" in outcome.reason
+    assert growing.champion == before
+    content = json.loads(champion_path(growing.store, "small-log").read_bytes())
+    assert [made["is_promoted"] for made in content["decisions"]] == [True, False]
+    assert growing.retrain().run is None  # considered
+    # The views show what the champion says.
+    shown = growing.store.newest("predictions", "small-log")
+    assert shown
+    assert shown.manifest["inputs"]["trained"] == before.trained
+    count = "select count(*) from \"small-log\".predictions where verdict = 'anomalous'"
+    flagged = sum(shown.results[split]["num_flagged_windows"] for split in ("validation", "test"))
+    assert query(growing.store, count)[1] == [(flagged,)]
+
+
+def test_from_scratch_all_stages_are_trained(growing: Growing) -> None:
+    growing.grow()
+    growing.retrain(start="scratch")
+    assert len(growing.decisions) == 2
+    assert len(growing.decisions[-1].stages) == 3
+    assert growing.decisions[-1].previous is None
+
+
+def test_message_ids_are_learned_from_scratch_as_long_as_they_mean_the_same(
+    growing: Growing,
+) -> None:
+    report = growing.train(overrides={"embedder": "message-id"})
+    before = promote(growing.store, report, reason="Try ids.")
+    growing.grow()
+    growing.retrain()
+    made = growing.decisions[-1]
+    assert made.run != before.run
+    assert len(made.stages) == 3
+    assert made.previous is None
+    promote(growing.store, report, reason="Again.")
+    # With another first line every message has another number.
+    growing.log.write_text(f"- {EPOCH} gamma gamma\n" + growing.log.read_text())
+    with pytest.raises(LogLLMError, match=r"numbered otherwise than when its champion .* promote"):
+        growing.retrain()
+
+
+def test_a_later_training_does_not_replace_the_champion_unasked(growing: Growing) -> None:
+    first = growing.champion
+    other = growing.train(seed=1)
+    assert growing.champion == first
+    promote(growing.store, other, reason="It is newer.")
+    assert growing.champion.run == other.fingerprint
+    (report,) = (run for run in growing.store.all("runs", "small-log") if run != other)
+    promote(growing.store, report, reason="The other one slept.")
+    assert growing.champion.run == first.run
+    assert growing.champion.reason == "The other one slept."
+
+
+def test_a_retraining_that_was_cut_off_goes_on_without_training_again(
+    growing: Growing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = champion_path(growing.store, "small-log").read_bytes()
+    growing.grow()
+
+    def cut_off(*_: object, **__: object) -> None:
+        raise LogLLMError("cut off")
+
+    monkeypatch.setattr(champions, "decide", cut_off)
+    with pytest.raises(LogLLMError, match="cut off"):
+        growing.retrain()
+    monkeypatch.undo()
+    assert champion_path(growing.store, "small-log").read_bytes() == before
+    trained = growing.models()
+    assert len(trained) == 4
+    monkeypatch.setattr(training_stage, "work", cut_off)
+    assert growing.retrain().run
+    assert growing.models() == trained
+    assert growing.decisions[-1].trained in trained
+
+
+def test_older_models_are_removed_and_a_removed_one_cannot_be_promoted(growing: Growing) -> None:
+    (first,) = growing.store.all("runs", "small-log")
+    growing.grow()
+    growing.retrain(keep_models=1)
+    made = growing.champion
+    assert made.run != first.fingerprint
+    assert growing.models() == set(made.stages)
+    with pytest.raises(LogLLMError, match=r"is gone from .*, or damaged"):
+        promote(growing.store, first, reason="Back.")
+    assert growing.champion == made
+
+
+def test_decision_and_drift_reach_prefect(growing: Growing) -> None:
+    growing.grow()
+    state = retrain_logllm("small-log", growing.settings(), return_state=True)
+    with get_client(sync_client=True) as client:
+        run_id = state.state_details.flow_run_id
+        artifacts = {a.key: str(a.data) for a in client.read_artifacts() if a.flow_run_id == run_id}
+    made = growing.decisions[-1]
+    decision, drift = artifacts["retrain-small-log"], artifacts["drift-small-log"]
+    assert f"candidate {made.run} is promoted" in decision
+    assert "| F1 |" in decision
+    assert "| PR-AUC |" in decision
+    assert "| share of lines with an unseen message | - | 0.000 |" in drift
+    assert "\N{FULL BLOCK}" in drift
+    assert state.message == made.reason
+
+
+def test_a_masking_of_its_own_is_refused() -> None:
+    with pytest.raises(LogLLMError, match="masking must stay as the champion has it"):
+        RetrainSettings.parse({"overrides": {"masking": "none"}}, origin="The command line")
+
+
+def test_the_command_line_lists_promotes_and_retrains(
+    growing: Growing, logllm: Run, tmp_path: Path
+) -> None:
+    where = ("--data-dir", growing.data_dir)
+    assert "There is no champion in" in logllm("models", "--data-dir", tmp_path)[1]
+    check_error(logllm("models", "else", *where), 'There is no model of "else"')
+    first, other = growing.champion, growing.train(seed=1)
+    status, output, _ = logllm("models", "promote", other.fingerprint[:10], *where)
+    assert status == 0
+    assert f"run {other.fingerprint} is the champion now instead of {first.run}" in output
+    _, output, _ = logllm("models", "small-log", *where, "--json")
+    listed = json.loads(output)
+    assert [one["run"] for one in listed] == [other.fingerprint, first.run]
+    assert [one["is_champion"] for one in listed] == [True, False]
+    assert listed[0]["f1"] == other.results["figures"]["at_decision"]["f1"]
+    assert json.loads(logllm("models", *where, "--json")[1]) == listed
+    shutil.rmtree(growing.data_dir / "models" / "small-log" / first.trained)
+    _, output, _ = logllm("models", *where)
+    assert "champion" in output
+    assert "promoted, removed" in output
+    check_error(logllm("models", "promote", first.run, *where), f"The model {first.trained}")
+    status, output, _ = logllm("retrain", "small-log", *where)
+    assert status == 0
+    assert "There is nothing new in small-log" in output
+    check_error(logllm("retrain", "small-log", *where, "--start", "else"), "start")
+
+
+def test_drift_beyond_a_limit_is_an_event_that_names_the_data_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[tuple[str, dict[str, str]]] = []
+    monkeypatch.setattr(
+        evaluation, "emit_event", lambda name, resource, payload: sent.append((name, resource))
+    )
+
+    @flow
+    def publish(num_anomalous: int, *, is_told: bool = True) -> None:
+        calm, other = (
+            Sample(
+                probabilities=np.array([0.1] * (200 - number) + [0.9] * number),
+                num_lines=200,
+                num_unseen_lines=0,
+            )
+            for number in (20, num_anomalous)
+        )
+        drift = measure(calm, other, DriftLimits(), dataset="a_b", run="0" * 16)
+        evaluation.publish_drift(drift, is_told=is_told)
+
+    publish(20)
+    publish(120, is_told=False)
+    assert sent == []
+    publish(120)
+    resource = {"prefect.resource.id": "logllm.dataset.a_b", "prefect.resource.name": "a_b"}
+    assert sent == [("logllm.drift.exceeded", resource)]
+    with get_client(sync_client=True) as client:
+        assert any(artifact.key == "drift-a-b" for artifact in client.read_artifacts())
+
+
+@pytest.mark.slow
+def test_of_two_retrainings_at_once_one_builds_and_the_other_finds_its_work_done(
+    growing: Growing,
+) -> None:
+    growing.grow()
+    command = [sys.executable, "-c", "from flows.cli import main; main()", "retrain", "small-log"]
+    command += ["--data-dir", str(growing.data_dir), "--json"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    outcomes = [json.loads(process.communicate(timeout=300)[0]) for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert [outcome["run"] is None for outcome in outcomes].count(True) == 1
+    assert len(growing.decisions) == 2
+    assert growing.decisions[-1].run in {outcome["run"] for outcome in outcomes}

@@ -1,0 +1,53 @@
+"""A short run of each fuzzer, and whether they would tell of a fault."""
+
+from random import Random
+
+import pyarrow as pa
+import pytest
+
+from logllm_core.errors import LogLLMError
+from logllm_core.logs.catalog import find_dataset
+from tests.fuzzing import __main__ as runner
+from tests.fuzzing import parser, settings_files
+
+
+@pytest.mark.parametrize(
+    ("name", "num_inputs"), [("parser", 1_280), ("settings files", 800), ("streams", 60)]
+)
+def test_hostile_inputs_find_no_fault(name: str, num_inputs: int) -> None:
+    assert runner.run(name, num_inputs=num_inputs).total() == num_inputs
+
+
+def test_the_same_draw_makes_the_same_inputs() -> None:
+    assert parser.fuzz(Random("1/parser/7")) == parser.fuzz(Random("1/parser/7"))
+    again = [settings_files.content(Random(f"1/{n}"), settings_files.OWN) for n in (5, 5)]
+    assert again[0] == again[1]
+
+
+def test_a_parser_that_masks_otherwise_is_told_with_the_draw(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def leaves_nine(contents: pa.StringArray) -> pa.StringArray:
+        return pa.array([text.replace("<*>", "9") for text in contents.to_pylist()], pa.string())
+
+    monkeypatch.setattr(parser, "mask_messages", leaves_nine)
+    with pytest.raises(RuntimeError, match=r"--only 'parser' --seed 3 --first \d+ --inputs 1"):
+        runner.run("parser", num_inputs=500, seed=3)
+
+
+def test_a_reader_that_raises_anything_else_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raises_otherwise(name: str, folders: list[object]) -> object:
+        try:
+            return find_dataset(name, [])
+        except LogLLMError as fault:
+            raise KeyError(str(fault)) from None
+
+    monkeypatch.setattr(settings_files, "find_dataset", raises_otherwise)
+    with pytest.raises(RuntimeError, match="--only 'settings files'"):
+        runner.run("settings files", num_inputs=100)
+
+
+def test_an_input_that_takes_long_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "MAX_SECONDS", 0.0)
+    with pytest.raises(RuntimeError):
+        runner.run("streams", num_inputs=1)
