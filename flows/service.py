@@ -76,7 +76,7 @@ def down() -> None:
     if not _wait_until(lambda: not our_processes(), SERVER_SECONDS):
         left = ", ".join(str(process.pid) for process in our_processes())
         raise LogLLMError(f"These processes do not end: {left}. Look what they wait for.")
-    _say(f"Stopped server and workers, and {len(runs)} runs that were under way.")
+    _say(f"Stopped server and workers. Runs that were under way: {len(runs)}")
 
 
 def deploy() -> None:

@@ -67,6 +67,8 @@ NEW_PREDICTIONS = pa.schema(  # of windows of new logs, a row a window
     [
         # Unique within the log that was read, from 0, in the order in which the windows closed.
         pa.field("window_id", pa.int64(), nullable=False),
+        # The log, whatever its name: the folder of its verdicts, see logs/cursors.py.
+        pa.field("log_id", pa.string(), nullable=False),
         pa.field("session_id", pa.string()),
         pa.field("source", pa.string(), nullable=False),  # the path as given, "-" from a pipe
         pa.field("first_line", pa.int64(), nullable=False),  # 0-based, within the log

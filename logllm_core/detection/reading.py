@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from logllm_core import tables
-from logllm_core.detection.bench import Bench
 from logllm_core.detection.claiming import UnreadableError
+from logllm_core.detection.current import CurrentJudge
 from logllm_core.detection.ledger import Ledger, written
 from logllm_core.detection.verdicts import verdicts
 from logllm_core.disk import writable
@@ -101,7 +101,7 @@ class Reading:
     def __init__(
         self,
         dataset: Dataset,
-        bench: Bench,
+        current: CurrentJudge,
         ledger: Ledger,
         source: str,
         wishes: Wishes,
@@ -109,7 +109,7 @@ class Reading:
         advance: Advance,
     ) -> None:
         self._dataset = dataset
-        self._bench = bench
+        self._current = current
         self._ledger = ledger
         self._source = source
         self._wishes = wishes
@@ -210,7 +210,7 @@ class Reading:
         """The stream where the ledger left it, with the masking that its open windows have."""
         state, lines = self._ledger.cursor.state, self._ledger.pending
         if state is None:
-            return self._opened(self._bench.masking, None)
+            return self._opened(self._current.masking, None)
         if lines is None:
             lines = PENDING_LINES.empty_table()
         return self._opened(state["masking"], Pending(state=state["stream"], lines=lines))
@@ -239,19 +239,25 @@ class Reading:
 
     def _keep_up(self) -> None:
         """Follow a promotion; a champion that reads lines otherwise begins with their next ones."""
-        self._bench.renew()
-        if self._masking != self._bench.masking:
+        self._current.renew()
+        if self._masking != self._current.masking:
             self._settle(self._stream.close())
-            self._stream = self._opened(self._bench.masking, self._stream.pending())
+            self._stream = self._opened(self._current.masking, self._stream.pending())
 
     def _judged(self, windows: Sequence[NewWindow]) -> pa.Table:
         found = [tables.NEW_PREDICTIONS.empty_table()]
         for start in range(0, len(windows), BATCH_WINDOWS):
             batch = windows[start : start + BATCH_WINDOWS]
-            self._bench.renew(only=self._masking)  # these windows are masked already
-            judge = self._bench.judge
+            self._current.renew(only=self._masking)  # these windows are masked already
+            judge = self._current.judge
             judgements = judge.judge(batch)
-            table = verdicts(batch, judgements, source=self._source, model=judge.fingerprint)
+            table = verdicts(
+                batch,
+                judgements,
+                log_id=self._ledger.folder.name,
+                source=self._source,
+                model=judge.fingerprint,
+            )
             found.append(table)
             self._detected.num_windows += len(batch)
             self._detected.num_reused_windows += sum(one.is_reused for one in judgements)

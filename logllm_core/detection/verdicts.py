@@ -16,13 +16,19 @@ MAX_LINES, LEAST_SHARE = 10, 0.1
 
 
 def verdicts(
-    windows: Sequence[NewWindow], judgements: Sequence[Judgement], *, source: str, model: str
+    windows: Sequence[NewWindow],
+    judgements: Sequence[Judgement],
+    *,
+    log_id: str,
+    source: str,
+    model: str,
 ) -> pa.Table:
     """A row a window; `source` is the log as it was named, `model` a trained stage."""
     judged = datetime.now(UTC).replace(tzinfo=None)
     rows = [
         {
             "window_id": window.window_id,
+            "log_id": log_id,
             "session_id": window.session_id,
             "source": source,
             "first_line": min(window.line_numbers),

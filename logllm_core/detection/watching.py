@@ -13,8 +13,8 @@ from pathlib import Path
 import pyarrow as pa
 from loguru import logger
 
-from logllm_core.detection.bench import Bench
 from logllm_core.detection.claiming import Claim, Claims, Finished, UnreadableError
+from logllm_core.detection.current import CurrentJudge
 from logllm_core.detection.ledger import written
 from logllm_core.detection.reading import Detected, Pace, Reading, Steps, Wishes
 from logllm_core.disk import writable
@@ -66,8 +66,10 @@ def detect(
     with track("Reading", unit="lines") as advance:
         watch = _Watch(store, dataset, wishes, advance)
         watch.detected.left_out = found.left_out
-        watch.run(found.paths)
+        watch.run(found.paths, folders=[path for path in files if Path(path).is_dir()])
     return watch.detected
+
+LOOK_SECONDS = 1.0  # between two looks into followed folders
 
 
 class _Watch:
@@ -78,21 +80,22 @@ class _Watch:
         self._dataset = dataset
         self._wishes = wishes
         self._advance = advance
-        self._bench = Bench(store, dataset.name)
+        self._current = CurrentJudge(store, dataset.name)
         self._claims = Claims(store, dataset.name)
         self._faults: list[LogLLMError] = []
         self._pace = Pace()
         self._num_published = 0  # windows
+        self._newcomers: list[Steps] = []  # logs that have come since
 
-    def run(self, paths: Sequence[str]) -> None:
+    def run(self, paths: Sequence[str], *, folders: Sequence[str]) -> None:
         try:
             if self._wishes.is_following:
-                self._drive([self._follow(path) for path in paths])
+                self._drive([*map(self._follow, paths), self._follow_newcomers(paths, folders)])
             else:
                 for path in paths:
                     self._drive([self._read_once(path)])
         finally:
-            self._bench.close()
+            self._current.close()
         self._wishes.publish()
         if self._faults:
             raise LogLLMError("\n".join(map(str, self._faults)))
@@ -104,6 +107,8 @@ class _Watch:
             for steps in list(under_way):
                 try:
                     is_busy |= next(steps)
+                    while self._newcomers:
+                        under_way.append(self._newcomers.pop())
                 except StopIteration:
                     under_way.remove(steps)
                 except UnreadableError as fault:
@@ -132,6 +137,8 @@ class _Watch:
                 return
             else:
                 yield False
+        if not Path(path).exists():
+            logger.warning("{} is gone", path)
 
     def _read_pipe(self) -> Steps:
         log = iter(GrowingLog(PIPE))
@@ -157,6 +164,7 @@ class _Watch:
                     place = Place.from_json(claim.ledger.cursor.place)
                     log = GrowingLog(path, place, follow=True, wait_seconds=0)
                     yield from self._read(claim, path, log, Path(path))
+                    self.detected.num_cut_short_logs += log.is_cut_short
                     for missed in log.missed:
                         yield from self._read_once(missed)
                 else:
@@ -164,6 +172,19 @@ class _Watch:
                 if self._wishes.is_stopped():
                     return
             yield False  # there is no file, or nothing in it yet
+
+    def _follow_newcomers(self, paths: Sequence[str], folders: Sequence[str]) -> Steps:
+        """Logs that come into followed folders."""
+        known = set(paths)
+        due = time.monotonic()
+        while folders and not self._wishes.is_stopped():
+            if time.monotonic() >= due:
+                found = find_logs([folder for folder in folders if Path(folder).is_dir()])
+                new = [path for path in found.paths if path not in known]
+                known.update(new)
+                self._newcomers += map(self._follow, new)
+                due = time.monotonic() + LOOK_SECONDS
+            yield False
 
     def _read_rest(self, folder: Path, path: str) -> Steps:
         """What a log that was followed here got before another one took its place."""
@@ -207,7 +228,7 @@ class _Watch:
     def _reading(self, claim: Claim, source: str) -> Reading:
         return Reading(
             self._dataset,
-            self._bench,
+            self._current,
             claim.ledger,
             source,
             self._wishes,

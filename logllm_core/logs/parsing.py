@@ -14,7 +14,7 @@ from logllm_core.logs.blocks import Block
 from logllm_core.logs.catalog import Dataset, FieldLabels, PatternLabels
 from logllm_core.logs.formats import CONTENT, first_match, whole
 
-VERSION = 3  # raise when a line would be parsed or counted differently
+VERSION = 4  # raise when a line would be parsed or counted differently
 # What Python calls white space, among the characters of latin-1: 1, anything else: 0.
 _IS_SPACE = bytes(chr(code).isspace() for code in range(256))
 

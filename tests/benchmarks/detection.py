@@ -24,8 +24,8 @@ import pyarrow as pa
 from loguru import logger
 
 from flows.settings import DetectSettings
-from logllm_core.detection.bench import Bench
 from logllm_core.detection.champion import promote_first
+from logllm_core.detection.current import CurrentJudge
 from logllm_core.detection.memory import Memory
 from logllm_core.detection.watching import detect
 from logllm_core.logs.blocks import read_blocks
@@ -38,6 +38,7 @@ from tests.benchmarks.alone import Figures
 NAME = "demo"
 KINDS = ("backbones", "messages", "models", "predictions", "runs", "windows")
 FIRST_SEED = 1_000
+MAX_DELAY_SECONDS = 5.0
 STEP_SECONDS = 0.1  # between the lines that are appended
 
 
@@ -62,7 +63,7 @@ def unlabelled(path: Path, *, num_lines: int, seed: int) -> Path:
 def judge_log(store: Store, dataset: Dataset, path: Path) -> Figures:
     """Seconds from the first line on, the loading of the model left out."""
     begun = time.perf_counter()
-    Bench(store, dataset.name).close()
+    CurrentJudge(store, dataset.name).close()
     loading = time.perf_counter() - begun
     begun, cpu_begun = time.perf_counter(), time.process_time()
     found = detect(store, dataset, [str(path)])
@@ -83,19 +84,19 @@ def judge_plainly(
     store: Store, dataset: Dataset, path: Path, folder: Path, num_windows: int
 ) -> Figures:
     """Windows one by one; contributions are left out, which the quick way has to find too."""
-    bench = Bench(store, dataset.name)
-    stream = WindowStream(dataset, bench.masking, source=str(path))
+    current = CurrentJudge(store, dataset.name)
+    stream = WindowStream(dataset, current.masking, source=str(path))
     windows: list[NewWindow] = []
     with path.open("rb") as raw:
         for block in read_blocks(raw):
             windows += stream.push(block)
     some = windows[:: max(len(windows) // num_windows, 1)][:num_windows]
-    bench.judge._memory = Forgetful(folder)
-    bench.judge._num_to_localize = 0
-    bench.judge.judge(some[:3])
+    current.judge._memory = Forgetful(folder)
+    current.judge._num_to_localize = 0
+    current.judge.judge(some[:3])
     begun, cpu_begun = time.perf_counter(), time.process_time()
     for window in some:
-        bench.judge.judge([window])
+        current.judge.judge([window])
     seconds = time.perf_counter() - begun
     num_lines = sum(len(window.texts) for window in some)
     return {
@@ -116,6 +117,7 @@ def follow(
     arrived: list[float] = []
     delays: list[float] = []  # of every line
     last_delays: list[float] = []  # of each window's last line
+    told_at = [time.perf_counter()]
     is_written = threading.Event()
     is_loaded = threading.Event()
 
@@ -132,14 +134,15 @@ def follow(
         is_written.set()
 
     def tell(verdicts: pa.Table) -> None:
-        now = time.perf_counter()
+        now = told_at[0] = time.perf_counter()
         for row in verdicts.select(["first_line", "last_line"]).to_pylist():
             delays.extend(now - arrived[n] for n in range(row["first_line"], row["last_line"] + 1))
             last_delays.append(now - arrived[row["last_line"]])
 
     def is_stopped() -> bool:
         is_loaded.set()
-        return is_written.is_set() and len(delays) >= len(lines)
+        is_quiet = time.perf_counter() - told_at[0] > 2 * MAX_DELAY_SECONDS
+        return is_written.is_set() and is_quiet
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -149,7 +152,7 @@ def follow(
         [str(path)],
         tell=tell,
         is_following=True,
-        max_delay_seconds=5.0,
+        max_delay_seconds=MAX_DELAY_SECONDS,
         is_stopped=is_stopped,
     )
     writer.join()

@@ -101,6 +101,7 @@ def test_the_distance_is_that_of_scipy() -> None:
 def row(window_id: int, **changes: Any) -> dict[str, Any]:
     values = dict.fromkeys(tables.NEW_PREDICTIONS.names) | {
         "window_id": window_id,
+        "log_id": "0" * 16,
         "source": "new.log",
         "first_line": 0,
         "last_line": 3,

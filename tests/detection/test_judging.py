@@ -202,7 +202,7 @@ def rows(windows: Sequence[NewWindow], *contributed: dict[str, float] | None) ->
         )
         for own in contributed
     ]
-    return verdicts(windows, judged, source="app.log", model="f" * 16).to_pylist()  # type: ignore[no-any-return]
+    return verdicts(windows, judged, log_id="0" * 16, source="app.log", model="f" * 16).to_pylist()  # type: ignore[no-any-return]
 
 
 def test_lines_that_carried_a_verdict_come_strongest_first_each_message_once() -> None:

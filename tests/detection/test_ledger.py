@@ -21,6 +21,7 @@ def verdicts(first: int, num_windows: int) -> pa.Table:
     rows = [
         {
             "window_id": number,
+            "log_id": "0" * 16,
             "source": "app.log",
             "first_line": number * 4,
             "last_line": number * 4 + 3,

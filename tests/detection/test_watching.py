@@ -98,6 +98,12 @@ class Heard:
         given = {"tell": lambda table: self.rows.extend(table.to_pylist())} | options
         return detect(self.setting.store, dataset, [str(path) for path in paths], **given)
 
+    def wait_for(self, num_rows: int) -> None:
+        """For a thread beside it, until so much was told."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while len(self.rows) < num_rows and time.monotonic() < deadline:
+            time.sleep(0.01)
+
     @property
     def ids(self) -> list[int]:
         return [row["window_id"] for row in self.rows]
@@ -459,10 +465,10 @@ def test_a_rotated_log_is_read_to_its_end_and_the_next_one_from_its_begin(
     log.write_text("".join(lines(6)))
 
     def write() -> None:
-        time.sleep(0.3)
+        heard.wait_for(1)
         log.rename(log.with_name("new.log.1"))
         append(log.with_name("new.log.1"), "".join(lines(3, seed=2)))
-        time.sleep(0.2)
+        heard.wait_for(2)
         log.write_text("".join(lines(4, seed=3)))
 
     following(heard, log, write, until=4)
@@ -512,6 +518,27 @@ def test_several_logs_are_followed_side_by_side(heard: Heard, tmp_path: Path) ->
         is_stopped=lambda: len(heard.rows) >= 3 or time.monotonic() > deadline,
     )
     assert sorted(row["source"] for row in heard.rows) == [str(path) for path in logs]
+    assert len({row["log_id"] for row in heard.rows}) == len(logs)
+
+
+def test_a_log_that_comes_into_a_followed_folder_is_followed(heard: Heard, tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+
+    def write() -> None:
+        (folder / "early.log").write_text("".join(lines(4)))
+        heard.wait_for(1)
+        with (folder / "early.log").open("a") as stream:
+            stream.write("".join(lines(4, seed=1)))
+        heard.wait_for(2)
+        (folder / "late.log").write_text("".join(lines(4, seed=2)))
+
+    following(heard, folder, write, until=3)
+    assert [(Path(row["source"]).name, row["window_id"]) for row in heard.rows] == [
+        ("early.log", 0),
+        ("early.log", 1),
+        ("late.log", 0),
+    ]
 
 
 def test_a_pipe_is_a_log_and_its_windows_wait_no_longer_than_allowed(
@@ -521,7 +548,7 @@ def test_a_pipe_is_a_log_and_its_windows_wait_no_longer_than_allowed(
 
     def write() -> None:
         os.write(sink, "".join(lines(6)).encode())
-        time.sleep(1.0)
+        heard.wait_for(2)
         os.write(sink, "".join(lines(5, seed=2)).encode())
         os.close(sink)
 

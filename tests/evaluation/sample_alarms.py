@@ -21,6 +21,7 @@ def judged(window_id: int, *, lines: Sequence[tuple[int, str, float]] = (), **mo
     """A window of ten lines; one that `lines` carried is anomalous."""
     return {
         "window_id": window_id,
+        "log_id": "0" * 16,
         "session_id": None,
         "source": "app.log",
         "first_line": 10 * window_id,

@@ -25,6 +25,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.processes import processes_of
 from tests.flows.conftest import DATASET, RECIPE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,16 +96,19 @@ class Served:
         self.service("down")
         signal_all(signal.SIGKILL, self.processes())
 
+    @property
+    def home_dir(self) -> Path:
+        return self.data_dir / ".prefect"
+
     def processes(self, role: str = "") -> list[int]:
         """The ids of all of its processes, or of those of the server or of a queue."""
-        mark = f"LOGLLM_SERVICE={(self.data_dir / '.prefect').resolve()}:{role}".encode()
-        return sorted(int(place.parent.name) for place in _environments_with(mark))
+        found = processes_of(self.home_dir)
+        return sorted(process.pid for process in found if role in ("", process.role))
 
     def worker(self, queue: str = "training") -> int:
-        """The process of the queue's worker, which is its eldest."""
-        workers = [pid for pid in self.processes(queue) if _is_worker(pid)]
-        assert len(workers) == 1, workers
-        return workers[0]
+        """The process of the queue's worker, not those of the runs that it has."""
+        (worker,) = (p for p in processes_of(self.home_dir) if p.role == queue and not p.is_run)
+        return worker.pid
 
     def client(self) -> SyncPrefectClient:
         with temporary_settings({PREFECT_API_URL: self.address}):
@@ -161,7 +165,7 @@ class Served:
         """All that server and workers wrote, for a test that fails."""
         return "\n".join(
             f"--- {path.name}\n{path.read_text(errors='replace')[-6_000:]}"
-            for path in sorted((self.data_dir / ".prefect").glob("*.log"))
+            for path in sorted(self.home_dir.glob("*.log"))
         )
 
 
@@ -199,17 +203,3 @@ def is_alive(pid: int) -> bool:
         return (Path("/proc") / str(pid) / "environ").read_bytes() != b""
     except OSError:
         return False
-
-
-def _environments_with(mark: bytes) -> Iterable[Path]:
-    for place in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            variables = place.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if any(variable.startswith(mark) for variable in variables):
-            yield place
-
-
-def _is_worker(pid: int) -> bool:
-    return b"worker\0start" in (Path("/proc") / str(pid) / "cmdline").read_bytes()

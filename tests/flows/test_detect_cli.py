@@ -18,7 +18,7 @@ from tests.flows.conftest import Run, check_error
 
 FIELDS = {
     *("window_id", "session_id", "probability", "verdict", "first_line", "last_line", "lines"),
-    *("source", "start_time", "end_time", "model"),
+    *("source", "log_id", "start_time", "end_time", "model"),
 }
 
 
@@ -120,6 +120,7 @@ def test_hostile_text_reaches_no_terminal(logllm: Run, data: Path, tmp_path: Pat
 def row(**changes: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
         "window_id": 3,
+        "log_id": "0" * 16,
         "source": "app.log",
         "first_line": 12,
         "last_line": 15,

@@ -58,7 +58,7 @@ def no_file_beyond(num_bytes: int) -> Iterator[None]:
 def fails_in_each(steps: list[tuple[Any, str]], run: Callable[[], object], data_dir: Path) -> None:
     """Each of these runs comes one step further than the one before, and leaves nothing half."""
     for module, name in steps:
-        entered = []
+        entered: list[bool] = []
         body = getattr(module, name)
 
         def without_room(*given: Any, body: Any = body, entered: Any = entered, **more: Any) -> Any:

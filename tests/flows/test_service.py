@@ -3,18 +3,26 @@
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 import yaml
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
 from prefect.client.schemas.objects import StateType
 
 from tests.flows.served import Served, is_alive, place_small_log, signal_all, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+COMPLETED = FlowRunFilter(
+    state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED]))
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +43,7 @@ def test_up_deploys_what_the_file_lists_and_serves_the_ui(served: Served) -> Non
         automations = {automation.name for automation in client.read_automations()}
     assert len(found) == len(listed)
     assert {"train-logllm/demo", "prepare-logs/bgl", "evaluate-logllm/hdfs"} <= found
-    assert {"crash-silent-runs", "crash-runs-that-never-began"} <= automations
+    assert {"crash-silent-runs", "retrain-demo-on-drift"} <= automations
     page = httpx.get(served.address.removesuffix("/api"), follow_redirects=True, trust_env=False)
     assert page.status_code == 200
     assert "<html" in page.text
@@ -58,7 +66,9 @@ def test_up_again_starts_only_what_is_missing(served: Served) -> None:
     assert after["training"] != before["training"]
     with served.client() as client:
         names = [automation.name for automation in client.read_automations()]
-    assert len(names) == len(set(names))
+        deployments = [(d.flow_id, d.name) for d in client.read_deployments()]
+    assert len(names) == len(set(names)) == 6
+    assert len(deployments) == len(set(deployments)) == 25
 
 
 def test_prefect_finds_the_server_from_the_folder_without_being_told(
@@ -76,6 +86,21 @@ def test_prefect_finds_the_server_from_the_folder_without_being_told(
     assert {"report-small-log", "metrics-small-log"} <= keys
 
 
+def test_drift_starts_the_retraining_of_its_log_and_of_no_other(served: Served) -> None:
+    """Which ends at once, for want of a champion."""
+    about = ["logllm.drift.exceeded", "--resource-id", "logllm.dataset.demo"]
+    done = served.run_python("-m", "prefect", "event", "emit", *about)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with served.client() as client:
+
+        def retrained() -> list[str]:
+            runs = client.read_flow_runs(flow_run_filter=COMPLETED)
+            return [run.name for run in runs if run.name.startswith("retrain-")]
+
+        wait_until(lambda: bool(retrained()))
+        assert retrained() == ["retrain-demo"]
+
+
 def test_down_lets_a_run_save_ends_all_and_nothing_else(
     served: Served, tiny_backbones: str
 ) -> None:
@@ -88,10 +113,10 @@ def test_down_lets_a_run_save_ends_all_and_nothing_else(
     wait_until(lambda: bool(list(folder.glob(".*.building"))))
     ours = served.processes()
     assert len(ours) >= 4  # the server, two workers, the run
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bystander:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as bystander:
         done = served.service("down")
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "and 1 runs that were under way" in done.stdout
+        assert "Runs that were under way: 1" in done.stdout
         assert [pid for pid in ours if is_alive(pid)] == []
         assert served.processes() == []
         assert bystander.poll() is None

@@ -5,7 +5,8 @@ import faulthandler
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from random import Random
 
 from tests.fuzzing import parser, settings_files, streams
@@ -17,8 +18,7 @@ FUZZERS: dict[str, tuple[Fuzzer, float]] = {  # with its share of the inputs
     "streams": (streams.fuzz, 0.03),
 }
 MAX_SECONDS = 1.0  # of the processor, for one draw
-HANGS_SECONDS = 120.0  # for so many draws together; then the stack is told
-NUM_TOGETHER = 1_000
+HANGS_SECONDS = 120.0
 
 
 def run(name: str, *, num_inputs: int, seed: int = 0, first: int = 0) -> Counter[str]:
@@ -33,11 +33,10 @@ def run(name: str, *, num_inputs: int, seed: int = 0, first: int = 0) -> Counter
     began = time.perf_counter()
     number = first
     while outcomes.total() < num_inputs:
-        if (number - first) % NUM_TOGETHER == 0:
-            faulthandler.dump_traceback_later(HANGS_SECONDS, exit=True)
         started = time.thread_time()
         try:
-            outcomes.update(fuzz(Random(f"{seed}/{name}/{number}")))
+            with _never_hanging():
+                outcomes.update(fuzz(Random(f"{seed}/{name}/{number}")))
             seconds = time.thread_time() - started
             assert seconds < MAX_SECONDS, f"it took {seconds:.1f} s"
         except Exception as fault:
@@ -45,12 +44,21 @@ def run(name: str, *, num_inputs: int, seed: int = 0, first: int = 0) -> Counter
             raise RuntimeError(f"python -m tests.fuzzing {again}") from fault
         slowest = max(slowest, seconds)
         number += 1
-    faulthandler.cancel_dump_traceback_later()
     told = ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.most_common())
     took = time.perf_counter() - began
     print(f"{name}: {outcomes.total():,} inputs in {took:.0f} s, the slowest draw {slowest:.2f} s")
     print(f"  {told}", flush=True)
     return outcomes
+
+
+@contextmanager
+def _never_hanging() -> Iterator[None]:
+    """A draw that does not end ends the program, with its stack."""
+    faulthandler.dump_traceback_later(HANGS_SECONDS, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def main() -> None:

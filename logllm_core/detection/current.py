@@ -16,7 +16,7 @@ from logllm_core.store import Store
 Stamp = tuple[int, int, int]
 
 
-class Bench:
+class CurrentJudge:
     """The judge of a data set; asks `champion.json` whether it is still the right one.
 
     Raises:
