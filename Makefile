@@ -26,7 +26,7 @@ down: $(READY) ## stop what `make up` started
 	$(BIN)/python -m flows.service down
 
 test: $(READY) ## run the test suite
-	$(BIN)/pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" --numprocesses auto --maxprocesses 4
 
 test-slow: $(READY) ## run what takes long: clusters, long logs
 	$(BIN)/pytest -m slow

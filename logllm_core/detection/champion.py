@@ -166,8 +166,8 @@ def decide(
     Raises:
         LogLLMError: the run's model is gone, or there is another champion than `over` by now.
     """
-    made = _decision(store, run, reason=reason, is_promoted=is_promoted)
     with _locked(store, run.dataset):
+        made = _decision(store, run, reason=reason, is_promoted=is_promoted)
         decisions = read_decisions(store, run.dataset)
         if over and decisions.champion != over:
             raise LogLLMError(
@@ -192,6 +192,7 @@ def keep_last(store: Store, dataset: str, num_models: int) -> list[str]:
     assert num_models > 0
     removed = []
     with _locked(store, dataset):
+        _remove_leftovers(store, dataset)
         decisions = read_decisions(store, dataset).decisions
         kept = _stages_of_last(decisions, num_models)
         for stage in dict.fromkeys(stage for made in decisions for stage in made.stages):
@@ -200,11 +201,15 @@ def keep_last(store: Store, dataset: str, num_models: int) -> list[str]:
                 # Renamed first: half a model must not pass for one.
                 path.rename(path.with_name(f".{stage}{REMOVED}"))
                 removed.append(stage)
-        for leftover in champion_path(store, dataset).parent.glob(f".*{REMOVED}"):
-            shutil.rmtree(leftover)
+        _remove_leftovers(store, dataset)
     if removed:
         logger.info("{}: removed {} stages of older models", dataset, len(removed))
     return removed
+
+
+def _remove_leftovers(store: Store, dataset: str) -> None:
+    for leftover in champion_path(store, dataset).parent.glob(f".*{REMOVED}"):
+        shutil.rmtree(leftover)
 
 
 @contextmanager

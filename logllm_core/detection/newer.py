@@ -54,7 +54,7 @@ class _UnknownError(Exception):
 def _read(windows: Path, splits: Sequence[Split]) -> pa.Table:
     if not is_whole(windows):
         raise _UnknownError(f"windows {windows.name} are gone")
-    columns = ["session_id", "end_time"]
+    columns = ["session_id", "start_time", "end_time"]
     return pa.concat_tables(
         tables.read(windows / f"split={split}", tables.WINDOWS, columns) for split in splits
     )
@@ -70,4 +70,7 @@ def _began_later(test: pa.Table, known: pa.Table) -> NDArray[np.bool_]:
         raise _UnknownError("lines have no time")
     if not len(known):
         return np.ones(len(test), dtype=bool)
-    return np.asarray(pc.greater(test["start_time"], pc.max(known["end_time"])), dtype=bool)
+    # The end of the window that began last: a single line whose clock was ahead must not make
+    # everything after it look old.
+    ended = known["end_time"][pc.index(known["start_time"], pc.max(known["start_time"])).as_py()]
+    return np.asarray(pc.greater(test["start_time"], ended), dtype=bool)

@@ -24,6 +24,9 @@ from logllm_core.store import Artifact, Store
 FIGURES: tuple[Literal["f1", "pr_auc"], ...] = ("f1", "pr_auc")
 # Of fewer windows the resamples have less than six blocks, and their interval means nothing.
 MIN_WINDOWS = 30
+# So much worse a candidate must not be: where it does worse, its interval has to rule that out. Of
+# few anomalous windows, resamples without them make any loss look like chance.
+MAX_LOSS = 0.1
 NUM_PLACES = 9  # sums in another order differ beyond, and are no defeat
 
 
@@ -76,7 +79,8 @@ def compete(is_anomalous: Labels, candidate: Scores, champion: Scores, fair: New
     """Promote the candidate unless it is worse than the champion by more than chance explains.
 
     That is: unless the 95 % interval of the difference of F1, or of PR-AUC, lies below 0 whole.
-    Where that cannot be told, the champion stays.
+    Where that cannot be told, the champion stays: with too few windows, one class alone, or where
+    the candidate does worse and the interval holds a loss of more than MAX_LOSS.
 
     Args:
         is_anomalous: the labels of all test windows, in log order.
@@ -148,4 +152,17 @@ def _decided(labels: Labels, figures: Sequence[Compared]) -> tuple[bool, str]:
     ]
     if worse:
         return False, f"The candidate is worse in {' and '.join(worse)}: {words}, {on}."
+    doubtful = [LABELS[compared.name] for compared in figures if _may_lose(compared)]
+    if doubtful:
+        return False, (
+            f"The champion stays: the candidate does worse in {' and '.join(doubtful)}, by chance "
+            f"or by more than {MAX_LOSS:g}, which cannot be told: {words}, {on}."
+        )
     return True, f"The candidate is not worse than chance explains: {words}, {on}."
+
+
+def _may_lose(compared: Compared) -> bool:
+    """Whether it does worse, and nothing rules out that it is much worse."""
+    if compared.difference is None or compared.interval is None:
+        return False
+    return round(compared.difference, NUM_PLACES) < 0 and compared.interval[0] < -MAX_LOSS

@@ -143,6 +143,17 @@ def test_what_a_kill_left_of_a_model_is_no_model_and_goes_the_next_time(store: S
     assert not half.exists()
 
 
+def test_a_model_that_was_trained_again_can_be_removed_again(store: Store) -> None:
+    models = [model(store, number) for number in range(2)]
+    for number, trained in enumerate(models):
+        promote(store, run(store, number, trained), reason="So.")
+    half = models[0].path.with_name(f".{models[0].fingerprint}.removed")
+    half.mkdir()
+    (half / "weights").write_text("half")
+    assert keep_last(store, NAME, 1) == [models[0].fingerprint]
+    assert not half.exists()
+
+
 def test_a_reader_sees_the_old_champion_or_the_new_one(store: Store) -> None:
     runs = [run(store, number, model(store, number)) for number in range(2)]
     known = {report.fingerprint for report in runs}

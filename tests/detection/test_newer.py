@@ -19,8 +19,12 @@ def store(tmp_path: Path) -> Store:
     return Store(data_dir=tmp_path / "data")
 
 
-def windows(store: Store, *splits: Rows) -> Artifact:
-    """Windows of half an hour: training, validation, test."""
+def windows(store: Store, *splits: Rows, odd_end: int | None = None) -> Artifact:
+    """Windows of half an hour: training, validation, test.
+
+    Args:
+        odd_end: of each split, the window with a line whose clock was years ahead.
+    """
 
     def build(out_dir: Path) -> dict[str, object]:
         for split, rows in zip(SPLITS, splits, strict=True):
@@ -34,13 +38,16 @@ def windows(store: Store, *splits: Rows) -> Artifact:
                 "alerts": [None] * len(rows),
                 "is_anomalous": [False] * len(rows),
                 "start_time": times,
-                "end_time": [time and time + half for time in times],
+                "end_time": [
+                    time and time + (half if n != odd_end else timedelta(days=9_000))
+                    for n, time in enumerate(times)
+                ],
             }
             table = pa.table(columns, schema=tables.WINDOWS)
             tables.write(out_dir / f"split={split}" / "part-0.parquet", table, tables.WINDOWS)
         return {}
 
-    config = {"rows": splits}
+    config = {"rows": splits, "odd_end": odd_end}
     return store.reuse_or_build("windows", "own", config=config, inputs={}, version=1, build=build)
 
 
@@ -60,6 +67,12 @@ def test_windows_that_begin_after_the_training_ended_are_newer(store: Store) -> 
     assert found.are_newer.tolist() == [False, False, True, True, True]
     assert found.unknown is None
     assert newer_windows(newest, [known.path], SPLITS).are_newer.tolist() == [False] * 4 + [True]
+
+
+def test_a_line_whose_clock_was_ahead_does_not_make_all_windows_old(store: Store) -> None:
+    known = windows(store, in_order(0, 1, 2), in_order(), in_order(3), odd_end=1)
+    newest = windows(store, in_order(0), in_order(), in_order(2, 3, 4))
+    assert newer_windows(newest, [known.path], TRAINED).are_newer.tolist() == [False, True, True]
 
 
 def test_the_latest_training_of_a_line_counts(store: Store) -> None:

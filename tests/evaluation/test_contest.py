@@ -10,6 +10,9 @@ EVERY_THIRD = np.arange(NUM_WINDOWS) % 3 == 0  # 12 of 36 are anomalous
 PLACES = np.flatnonzero(EVERY_THIRD)
 
 
+MANY = np.tile(EVERY_THIRD, 5)  # 60 of 180
+
+
 def finding(num_found: int, num_false: int = 0) -> Scores:
     """Probabilities that find so many of the anomalous windows, evenly, and cry wolf so often."""
     scores = np.full(NUM_WINDOWS, 0.1)
@@ -45,11 +48,38 @@ def test_a_better_candidate_is_promoted_and_both_figures_are_told() -> None:
 
 
 def test_one_that_is_worse_by_chance_alone_is_promoted() -> None:
-    contest = held(finding(11), finding(12))
-    (_, high), *_ = [figure.interval for figure in contest.figures if figure.interval]
-    assert contest.figures[0].difference == pytest.approx(22 / 23 - 1)
-    assert high == 0
+    perfect = np.where(MANY, 0.9, 0.1)
+    candidate = perfect.copy()
+    candidate[np.flatnonzero(MANY)[30]] = 0.1  # misses one of 60
+    contest = held(candidate, perfect, MANY)
+    f1 = contest.figures[0]
+    assert f1.difference == pytest.approx(2 * 59 / (2 * 59 + 1) - 1)
+    assert f1.interval
+    assert f1.interval[1] == 0
+    assert f1.interval[0] > -0.1
     assert contest.is_promoted
+
+
+def test_one_that_may_be_much_worse_is_not_promoted_because_there_are_few_windows() -> None:
+    """One of twelve is missed: a chance, or a twelfth of all failures, which cannot be told."""
+    contest = held(finding(11), finding(12))
+    f1 = contest.figures[0]
+    assert f1.difference == pytest.approx(22 / 23 - 1)
+    assert f1.interval
+    assert f1.interval[1] == 0
+    assert f1.interval[0] < -0.1
+    assert not contest.is_promoted
+    assert contest.reason.startswith("The champion stays: the candidate does worse in F1 and PR-")
+
+
+def test_a_silent_candidate_is_not_promoted_where_few_windows_are_anomalous() -> None:
+    labels = np.zeros(100, dtype=bool)
+    labels[[20, 50, 80]] = True
+    champion = np.where(labels, 0.9, 0.1)
+    champion[80] = 0.1
+    contest = held(np.where(labels, 0.2, 0.1), champion, labels)
+    assert contest.figures[0].candidate == 0
+    assert not contest.is_promoted
 
 
 def test_one_that_is_worse_beyond_chance_is_turned_down() -> None:
