@@ -81,8 +81,8 @@ def memory() -> Iterator[str]:
 PACKED = {
     "own.log": (LOG, None),
     "own": (LOG, None),
-    "own.log.gz": (gzip.compress(LOG), None),
-    "OWN.LOG.GZ": (gzip.compress(LOG), None),
+    "own.log.gz": (gzip.compress(LOG, mtime=0), None),
+    "OWN.LOG.GZ": (gzip.compress(LOG, mtime=0), None),
     "own.log.zst": (zstd(LOG), None),
     "own.log.bz2": (bz2.compress(LOG), None),
     "own.log.xz": (lzma.compress(LOG), None),
@@ -114,7 +114,10 @@ def test_a_log_is_read_at_an_address_too(memory: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "packed"),
     [
-        ("own.gz", gzip.compress(LOG) + gzip.compress(b"") + gzip.compress(LOG)),
+        (
+            "own.gz",
+            gzip.compress(LOG, mtime=0) + gzip.compress(b"", mtime=0) + gzip.compress(LOG, mtime=0),
+        ),
         ("own.zst", zstd(LOG) + zstd(LOG)),
         ("own.bz2", bz2.compress(LOG) + bz2.compress(LOG)),
         ("own.xz", lzma.compress(LOG) + lzma.compress(LOG)),
@@ -144,7 +147,7 @@ def test_lines_can_be_read_one_by_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "packed", "member"),
     [
-        ("own.gz", gzip.compress(noise(20_000_000), 1), None),
+        ("own.gz", gzip.compress(noise(20_000_000), 1, mtime=0), None),
         ("own.zst", zstd(noise(20_000_000)), None),
         ("own.tar.gz", tarred({"own.log": noise(20_000_000)}), "own.log"),
     ],
@@ -186,12 +189,12 @@ def test_damage_beyond_the_lines_that_are_wanted_does_no_harm(tmp_path: Path) ->
         ("own.tar.gz", halved(tarred({"other.log": noise(100_000), "own.log": LOG}))),
         ("own.tar.gz", b""),
         ("own.tar.gz", b"<html>Not found</html>"),
-        ("own.tar.gz", gzip.compress(b"<html>Not found</html>")),
+        ("own.tar.gz", gzip.compress(b"<html>Not found</html>", mtime=0)),
         ("own.tar", halved(tarred({"own.log": noise(100_000)}, "w"))),
         ("own.tar", halved(tarred({"other.log": noise(100_000), "own.log": LOG}, "w"))),
-        ("own.gz", halved(gzip.compress(noise(100_000)))),
-        ("own.gz", gzip.compress(LOG)[:-8]),
-        ("own.gz", with_a_wrong_byte(gzip.compress(noise(100_000)))),
+        ("own.gz", halved(gzip.compress(noise(100_000), mtime=0))),
+        ("own.gz", gzip.compress(LOG, mtime=0)[:-8]),
+        ("own.gz", with_a_wrong_byte(gzip.compress(noise(100_000), mtime=0))),
         ("own.gz", b"<html>Not found</html>"),
         ("own.zst", halved(zstd(noise(100_000)))),
         ("own.zst", zstd(LOG)[:-2]),

@@ -92,7 +92,7 @@ def written_long_ago(path: Path, content: bytes) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("own.log", LOG), ("own.gz", gzip.compress(LOG)), ("own", LOG)]
+    ("name", "content"), [("own.log", LOG), ("own.gz", gzip.compress(LOG, mtime=0)), ("own", LOG)]
 )
 def test_a_log_of_the_users_own_stays_where_it_is(
     store: Store, tmp_path: Path, name: str, content: bytes
