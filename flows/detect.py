@@ -1,6 +1,6 @@
 """The flow `detect-anomalies`: new logs, judged by the current model."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from loguru import logger
@@ -16,6 +16,7 @@ from logllm_core.logs.finding import find_logs
 from tasks import detection, evaluation
 
 DEFAULTS = DetectSettings()
+DRIFT_PERIOD = timedelta(days=1)  # also other calls judge: those that follow a log
 
 
 @flow(name="detect-anomalies", flow_run_name="detect-{dataset}")
@@ -28,7 +29,7 @@ def detect_anomalies(
     """
     log_to_prefect()
     found = settings.find_dataset(dataset)
-    store, since = settings.store, datetime.now(UTC)
+    store = settings.store
     if find_champion(store, found.name) is None:
         return _ended(f"{found.name} has no model yet; nothing was judged.", Detected())
     present = [path for path in files if Path(path).exists()]
@@ -36,7 +37,8 @@ def detect_anomalies(
         return _ended(f"There is no log in {', '.join(files)}; nothing was judged.", Detected())
     detected = detection.detect(store, found, present)
     # A successor may have been promoted meanwhile; drift is the successor's then.
-    if detected.num_windows and (champion := find_champion(store, found.name)):
+    if champion := find_champion(store, found.name):
+        since = datetime.now(UTC) - DRIFT_PERIOD
         measured = evaluation.measure_drift(store, found.name, champion, since, settings.drift)
         if measured:
             evaluation.publish_drift(measured)

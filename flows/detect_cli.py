@@ -57,17 +57,18 @@ Fail = Annotated[
     ),
 ]
 MaxDelay = Annotated[
-    float,
+    float | None,
     typer.Option(
         min=0.1,
         metavar="SECONDS",
         help="With --follow and from standard input: judge a window that waits so long for its "
-        "lines as it is.",
+        "lines as it is, and a session that got none for so long. 10 seconds; for windows by time "
+        "their length besides.",
     ),
 ]
 NewOnly = Annotated[
     bool,
-    typer.Option("--new-only", help="Do not tell again what was judged before."),
+    typer.Option("--new-only", help="Do not tell again what was told before."),
 ]
 
 
@@ -75,7 +76,7 @@ def detect(
     files: Files,
     model: Model,
     is_following: Follow = False,
-    max_delay: MaxDelay = 10.0,
+    max_delay: MaxDelay = None,
     is_new_only: NewOnly = False,
     is_failing: Fail = False,
     data_dir: DataDir = DATA_DIR,

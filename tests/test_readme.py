@@ -13,6 +13,7 @@ from logllm_core.logs import views
 from logllm_core.logs.catalog import Dataset, find_dataset
 from logllm_core.logs.windows import build_windows
 from logllm_core.store import Store
+from tests.evaluation.sample_alarms import judged, write_source
 from tests.logs.samples import messages_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,7 +23,9 @@ QUERIES = re.findall(r"([^\n]+\?)\n\n```sql\n(.*?)```", README, flags=re.DOTALL)
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Demo and hdfs, with predictions that call every window anomalous for its first message."""
+    """Demo and hdfs, with predictions that call every window anomalous for its first message, and
+    of the demo a new log with one alarm.
+    """
     store = Store(data_dir=tmp_path_factory.mktemp("readme"))
     for name, shape in (("demo", "bgl"), ("hdfs", "hdfs")):
         published = find_dataset(name, [ROOT / "data" / "datasets"])
@@ -54,6 +57,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         store.reuse_or_build(
             "predictions", name, config={}, inputs=inputs, version=1, build=predict
         )
+    alarm = judged(7, lines=[(71, "disk failed", 2.5)])
+    write_source(store, "demo", "0123456789abcdef", [alarm], path="app.log")
     views.refresh_views(store)
     return store
 

@@ -2,13 +2,11 @@ import hashlib
 import json
 import multiprocessing
 import os
-import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from safetensors.numpy import save_file
 from logllm_core.errors import LogLLMError
 from logllm_core.provenance import MANIFEST
 from logllm_core.store import Artifact, Store, is_whole
+from tests.full_disk import no_file_beyond
 
 
 @pytest.fixture
@@ -349,16 +348,6 @@ def with_safetensors(path: Path) -> None:
 
 def with_python(path: Path) -> None:
     path.write_bytes(bytes(400_000))
-
-
-@contextmanager
-def no_file_beyond(num_bytes: int) -> Iterator[None]:
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize("write", [with_duckdb, with_arrow, with_safetensors, with_python])

@@ -17,7 +17,7 @@ from loguru import logger
 from logllm_core.detection.ledger import Ledger, register
 from logllm_core.disk import lock, writable
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.cursors import Cursor, Look, cursor_paths, new_dir, read_cursor
+from logllm_core.logs.cursors import CURSOR, Cursor, Look, cursor_paths, new_dir, read_cursor
 from logllm_core.logs.recognition import Mark, Place, beginning, recognise
 from logllm_core.store import Store
 
@@ -30,10 +30,11 @@ class UnreadableError(LogLLMError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finished:
-    """A log of which nothing is left to judge."""
+    """A log of which nothing is left to judge, or nothing that others than its follower do."""
 
     folder: Path
     cursor: Cursor
+    is_followed: bool = False  # by another one, who judges further lines as they come
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,14 +62,15 @@ class Claims:
     def claim(self, path: str, *, is_read_on: bool = False) -> Iterator[Claim | Finished | None]:
         """Wait for a file's source: gives None while another process reads it, then what it is.
 
-        Ends without either where there is no file, or nothing in it yet.
+        Ends without either where there is no file, or nothing in it yet. A process that follows the
+        log does not come to an end: it is not waited for.
 
         Args:
             is_read_on: whether a log of which nothing is left is wanted all the same.
         """
-        has_told = False
+        has_told, is_look_true = False, True
         while True:
-            folder = self._folder_of(path)
+            folder = self._folder_of(path, is_look_true=is_look_true)
             if isinstance(folder, Finished):
                 if not is_read_on:
                     yield folder
@@ -82,7 +84,12 @@ class Claims:
                 return
             if claim:  # it went on to be another log's
                 claim.release()
+                is_look_true = False
+                yield None
                 continue
+            if not is_read_on and (cursor := read_cursor(folder)).follows:
+                yield Finished(folder=folder, cursor=cursor, is_followed=True)
+                return
             if not has_told:
                 logger.info("Another process judges {}; waiting for it", path)
                 has_told = True
@@ -110,13 +117,34 @@ class Claims:
         return claim
 
     def followed_before(self, path: str) -> list[Path]:
-        """Sources that were followed at this path, and are another file's now or nowhere."""
+        """Sources that were followed at this path, and are another file's now or nowhere.
+
+        In the order in which their cursors were written last.
+        """
         wanted = str(Path(path).absolute())
         found = {f.name: (f, cursor) for f, cursor in self._cursors() if cursor.follows == wanted}
         now = self._recognised(path, {name: cursor for name, (_, cursor) in found.items()})
-        return [folder for name, (folder, _) in found.items() if name != now]
+        rests = [folder for name, (folder, _) in found.items() if name != now]
+        return sorted(rests, key=lambda folder: self._known[folder / CURSOR][0])
 
-    def _folder_of(self, path: str) -> Path | Finished | None:
+    def expect(self, path: str, source: str) -> None:
+        """A log stood at the followed path `source` and was rotated away unread: it is next."""
+        try:
+            folder = self._folder_of(path)
+        except UnreadableError as fault:
+            logger.warning("{!r} was rotated away unread: {}", path, fault)
+            return
+        if isinstance(folder, Path):
+            self.note_source(folder, source, follows=str(Path(source).absolute()))
+
+    def note_source(self, folder: Path, source: str, *, follows: str | None) -> None:
+        """See `Ledger.note_source`; a log that another process reads is left to it."""
+        if claim := self.claim_folder(folder):
+            with writable(folder):
+                claim.ledger.note_source(source, follows=follows)
+            claim.release()
+
+    def _folder_of(self, path: str, *, is_look_true: bool = True) -> Path | Finished | None:
         try:
             look = Look.at(Path(path))
         except FileNotFoundError:
@@ -125,7 +153,7 @@ class Claims:
             return None
         known = {folder.name: cursor for folder, cursor in self._cursors()}
         for name, cursor in known.items():
-            if look in cursor.looks:
+            if is_look_true and look in cursor.looks:
                 return Finished(folder=self._dir / name, cursor=cursor)
         if (found := self._recognised(path, known)) is not None:
             return self._dir / found

@@ -19,7 +19,7 @@ from logllm_core.detection.localization import contributions
 from logllm_core.detection.memory import Memory
 from logllm_core.detection.scoring import MAX_LOCALIZED
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.streaming import NewWindow
+from logllm_core.logs.streaming import NewWindow, check_masking
 from logllm_core.model import backbones
 from logllm_core.model.batches import Collator, EncoderVectors
 from logllm_core.model.devices import devices_of, explained_shortage
@@ -79,7 +79,8 @@ class Judge:
         memory: of this model.
 
     Raises:
-        LogLLMError: the model knows messages by the ids of its training log alone.
+        LogLLMError: the model knows messages by the ids of its training log alone, or reads lines
+            with a masking that new ones have not.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Judge:
                 'log, so it cannot judge a new one. Train one with the embedder "encoder" or '
                 '"none", and promote it: logllm models promote RUN.'
             )
+        check_masking(recipe.masking)
         (device,) = devices_of(1)
         with explained_shortage():
             loaded = load_weights(places, recipe, trained, device=device)

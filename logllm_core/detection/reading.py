@@ -1,31 +1,38 @@
 """One new log on its way: lines in, verdicts written down and told."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
+from loguru import logger
 
 from logllm_core import tables
 from logllm_core.detection.claiming import UnreadableError
 from logllm_core.detection.current import CurrentJudge
 from logllm_core.detection.ledger import Ledger, written
+from logllm_core.detection.pace import Pace
 from logllm_core.detection.verdicts import verdicts
 from logllm_core.disk import writable
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.catalog import Dataset
+from logllm_core.logs.catalog import Dataset, TimeWindows
 from logllm_core.logs.cursors import Look
-from logllm_core.logs.growing import Piece
+from logllm_core.logs.growing import GrowingLog, Piece
 from logllm_core.logs.messages import Masking
 from logllm_core.logs.open_lines import PENDING_LINES
 from logllm_core.logs.recognition import PIPE, Place
-from logllm_core.logs.streaming import Counts, NewWindow, Pending, WindowStream
+from logllm_core.logs.streaming import (
+    Counts,
+    NewWindow,
+    Pending,
+    WindowStream,
+    masked_anew,
+    reading_of,
+)
 from logllm_core.progress import Advance
 
 BATCH_WINDOWS = 512  # judged together; between batches another champion may take over
-INTERVAL_SECONDS, MAX_SHARE = 10.0, 0.05  # of what is done now and then: so seldom, so little time
+PATIENCE_SECONDS = 10.0
 Steps = Iterator[bool]  # whether there was anything to do; ends with the work
 
 
@@ -33,11 +40,11 @@ Steps = Iterator[bool]  # whether there was anything to do; ends with the work
 class Wishes:
     """What the caller of `watching.detect` wants; see there."""
 
-    tell: Callable[[pa.Table], object]
+    tell: Callable[[pa.Table], object] | None  # None: nobody listens
     publish: Callable[[], object]
     is_new_only: bool
     is_following: bool
-    max_delay_seconds: float
+    max_delay_seconds: float | None
     is_stopped: Callable[[], bool]
 
 
@@ -54,6 +61,7 @@ class Detected:
     num_anomalous_windows: int = 0
     num_unlocalized_windows: int = 0  # anomalous, but too many to say which lines carried them
     num_cut_short_logs: int = 0  # followed before, and their rest was not found again
+    num_followed_logs: int = 0  # by another call, which judges what is new in them
     left_out: Mapping[str, int] = field(default_factory=dict)  # files of folders, by reason
 
     @property
@@ -69,30 +77,14 @@ class Detected:
             (self.num_unparsed_lines, "lines do not match the format"),
             (self.num_late_lines, "lines came late"),
             (self.num_cut_short_logs, "logs were rotated away and not found again"),
+            (
+                self.num_followed_logs,
+                "logs are followed by another call, and told as far as it came",
+            ),
             *((number, reason) for reason, number in self.left_out.items()),
         ):
             told += f"; {number:,} {what}" if number else ""
         return f"{told}."
-
-
-class Pace:
-    """When to do again what is done now and then: the slower it is, the more seldom."""
-
-    def __init__(self) -> None:
-        self._ended = time.monotonic()
-        self._seconds = 0.0
-
-    @property
-    def is_due(self) -> bool:
-        waited = time.monotonic() - self._ended
-        return waited >= max(INTERVAL_SECONDS, self._seconds / MAX_SHARE)
-
-    @contextmanager
-    def timed(self) -> Iterator[None]:
-        began = time.monotonic()
-        yield
-        self._ended = time.monotonic()
-        self._seconds = self._ended - began
 
 
 class Reading:
@@ -117,11 +109,14 @@ class Reading:
         self._advance = advance
         self._is_live = wishes.is_following or source == PIPE
         self._pace = Pace()
-        self._settling_seconds = 0.0  # since lines were read last
+        wanted = wishes.max_delay_seconds
+        self._delay_seconds = patience(dataset) if wanted is None else wanted
         self._place = Place.from_json(ledger.cursor.place)
 
     def tell_backlog(self) -> None:
         """What was written down before: all, or what nobody was told."""
+        if self._wishes.tell is None:
+            return
         cursor = self._ledger.cursor
         for table in written(
             self._ledger.folder, cursor, cursor.num_told if self._wishes.is_new_only else 0
@@ -130,38 +125,41 @@ class Reading:
         with writable(self._ledger.folder):
             self._ledger.note_told()
 
-    def steps(self, pieces: Iterable[Piece | None], *, path: Path | None = None) -> Steps:
+    def steps(self, pieces: Iterable[Piece | None], log: GrowingLog) -> Steps:
         """Read on, until the log ends or the caller stops.
 
         Args:
-            path: the log's file, not opened yet, where it stands at its own place.
+            pieces: of the log.
 
         Raises:
             UnreadableError: the log is damaged or no such log.
         """
-        look = _look(path) if path else None
         self.tell_backlog()
         self._stream = self._restored()
-        self._keep_up()
+        yield from self._keep_up()
         before, is_ended = self._stream.counts, True
+        looked = time.monotonic()
         for piece, windows in self._taken(pieces):
-            if self._is_live:  # the time that judging took since then is not the log's
-                delay = self._wishes.max_delay_seconds + self._settling_seconds
-                windows += self._stream.close(delay)
-                self._settling_seconds = 0.0
+            if self._is_live:  # in the time that passed since, this log or others were judged
+                delay = self._delay_seconds + time.monotonic() - looked
+                windows += self._stream.close(delay, at_most=BATCH_WINDOWS)
+                looked = time.monotonic()
             if windows or (self._is_ahead and self._pace.is_due):
                 self._settle(windows)
-                self._keep_up()
-            elif piece is None and path and self._wishes.is_following:
-                self._note_rest(path)
-            yield piece is not None
+                yield from self._keep_up()
+            elif piece is None and log.is_followed:
+                self._note_rest(log.look)
+            yield bool(piece or windows)
             if self._wishes.is_stopped():
                 is_ended = self._source == PIPE  # what came from a pipe cannot be read again
                 break
-        self._settle(self._stream.close() if is_ended else [])
+        if is_ended:
+            is_ended = yield from self._settle_open()
+        else:
+            self._settle([])
         self._count(before, self._stream.counts)
-        if is_ended and look and not self._wishes.is_following:
-            self._note_finished(look)
+        if is_ended and log.look:
+            self._note_finished(log.look)
 
     def _taken(
         self, pieces: Iterable[Piece | None]
@@ -183,11 +181,10 @@ class Reading:
                 self._advance(len(piece.block))
             yield piece, windows
 
-    def _note_rest(self, path: Path) -> None:
+    def _note_rest(self, look: Look | None) -> None:
         """Let others know that nothing is left to judge, as long as the file does not grow."""
         if self._is_ahead or self._ledger.cursor.pending:
             return
-        look = _look(path)
         if look and look.size_bytes == self._place.offset:
             self._note_finished(look)
 
@@ -207,48 +204,76 @@ class Reading:
         return bool(self._place.as_json() != self._ledger.cursor.place)
 
     def _restored(self) -> WindowStream:
-        """The stream where the ledger left it, with the masking that its open windows have."""
+        """The stream where the ledger left it, reading as its open windows were read."""
         state, lines = self._ledger.cursor.state, self._ledger.pending
         if state is None:
-            return self._opened(self._current.masking, None)
+            return self._opened(self._dataset, self._current.masking, None)
         if lines is None:
             lines = PENDING_LINES.empty_table()
-        return self._opened(state["masking"], Pending(state=state["stream"], lines=lines))
+        pending = Pending(state=state["stream"], lines=lines)
+        return self._opened(pending.dataset_of(self._dataset), state["masking"], pending)
 
-    def _opened(self, masking: Masking, pending: Pending | None) -> WindowStream:
+    def _opened(self, dataset: Dataset, masking: Masking, pending: Pending | None) -> WindowStream:
         self._masking: Masking = masking
-        return WindowStream(self._dataset, masking, source=self._source, pending=pending)
+        return WindowStream(dataset, masking, source=self._source, pending=pending)
 
     def _settle(self, windows: Sequence[NewWindow]) -> None:
         """Judge windows, write their verdicts down with the place in the log, tell them."""
-        began = time.monotonic()
-        judged = self._judged(windows)
-        pending = self._stream.pending()
+        self._write(self._judged(windows))
+
+    def _settle_open(self) -> Generator[bool, None, bool]:
+        """Settle the open windows, which may be all sessions of a log; whether it came to that.
+
+        Now and then what is judged is written down, and the others as windows that are open.
+        """
+        judged = [tables.NEW_PREDICTIONS.empty_table()]
+        is_whole = True
+        while is_whole and (windows := self._stream.close(at_most=BATCH_WINDOWS)):
+            judged.append(self._judged(windows))
+            if self._pace.is_due:
+                self._write(pa.concat_tables(judged))
+                judged = judged[:1]
+            yield True
+            # What came from a pipe cannot be read again.
+            is_whole = self._source == PIPE or not self._wishes.is_stopped()
+        self._write(pa.concat_tables(judged))
+        return is_whole
+
+    def _write(self, judged: pa.Table) -> None:
         with self._pace.timed(), writable(self._ledger.folder):
+            pending = self._stream.pending()
             self._ledger.commit(
                 judged,
                 place=self._place.as_json(),
                 state={"masking": self._masking, "stream": dict(pending.state)},
                 pending=pending.lines,
             )
-        if windows:
+        if judged and self._wishes.tell:
             self._wishes.tell(judged)
             with writable(self._ledger.folder):
                 self._ledger.note_told()
-        self._settling_seconds += time.monotonic() - began
 
-    def _keep_up(self) -> None:
-        """Follow a promotion; a champion that reads lines otherwise begins with their next ones."""
+    def _keep_up(self) -> Steps:
+        """Follow a promotion, and a change of the data set's file.
+
+        Where lines are read otherwise now, open windows end, and others begin with the next lines.
+        """
         self._current.renew()
-        if self._masking != self._current.masking:
-            self._settle(self._stream.close())
-            self._stream = self._opened(self._current.masking, self._stream.pending())
+        is_changed = self._stream.reading != reading_of(self._dataset)
+        if is_changed:
+            logger.info("{} was changed; open windows of {} end", self._dataset.name, self._source)
+        is_wanted = is_changed or self._masking != self._current.masking
+        if is_wanted and (yield from self._settle_open()):
+            pending = self._stream.pending()
+            self._stream = self._opened(self._dataset, self._current.masking, pending)
 
     def _judged(self, windows: Sequence[NewWindow]) -> pa.Table:
         found = [tables.NEW_PREDICTIONS.empty_table()]
         for start in range(0, len(windows), BATCH_WINDOWS):
             batch = windows[start : start + BATCH_WINDOWS]
             self._current.renew(only=self._masking)  # these windows are masked already
+            if self._current.masking != self._masking:  # seated meanwhile for another log
+                batch = masked_anew(batch, self._current.masking)
             judge = self._current.judge
             judgements = judge.judge(batch)
             table = verdicts(
@@ -269,8 +294,11 @@ class Reading:
         return pa.concat_tables(found)
 
 
-def _look(path: Path) -> Look | None:
-    try:
-        return Look.at(path)
-    except FileNotFoundError:  # it was just rotated
-        return None
+def patience(dataset: Dataset) -> float:
+    """How long a window of a log that grows waits for its lines if nobody says otherwise: seconds.
+
+    A window by time has its time, and then as long as others.
+    """
+    windows = dataset.windows
+    length_seconds = windows.length_seconds if isinstance(windows, TimeWindows) else 0
+    return PATIENCE_SECONDS + length_seconds

@@ -5,6 +5,7 @@ by one rename, so that both move on together; a file that it does not name does 
 """
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,7 +44,10 @@ class Look:
 
     @classmethod
     def at(cls, path: Path) -> "Look":
-        found = path.stat()
+        return cls.of(path, path.stat())
+
+    @classmethod
+    def of(cls, path: Path, found: os.stat_result) -> "Look":
         return cls(
             path=str(path.absolute()),
             size_bytes=found.st_size,

@@ -71,7 +71,7 @@ class ByCount:
         rows = (places[:, None] * self._step + np.arange(self._length)).ravel()
         return Closed(lines=lines.take(rows), starts=places * self._length)
 
-    def close(self, *, arrived_by: float) -> Closed:
+    def close(self, *, arrived_by: float, at_most: int) -> Closed:
         """The last window is the first one that reaches the log's end."""
         lines = self._open
         waiting = lines[ARRIVED][self._num_covered :]
@@ -134,7 +134,7 @@ class ByTime:
             lines = lines.take(slice(num_taken, None))
         return together(closed)
 
-    def close(self, *, arrived_by: float) -> Closed:
+    def close(self, *, arrived_by: float, at_most: int) -> Closed:
         if not self._open or self._open[0][ARRIVED][0] > arrived_by:
             return nothing()
         lines = join(self._open)
@@ -242,6 +242,7 @@ class BySession:
 
     def __init__(self) -> None:
         self._open: list[Lines] = []
+        self._ended = no_lines(SESSION, RANK)  # session by session, and not closed yet
         self._ranks: dict[str, int] = {}  # of open sessions, in the order of their windows
         self._num_ranks = 0
         self._touched: dict[str, float] = {}  # when their newest line arrived, in this order
@@ -254,14 +255,24 @@ class BySession:
         num_without = int(np.count_nonzero(nums == 0))
         return replace(nothing(), num_lines_without_session=num_without)
 
-    def close(self, *, arrived_by: float) -> Closed:
+    def close(self, *, arrived_by: float, at_most: int) -> Closed:
+        if not len(self._ended):
+            self._end(arrived_by)
+        lines = self._ended
+        starts = np.flatnonzero(np.diff(lines[RANK], prepend=-1))
+        stop = starts[at_most] if len(starts) > at_most else len(lines)
+        self._ended = lines.take(slice(stop, None))
+        lines, starts = lines.take(slice(stop)), starts[:at_most]
+        return Closed(lines=lines, starts=starts, session_ids=lines[SESSION][starts].tolist())
+
+    def _end(self, arrived_by: float) -> None:
         ended = []
         for session, arrived in self._touched.items():
             if arrived > arrived_by:
                 break
             ended.append(session)
         if not ended:
-            return nothing()
+            return
         ended_ranks = [self._ranks.pop(session) for session in ended]
         for session in ended:
             del self._touched[session]
@@ -269,16 +280,13 @@ class BySession:
         is_chosen = np.isin(lines[RANK], ended_ranks)
         self._open = [] if is_chosen.all() else [lines.take(~is_chosen)]
         chosen = np.flatnonzero(is_chosen)
-        lines = lines.take(chosen[np.argsort(lines[RANK][chosen], kind="stable")])
-        ranks = lines[RANK]
-        starts = np.flatnonzero(np.append(True, ranks[1:] != ranks[:-1]))
-        return Closed(lines=lines, starts=starts, session_ids=lines[SESSION][starts].tolist())
+        self._ended = lines.take(chosen[np.argsort(lines[RANK][chosen], kind="stable")])
 
     def state(self) -> Json:
         return {}
 
     def table(self) -> pa.Table:
-        return join([no_lines(SESSION, RANK), *self._open]).table()
+        return join([no_lines(SESSION, RANK), self._ended, *self._open]).table()
 
     def restore(self, lines: pa.Table, *, arrived: float) -> None:
         self._take_in(from_table(lines, SESSION, arrived=arrived))

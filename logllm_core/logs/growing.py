@@ -20,6 +20,7 @@ from loguru import logger
 
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.blocks import BLOCK_BYTES, LF, Block, LineCutter, with_end
+from logllm_core.logs.cursors import Look
 from logllm_core.logs.recognition import (
     PIPE,
     Place,
@@ -34,6 +35,7 @@ from logllm_core.logs.recognition import (
 
 POLL_SECONDS = 0.05
 QUIET_SECONDS = 1.0  # that a writer has to turn to the new file after a rotation
+GONE_SECONDS = 5.0  # after which nobody writes to a file any more that was deleted
 _LINE_END = re.compile(rb"\r\n?|\n")
 
 Chunks = Generator[bytes | None, None, None]
@@ -70,8 +72,8 @@ class GrowingLog:
     for beside it. Where it is not found, or a followed log is truncated and its rest is nowhere, a
     warning is logged and `is_cut_short` is true.
 
-    Where a log was rotated away more than once since its reader last looked around, `missed` names
-    the files between this log and the one that stands at the path now, in their order.
+    Where a followed log was rotated away more than once since its reader last looked around,
+    `missed` names the files between it and the one that stands at the path now, in their order.
     """
 
     def __init__(
@@ -86,8 +88,9 @@ class GrowingLog:
         self.is_cut_short = False
         self.missed: tuple[str, ...] = ()  # logs that stood at the path since, and do no more
         self.location: str | None = None  # what is read: the path, or a file beside it
+        self.look: Look | None = None  # at what is read, from before it was last asked for more
+        self.is_followed = follow
         self._place = place
-        self._follow = follow
         self._wait_seconds = wait_seconds
         self._trail = Trail()  # of the lines that were given
         self._num_lines = place.num_lines if place else 0
@@ -135,14 +138,16 @@ class GrowingLog:
             assert self.location is not None
             self._trail = found.trail
             yield found.beyond
-            if self._follow and not is_packed(self.location):
+            if self.is_followed and not is_packed(self.location):
                 yield from self._followed(found.stream, found.trail.copy())
             else:
                 yield from _chunks(found.stream)
+            if self.is_followed and self.look:
+                self.missed = tuple(self._missed(self.look))
 
     def _found(self, stack: ExitStack) -> Generator[None, None, "_Found | None"]:
         """The log, opened and read up to the place; None where it is not to be found."""
-        while self._place is None and self._follow and not Path(self.path).exists():
+        while self._place is None and self.is_followed and not Path(self.path).exists():
             yield from self._wait()
         if self._place is None:
             self.location = self.path
@@ -156,19 +161,20 @@ class GrowingLog:
         for location in (*first, *candidates(self.path)):
             with ExitStack() as attempt:
                 try:
+                    look = Look.at(Path(location))
                     stream = attempt.enter_context(opened(location))
                     passed = yield from pass_to(place, stream, is_packed=is_packed(location))
-                except LogLLMError as fault:  # gone, not readable or damaged
+                except (LogLLMError, OSError) as fault:  # gone, not readable or damaged
                     logger.debug("{!r} is not looked at: {}", location, fault)
                     continue
                 if passed is None:
                     continue
                 stack.push(attempt.pop_all())
-            self.location = location
+            self.location, self.look = location, look
             if location != self.path:
                 logger.info("{} goes on in {}", self.path, location)
             return _Found(stream=stream, trail=passed[0], beyond=passed[1])
-        self.is_cut_short = True
+        self.is_cut_short, self.look = True, None
         logger.warning(
             "{}: no file beside it goes on from line {:,}, up to which it was read. If lines came "
             "after that, they are lost",
@@ -178,9 +184,12 @@ class GrowingLog:
 
     def _followed(self, stream: BinaryIO, trail: Trail) -> Chunks:
         """What the file holds and what is appended, until its life is over."""
+        assert self.location
         quiet_until = None
         while True:
             is_replaced = self._is_replaced(stream)  # what the old file held then is read below
+            mine = os.fstat(stream.fileno())
+            self.look = Look.of(Path(self.location), mine)  # the path may be another file's by now
             if not trail.is_intact(stream):
                 yield from self._rest_beside(trail)
                 return
@@ -189,10 +198,10 @@ class GrowingLog:
                 trail.add(chunk)
                 yield chunk
                 continue
-            if is_replaced:
-                quiet_until = quiet_until or time.monotonic() + QUIET_SECONDS
+            if is_replaced or not mine.st_nlink:
+                seconds = QUIET_SECONDS if is_replaced else GONE_SECONDS
+                quiet_until = quiet_until or time.monotonic() + seconds
                 if time.monotonic() >= quiet_until:
-                    self.missed = tuple(self._missed(os.fstat(stream.fileno()), trail))
                     return
             yield from self._wait()
 
@@ -212,13 +221,13 @@ class GrowingLog:
         mine = os.fstat(stream.fileno())
         return (now.st_dev, now.st_ino) != (mine.st_dev, mine.st_ino)
 
-    def _missed(self, mine: os.stat_result, trail: Trail) -> Iterator[str]:
+    def _missed(self, mine: Look) -> Iterator[str]:
         """Files that a rotation took away before anyone looked, each after the one before."""
-        place = trail.place(self._num_lines)
+        place = self._trail.place(self._num_lines)
         for location in rotated(self.path):
             try:
                 other = Path(location).stat()
-                is_later = other.st_mtime_ns >= mine.st_mtime_ns and other.st_ino != mine.st_ino
+                is_later = other.st_mtime_ns >= mine.changed and other.st_ino != mine.inode
                 if is_later and recognise(location, {self.path: place}) is None:
                     yield location
             except (OSError, LogLLMError) as fault:  # gone again, not readable or damaged

@@ -130,8 +130,8 @@ class Cutter(Protocol):
     def push(self, lines: Lines, session_ids: pa.ListArray) -> Closed:
         """The windows that these lines close."""
 
-    def close(self, *, arrived_by: float) -> Closed:
-        """The open windows that have waited since then."""
+    def close(self, *, arrived_by: float, at_most: int) -> Closed:
+        """The open windows that have waited since then; of sessions, at most so many."""
 
     def state(self) -> Json:
         """What is to be known beside the lines."""

@@ -3,7 +3,8 @@
 import hashlib
 import os
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ HEAD_BYTES = 1_024
 TAIL_BYTES = 4_096
 MAX_CANDIDATES = 1_000  # files beside a log that may be its rest
 ROTATED = re.compile(r"[-._:0-9TZ]*[0-9][-._:0-9TZ]*", re.IGNORECASE)  # .1, -20240501T1200
+SEPARATORS = ("-", ".", "_")  # before it; app2.log is no rotated app.log
 
 Key = TypeVar("Key")
 
@@ -160,6 +162,22 @@ def rotated(path: str) -> list[str]:
         if name.startswith(own.stem.lower()) and ROTATED.fullmatch(added):
             found.append(location)
     return found[::-1]
+
+
+def rotations(paths: Sequence[str]) -> set[str]:
+    """Those that are named as rotation names what stood before at another one of them."""
+    suffixes = defaultdict(set)
+    for own in map(Path, paths):
+        suffixes[own.parent, own.stem.lower()].add(own.suffix.lower())
+    found = set()
+    for path in paths:
+        name, folder = endings(Path(path).name)[0], Path(path).parent
+        for end in range(1, len(name)):
+            own_ones = suffixes.get((folder, name[:end]), ())
+            added = (name[end:].replace(suffix, "", 1) for suffix in own_ones)
+            if any(one[:1] in SEPARATORS and ROTATED.fullmatch(one) for one in added):
+                found.add(path)
+    return found
 
 
 def is_packed(location: str) -> bool:

@@ -5,10 +5,12 @@ come from and however they come, in one piece or one by one, with restarts betwe
 same; only `WindowStream.close` depends on when it is called.
 """
 
+import sys
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +38,7 @@ from logllm_core.logs.unlabelled import LabelColumn
 from logllm_core.store import Json
 
 _LATEST = np.iinfo(np.int64).max
+_READING = {"line", "labels", "windows"}  # what of a data set's file tells how a log is read
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +80,17 @@ class Pending:
     state: Mapping[str, Json]
     lines: pa.Table
 
+    def dataset_of(self, dataset: Dataset) -> Dataset:
+        """The data set as its file was when the open windows were cut."""
+        if self.is_unread or not len(self.lines):
+            return dataset
+        return Dataset.model_validate(dataset.model_dump(mode="json") | self.state["reading"])
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether the lines are as they came, and can be read in any way."""
+        return self.state["label_column"]["is_there"] is None
+
 
 class WindowStream:
     """The windows of one log, as its lines come.
@@ -94,25 +108,27 @@ class WindowStream:
         Args:
             source: how errors name the log.
 
+        Where the data set's file was changed since, no lines may wait that were cut as it said
+        then: see `Pending.dataset_of`.
+
         Raises:
             LogLLMError: the masking is Drain's.
         """
-        if masking.startswith("drain"):
-            raise LogLLMError(
-                f"The model was trained with --masking {masking}, whose templates are of the "
-                "training log alone; new lines have none. Train one with --masking regex or none."
-            )
+        check_masking(masking)
+        self.reading = reading_of(dataset)
         state = pending.state if pending else {}
+        is_as_before = state.get("reading") == self.reading
         self._dataset = dataset
         self._is_masked = is_masked_in_parts(masking)
         self._source = source
         self._counts = Counts(**state.get("counts", {}))
         self._first_reject = state.get("first_reject")
         self._num_windows: int = state.get("num_windows", 0)
-        self._cutter = cutter_of(dataset.windows, state.get("windows", {}))
-        self._column = LabelColumn(dataset, **state.get("label_column", {}))
-        if pending:
-            waiting = self._cutter if self._column.is_settled else self._column
+        self._cutter = cutter_of(dataset.windows, state["windows"] if is_as_before else {})
+        self._column = LabelColumn(dataset, **(state["label_column"] if is_as_before else {}))
+        if pending and len(pending.lines):
+            assert is_as_before or pending.is_unread, "lines wait that were cut otherwise"
+            waiting = self._column if pending.is_unread else self._cutter
             waiting.restore(pending.lines, arrived=time.monotonic())
 
     @property
@@ -137,10 +153,15 @@ class WindowStream:
         ready = self._column.push(block, arrived=time.monotonic())
         return [window for one in ready for window in self._take_in(*one)]
 
-    def close(self, older_than_seconds: float = 0.0) -> list[NewWindow]:
+    def close(
+        self, older_than_seconds: float = 0.0, *, at_most: int = sys.maxsize
+    ) -> list[NewWindow]:
         """Close open windows whose oldest line waits that long; sessions, whose newest line does.
 
         With 0, all: the log ends. Lines that come later begin windows of their own.
+
+        Args:
+            at_most: so many sessions at once; ask again for others, until none is left.
         """
         arrived_by = time.monotonic() - older_than_seconds
         if older_than_seconds <= 0:
@@ -150,21 +171,23 @@ class WindowStream:
             for one in self._column.settle(arrived_by=arrived_by)
             for window in self._take_in(*one)
         ]
-        windows += self._windows(self._cutter.close(arrived_by=arrived_by))
-        if arrived_by == np.inf:
+        cut = self._cutter.close(arrived_by=arrived_by, at_most=at_most)
+        windows += self._windows(cut)
+        if arrived_by == np.inf and len(cut.starts) < at_most:
             self._column.reconsider()
         return windows
 
     def pending(self) -> Pending:
         """What `__init__` goes on from, exactly; arrivals are counted from then on."""
         state = {
+            "reading": self.reading,
             "counts": asdict(self._counts),
             "first_reject": self._first_reject,
             "num_windows": self._num_windows,
             "windows": self._cutter.state(),
             "label_column": self._column.state(),
         }
-        waiting = self._cutter if self._column.is_settled else self._column
+        waiting = self._column if self._column.is_waiting else self._cutter
         return Pending(state=state, lines=waiting.table())
 
     def _take_in(self, block: Block, arrived: float) -> list[NewWindow]:
@@ -221,6 +244,27 @@ class WindowStream:
             )
             for place, (start, stop) in enumerate(zip(starts.tolist(), stops, strict=True))
         ]
+
+
+def check_masking(masking: Masking) -> None:
+    """Raise a LogLLMError where new lines cannot be masked as those of the training log were."""
+    if masking.startswith("drain"):
+        raise LogLLMError(
+            f"The model was trained with --masking {masking}, whose templates are of the "
+            "training log alone; new lines have none. Train one with --masking regex or none."
+        )
+
+
+def masked_anew(windows: Sequence[NewWindow], masking: Masking) -> list[NewWindow]:
+    """The same windows for a model that reads lines with another masking."""
+    contents = pa.array([line for window in windows for line in window.contents], pa.string())
+    texts = iter(texts_of(contents, is_masked=is_masked_in_parts(masking)).to_pylist())
+    return [replace(one, texts=tuple(islice(texts, len(one.contents)))) for one in windows]
+
+
+def reading_of(dataset: Dataset) -> Json:
+    """How a data set's file says that lines are read and cut."""
+    return dataset.model_dump(mode="json", include=_READING)
 
 
 def _lines(parsed: ParsedBlock, is_masked: bool, arrived: float) -> Lines:

@@ -51,6 +51,11 @@ class LabelColumn:
         return self._is_there is not None
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether lines are held back."""
+        return bool(self._held)
+
+    @property
     def settled(self) -> Dataset | None:
         """How lines are read, once that is known."""
         if self._is_there is None:
@@ -59,18 +64,23 @@ class LabelColumn:
 
     def push(self, block: Block, *, arrived: float) -> Ready:
         """The lines that can be read now: these, those that waited, or none."""
-        if self.is_settled:
-            return [(block, arrived)]
+        self._hold(block, arrived)
+        num_held = sum(len(held) for held, _ in self._held)
+        if self.is_settled or abs(self._lead) >= CLEAR_LEAD or num_held >= MAX_LINES:
+            return self._settle()
+        return []
+
+    def _hold(self, block: Block, arrived: float) -> None:
+        """Let lines wait, and hear them where that is wanted still."""
         self._held.append((block, arrived))
+        if self.is_settled or abs(self._lead) >= CLEAR_LEAD:
+            return
         leads = self._lead + np.cumsum(self._votes(block))
         num_before = sum(len(held) for held, _ in self._held) - len(block)
         leads = leads[: max(MAX_LINES - num_before, 0)]  # later lines do not speak
         clear = np.flatnonzero(np.abs(leads) >= CLEAR_LEAD)
         if len(leads):
             self._lead = int(leads[clear[0]] if len(clear) else leads[-1])
-        if len(clear) or num_before + len(block) >= MAX_LINES:
-            return self._settle()
-        return []
 
     def settle(self, *, arrived_by: float) -> Ready:
         """The lines that wait, where the oldest came by then.
@@ -78,7 +88,9 @@ class LabelColumn:
         Lines that no reading makes sense of, such as a title, go on waiting for others, unless the
         log ends.
         """
-        is_told = self._lead != 0 or self._has_sound_lines or arrived_by == np.inf
+        is_told = (
+            self.is_settled or self._lead != 0 or self._has_sound_lines or arrived_by == np.inf
+        )
         if self._held and is_told and self._held[0][1] <= arrived_by:
             return self._settle()
         return []
@@ -90,8 +102,8 @@ class LabelColumn:
 
     def state(self) -> Json:
         return {
-            "is_there": self._is_there,
-            "lead": self._lead if self.is_settled else 0,  # lines that wait tell again
+            "is_there": None if self.is_waiting else self._is_there,
+            "lead": 0 if self.is_waiting else self._lead,  # lines that wait tell again
             "has_sound_lines": self._has_sound_lines,
         }
 
@@ -108,13 +120,15 @@ class LabelColumn:
         ).table()
 
     def restore(self, lines: pa.Table, *, arrived: float) -> None:
+        """They wait on, also where they tell now: the file may say otherwise how they are read."""
         if len(lines):
             text = "".join(f"{line}\n" for line in lines[CONTENT].to_pylist()).encode("latin-1")
             first_line_number = lines[NUMBER][0].as_py()
-            self.push(Block(first_line_number=first_line_number, text=text), arrived=arrived)
+            self._hold(Block(first_line_number=first_line_number, text=text), arrived)
 
     def _settle(self) -> Ready:
-        self._is_there = self._lead > 0
+        if self._is_there is None:
+            self._is_there = self._lead > 0
         ready, self._held = self._held, []
         return ready
 

@@ -1,13 +1,11 @@
 import gzip
 import json
 import os
-import resource
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,17 +15,20 @@ import pytest
 from loguru import logger
 
 from logllm_core import tables
-from logllm_core.detection import judging, reading
+from logllm_core.detection import judging, reading, watching
+from logllm_core.detection.claiming import Claim, Claims
 from logllm_core.detection.reading import Detected
 from logllm_core.detection.watching import detect
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.cursors import cursors, new_parts
+from logllm_core.logs import growing
+from logllm_core.logs.cursors import Look, cursors, new_parts
 from logllm_core.logs.views import query, refresh_views
 from logllm_core.model import scoring
 from logllm_core.store import Artifact
 from logllm_core.training.trained import load_model, save_weights
 from tests.detection.new_logs import MIDDLE, crown, dataset_of, lines, prepare_champion, row_key
 from tests.detection.setting import CPU, Setting
+from tests.full_disk import no_file_beyond
 
 PATIENCE_SECONDS = 60.0
 
@@ -368,22 +369,11 @@ def states(heard: Heard) -> list[Any]:
     return [cursor.state for _, cursor in cursors(heard.setting.store, "own")]
 
 
-@contextmanager
-def limited_files(num_bytes: int) -> Iterator[None]:
-    """Files can be no larger, which is what a full disk looks like."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
 def test_a_full_disk_is_one_clear_error_and_costs_no_window(heard: Heard, tmp_path: Path) -> None:
     log = tmp_path / "big.log"
     log.write_text("".join(lines(8_000)))
     with (
-        limited_files(20_000),
+        no_file_beyond(20_000),
         pytest.raises(LogLLMError, match=r"Cannot write to .*Free some space"),
     ):
         heard(log)
@@ -567,3 +557,231 @@ def test_a_cursor_holds_no_text_that_is_not_json(heard: Heard, log: Path) -> Non
     heard(log)
     (folder,) = (folder for folder, _ in cursors(heard.setting.store, "own"))
     assert json.loads((folder / "cursor.json").read_text())["num_told"] == 51
+
+
+def sources(heard: Heard) -> list[tuple[int, str | None]]:
+    """Of each log, how many windows were judged, and where it is followed."""
+    found = (cursor for _, cursor in cursors(heard.setting.store, "own"))
+    return sorted((cursor.num_windows, cursor.follows) for cursor in found)
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_so() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Followers that wait no seconds."""
+    monkeypatch.setattr(growing, "QUIET_SECONDS", 0.3)
+    monkeypatch.setattr(growing, "GONE_SECONDS", 0.2)
+    monkeypatch.setattr(watching, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(watching, "STILL_SECONDS", 0.2)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_log_as_long_as_the_one_that_it_follows_is_judged(heard: Heard, log: Path) -> None:
+    log.write_text("".join(lines(8)))
+
+    def write() -> None:
+        heard.wait_for(2)
+        wait_until(lambda: any(c.looks for _, c in cursors(heard.setting.store, "own")))
+        log.rename(log.with_name("new.log.1"))
+        log.write_text("".join(line[:-2] + "#\n" for line in lines(8)))
+
+    following(heard, log, write, until=4)
+    assert [(row["window_id"], row["first_line"]) for row in heard.rows] == [(0, 0), (1, 4)] * 2
+    assert len({row["log_id"] for row in heard.rows}) == 2
+
+
+def rotate(log: Path, name: str, text: str) -> None:
+    time.sleep(0.01)  # files differ in time
+    if log.exists():
+        log.rename(log.with_name(name))
+    log.write_text(text)
+
+
+def test_a_log_that_is_known_by_a_wrong_look_is_told_from_its_content(
+    heard: Heard, log: Path
+) -> None:
+    log.write_text("".join(lines(8)))
+    following(heard, log, lambda: None, until=2)
+    rotate(log, "new.log.1", "".join(lines(4, seed=2)))
+    claims = Claims(heard.setting.store, "own")
+    ((folder, _),) = cursors(heard.setting.store, "own")
+    claim = claims.claim_folder(folder)
+    assert claim
+    claim.ledger.note_finished(Look.at(log))
+    claim.release()
+    found = [one for _, one in zip(range(3), claims.claim(str(log), is_read_on=True), strict=False)]
+    assert found[0] is None
+    assert isinstance(found[1], Claim)
+    assert found[1].ledger.folder != folder
+    found[1].release()
+
+
+@pytest.mark.usefixtures("hurried")
+def test_logs_that_came_and_went_while_nobody_looked_are_judged_in_their_order(
+    heard: Heard, log: Path
+) -> None:
+    log.write_text("".join(lines(8)))
+    following(heard, log, lambda: None, until=2)
+    append(log, "".join(lines(4, seed=2)))
+    rotate(log, "new.log.3", "".join(lines(12, seed=3)))
+    rotate(log, "new.log.2", "".join(lines(16, seed=4)))
+    rotate(log, "new.log.1", "".join(lines(20, seed=5)))
+    following(heard, log, lambda: None, until=1 + 3 + 4 + 5)
+    assert heard.ids == [2, *range(3), *range(4), *range(5)]
+    assert sources(heard)[:3] == [(3, None), (3, None), (4, None)]
+
+
+@pytest.mark.usefixtures("hurried")
+def test_whoever_is_killed_on_logs_rotated_away_unread_leaves_them_to_the_next(
+    heard: Heard, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.write_text("".join(lines(8)))
+    real, is_killed = judging.Judge.judge, threading.Event()
+
+    def judge(self: judging.Judge, windows: Any) -> Any:
+        if is_killed.is_set():
+            raise RuntimeError("killed")
+        return real(self, windows)
+
+    monkeypatch.setattr(judging.Judge, "judge", judge)
+
+    def write() -> None:
+        heard.wait_for(2)
+        is_killed.set()
+        rotate(log, "new.log.3", "".join(lines(12, seed=3)))
+        rotate(log, "new.log.2", "".join(lines(16, seed=4)))
+        rotate(log, "new.log.1", "".join(lines(20, seed=5)))
+
+    with pytest.raises(RuntimeError, match="killed"):
+        following(heard, log, write, until=10)
+    path = str(log)
+    assert sources(heard) == [(0, path), (0, path), (2, None)]
+    log.with_name("new.log.3").unlink()
+    log.with_name("new.log.2").rename(log.with_name("new.log.4"))
+    is_killed.clear()
+    following(heard, log, lambda: None, until=3 + 4 + 5)
+    assert heard.ids == [*range(3), *range(4), *range(5)]
+
+
+def test_a_pipe_that_keeps_flowing_ends_when_asked(
+    heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, sink = os.pipe()
+
+    def write() -> None:
+        heard.wait_for(1)
+        for number in range(100):
+            os.write(sink, "".join(lines(4, seed=number)).encode())
+            time.sleep(0.005)
+        os.close(sink)
+
+    with os.fdopen(source) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        os.write(sink, "".join(lines(8)).encode())
+        following(heard, Path("-"), write, until=4)
+    assert len(list(cursors(heard.setting.store, "own"))) == 1
+
+
+@pytest.mark.usefixtures("hurried")
+def test_after_a_log_that_cannot_be_read_the_next_one_at_its_path_is_followed(
+    heard: Heard, log: Path
+) -> None:
+    log.write_text("nonsense\n" * 1_200)
+    with pytest.raises(LogLLMError, match=r"new\.log"):
+        heard(log, is_following=True)
+    rotate(log, "new.log.1", "".join(lines(8)))
+    with pytest.raises(LogLLMError, match=r"new\.log"):  # it is told once more
+        following(heard, log, lambda: None, until=2)
+    assert heard.ids == [0, 1]
+    following(heard, log, lambda: append(log, "".join(lines(4, seed=2))), until=1)
+    assert heard.ids == [2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """With one log of two windows."""
+    found = tmp_path / "logs"
+    found.mkdir()
+    (found / "app.log").write_text("".join(lines(8)))
+    return found
+
+
+def is_open(path: Path) -> bool:
+    """Whether this process holds it open; a deleted one's name is followed by a note."""
+    held = Path("/proc/self/fd")
+    links = [one.readlink() for one in held.iterdir() if one.is_symlink()]
+    return any(str(link).split(" ")[0] == str(path) for link in links)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_packed_log_that_is_still_copied_is_judged_once_it_is_whole(
+    heard: Heard, folder: Path
+) -> None:
+    warnings: list[str] = []
+    logger.add(warnings.append, level="WARNING")
+    packed = gzip.compress("".join(lines(400, seed=5)).encode())
+    path = folder / "old.log.gz"
+
+    def write() -> None:
+        heard.wait_for(2)
+        for start in range(0, 1_000, 100):  # never still
+            with path.open("ab") as stream:
+                stream.write(packed[start : start + 100])
+            time.sleep(0.05)
+        assert warnings == []
+        wait_until(lambda: bool(warnings))  # the copy stands still, and is not whole
+        with path.open("ab") as stream:
+            stream.write(packed[1_000:])
+
+    following(heard, folder, write, until=2 + 100)  # and at the end there is no fault
+    assert heard.ids == [0, 1, *range(100)]
+    assert len(warnings) == 1
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="nobody tells what is open")
+def test_in_a_folder_rotated_and_deleted_logs_are_not_held_open(heard: Heard, folder: Path) -> None:
+    log, rotated, other = (folder / name for name in ("app.log", "app.log-20261120", "other.log"))
+    (folder / "app.log-20261119").write_text("".join(lines(4, seed=9)))
+    other.write_text("".join(lines(4, seed=1)))
+    held: list[bool] = []
+
+    def write() -> None:
+        heard.wait_for(4)
+        wait_until(lambda: not is_open(folder / "app.log-20261119"))
+        held.extend([is_open(folder / "app.log-20261119"), is_open(other)])
+        rotate(log, rotated.name, "".join(lines(4, seed=2)))
+        other.unlink()
+        heard.wait_for(5)
+        wait_until(lambda: not is_open(rotated) and not is_open(other))
+        held.extend([is_open(rotated), is_open(other), is_open(log)])
+        other.write_text("".join(lines(4, seed=3)))  # it comes again
+
+    following(heard, folder, write, until=6)
+    assert held == [False, True, False, False, True]
+    assert len({row["log_id"] for row in heard.rows}) == 5
+
+
+def test_beside_the_follower_of_a_busy_log_another_call_tells_what_it_judged_so_far(
+    heard: Heard, log: Path
+) -> None:
+    heard(log)
+    append(log, "".join(lines(8, seed=2)))
+    claims = Claims(heard.setting.store, "own")
+    ((folder, _),) = cursors(heard.setting.store, "own")
+    claims.note_source(folder, str(log), follows=str(log))
+    claim = claims.claim_folder(folder)
+    assert claim
+    ends = time.monotonic() + 5
+    detected = heard(log, is_stopped=lambda: time.monotonic() > ends)
+    assert heard.ids == list(range(51))
+    assert detected.num_followed_logs == 1
+    assert "1 logs are followed by another call" in detected.sentence
+    claim.release()
+    assert heard(log).num_followed_logs == 0
+    assert heard.ids == list(range(53))

@@ -11,10 +11,11 @@ from flows.detect import detect_anomalies
 from flows.settings import DetectSettings
 from logllm_core import tables
 from logllm_core.detection.reading import Detected
+from logllm_core.detection.watching import detect
 from logllm_core.logs.cursors import new_parts
 from logllm_core.logs.views import query
 from logllm_core.store import Store
-from tests.detection.new_logs import lines, prepare_champion
+from tests.detection.new_logs import dataset_of, lines, prepare_champion
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -91,6 +92,19 @@ def test_drift_is_measured_where_there_is_a_training_period_to_compare_with(
     with get_client(sync_client=True) as client:
         found = [artifact.key for artifact in client.read_artifacts()]
     assert ("drift-own" in found) == has_reference
+
+
+def test_drift_is_also_of_windows_that_another_call_judged(tmp_path: Path) -> None:
+    """Such as one that follows the log; nothing is left to the flow."""
+    setting = prepare_champion(tmp_path)
+    setting.predict()
+    log = tmp_path / "new.log"
+    log.write_text("".join(lines(203)))
+    detect(setting.store, dataset_of(tmp_path), [str(log)])
+    detected, _ = run(setting.store.data_dir, log)
+    assert detected.num_windows == 0
+    with get_client(sync_client=True) as client:
+        assert "drift-own" in [artifact.key for artifact in client.read_artifacts()]
 
 
 def test_the_settings_are_json(data: Path) -> None:

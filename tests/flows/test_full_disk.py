@@ -1,8 +1,6 @@
 """The disk is full, in each step of a training and of a retraining in turn."""
 
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from logllm_core.evaluation import report
 from logllm_core.logs import messages, parts, sources, views, windows
 from logllm_core.store import is_whole
 from logllm_core.training import stage
+from tests.full_disk import no_file_beyond
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -42,17 +41,6 @@ RETRAINING = [
     (report, "build_report"),
     (champion, "decide"),
 ]
-
-
-@contextmanager
-def no_file_beyond(num_bytes: int) -> Iterator[None]:
-    """The kernel's own refusal, in the words that a full disk is told by too."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def fails_in_each(steps: list[tuple[Any, str]], run: Callable[[], object], data_dir: Path) -> None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from logllm_core.errors import LogLLMError
 from logllm_core.logs import growing
 from logllm_core.logs.growing import GrowingLog, Piece
-from logllm_core.logs.recognition import Mark, Place, beginning, recognise
+from logllm_core.logs.recognition import Mark, Place, beginning, recognise, rotations
 from tests.logs.samples import lines_as_python_reads_them
 
 LIMIT_SECONDS = 20.0
@@ -408,6 +408,70 @@ def test_logs_that_were_rotated_away_while_nobody_looked_are_named_in_their_orde
     log.write_text("new\n")
     follower.until_over()
     assert [Path(path).name for path in follower.log.missed] == ["app.log.2", "app.log.1"]
+
+
+@pytest.mark.parametrize("way", ["packed", "copied"])
+def test_they_are_named_too_where_the_rest_itself_was_packed_or_copied(log: Path, way: str) -> None:
+    place = read_of(log, "one\n")
+    append(log, "two\n")
+    if way == "packed":
+        log.with_name("app.log.2.gz").write_bytes(gzip.compress(log.read_bytes()))
+        log.unlink()
+    else:
+        shutil.copy(log, log.with_name("app.log.2"))
+    time.sleep(0.01)
+    log.with_name("app.log.1").write_text("missed\n")
+    log.write_text("new, and as long as the one before\n")
+    follower = Follower(log, place)
+    follower.until_over()
+    assert follower.lines == ["two"]
+    assert [Path(path).name for path in follower.log.missed] == ["app.log.1"]
+
+
+def test_they_are_named_too_where_a_log_was_copied_and_truncated_twice(log: Path) -> None:
+    log.write_text("one\n")
+    follower = Follower(log)
+    follower.until_lines("one")
+    append(log, "two\n")
+    for name, successor in (("app.log.2", "missed log\n"), ("app.log.1", "the new log\n")):
+        time.sleep(0.01)
+        shutil.copy(log, log.with_name(name))
+        log.write_text(successor)
+    follower.until_over()
+    assert follower.lines == ["one", "two"]
+    assert [Path(path).name for path in follower.log.missed] == ["app.log.1"]
+
+
+def test_the_look_is_at_the_file_that_is_read_and_not_at_its_successor(log: Path) -> None:
+    log.write_text("one\n")
+    follower = Follower(log)
+    follower.until_lines("one")
+    inode = log.stat().st_ino
+    log.rename(log.with_name("app.log.1"))
+    log.write_text("two\n")  # as long
+    follower.look_around()
+    assert follower.log.look
+    assert (follower.log.look.inode, follower.log.look.size_bytes) == (inode, 4)
+
+
+def test_a_deleted_log_is_followed_no_longer_than_its_writer_may_need(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growing, "GONE_SECONDS", 0.1)
+    with log.open("w", buffering=1) as writer:
+        writer.write("one\n")
+        follower = Follower(log)
+        follower.until_lines("one")
+        log.unlink()
+        writer.write("two\n")
+    follower.until_over()
+    assert follower.lines == ["one", "two"]
+
+
+def test_rotated_logs_are_known_by_the_names_beside_them() -> None:
+    live = ["a/app.log", "a/app2.log", "a/web-2026-11-20.log", "b/app.log.1", "a/syslog", "a/1.log"]
+    rotated = ["a/app.log.1", "a/app.log-20261120", "a/app-2026-11-20.log", "a/syslog.2.gz"]
+    assert rotations(live + rotated) == set(rotated)
 
 
 @contextmanager

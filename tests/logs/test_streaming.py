@@ -228,6 +228,52 @@ def test_lines_that_come_after_a_session_was_closed_make_another_window_of_it() 
     ]
 
 
+def test_sessions_close_a_few_at_a_time_and_those_that_are_left_can_be_restored() -> None:
+    dataset = labelled_by_session(OWN, None)
+    log = "".join(f"INFO blk_{n % 7} up {n}\n" for n in range(21)).encode()
+    stream = stream_of(dataset)
+    (block,) = blocks_of(log)
+    assert stream.push(block) == []
+    windows = []
+    while some := stream.close(at_most=2):
+        assert len(some) <= 2
+        windows += some
+        stream = stream_of(dataset, stream.pending())
+    assert without_arrival(windows) == without_arrival(cut(dataset, log))
+    assert len(stream.pending().lines) == 0
+
+
+def test_lines_that_waited_are_read_as_the_data_sets_file_says_later() -> None:
+    """Under a wrong time format they told nothing; under the right one the first three tell."""
+    right = by_count(4)
+    line = right.line.model_copy(update={"time_format": "%Y-%m-%d"})
+    (block,) = blocks_of(log_of(*range(6), label=""))
+    stream = stream_of(right.model_copy(update={"line": line}))
+    assert stream.push(block) == []
+    stream = stream_of(right, stream.pending())
+    for _ in range(2):  # also where nothing comes between two restarts
+        assert len(stream.pending().lines) == 6
+        stream = stream_of(right, stream.pending())
+    later = Block.of(b"6 up 6\n", first_line_number=6)
+    assert lines_of(stream.push(later) + stream.close()) == [[0, 1, 2, 3], [4, 5, 6]]
+
+
+def test_lines_that_were_cut_wait_as_the_data_sets_file_said_then() -> None:
+    before, after = by_count(4), by_time(10)
+    (block,) = blocks_of(log_of(*range(6)))
+    stream = stream_of(before)
+    assert lines_of(stream.push(block)) == [[0, 1, 2, 3]]
+    pending = stream.pending()
+    assert pending.dataset_of(after) == before
+    old = stream_of(pending.dataset_of(after), pending)
+    assert lines_of(old.close()) == [[4, 5]]
+    new = stream_of(old.pending().dataset_of(after), old.pending())
+    assert new.counts.num_lines == 6
+    (block,) = blocks_of(log_of(12, 13, 25))
+    shifted = Block(first_line_number=6, text=block.text)
+    assert lines_of(new.push(shifted) + new.close()) == [[6, 7], [8]]
+
+
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
