@@ -1,11 +1,12 @@
 """How fast new logs are judged: lines a second, and the delay from a line to its verdict.
 
-`python -m tests.benchmarks.detection DATA_DIR FOLDER [--lines 40000] [--rate 200] [--seconds 120]`
+`python -m tests.benchmarks.detection DATA_DIR FOLDER [--lines 8000] [--rates 100 200]`
 takes the newest run of the demo from DATA_DIR, promotes it in FOLDER, and judges simulated logs in
 the shape of BGL with other seeds and without labels:
 
 - a first pass over a log, when nothing was judged before;
 - a further log, when most messages were met already;
+- a log that repeats itself: a window of the further log, then the first log several times;
 - the plain way: windows of the first log one by one, nothing reused;
 - a log that is followed while lines are appended at a steady rate.
 """
@@ -15,7 +16,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from logllm_core.detection.current import CurrentJudge
 from logllm_core.detection.memory import Memory
 from logllm_core.detection.watching import detect
 from logllm_core.logs.blocks import read_blocks
-from logllm_core.logs.catalog import Dataset
+from logllm_core.logs.catalog import CountWindows, Dataset
 from logllm_core.logs.simulator import write_log
 from logllm_core.logs.streaming import NewWindow, WindowStream
 from logllm_core.store import Store
@@ -39,6 +40,7 @@ NAME = "demo"
 KINDS = ("backbones", "messages", "models", "predictions", "runs", "windows")
 FIRST_SEED = 1_000
 MAX_DELAY_SECONDS = 5.0
+NUM_REPEATS = 10
 STEP_SECONDS = 0.1  # between the lines that are appended
 
 
@@ -57,6 +59,23 @@ def unlabelled(path: Path, *, num_lines: int, seed: int) -> Path:
     write_log(path, num_lines=num_lines, seed=seed)
     lines = path.read_bytes().split(b"\n")
     path.write_bytes(b"\n".join(line.partition(b" ")[2] for line in lines))
+    return path
+
+
+def repeating(path: Path, dataset: Dataset, logs: Sequence[Path]) -> Path:
+    """A window of the second log, then all whole windows of the first again and again."""
+    assert isinstance(dataset.windows, CountWindows)
+    length, num_fields = dataset.windows.length, len(dataset.line.names) - 1  # without the label
+    first, second = (
+        [
+            line
+            for line in log.read_bytes().splitlines(keepends=True)
+            if len(line.split()) >= num_fields
+        ]
+        for log in logs
+    )
+    whole = first[: len(first) // length * length]
+    path.write_bytes(b"".join(second[:length] + whole * NUM_REPEATS))
     return path
 
 
@@ -178,9 +197,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.detection")
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--lines", type=int, default=40_000)
+    parser.add_argument("--lines", type=int, default=8_000)
     parser.add_argument("--rates", type=float, nargs="*", default=[100.0, 200.0])
-    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--seconds", type=float, default=40.0)
     parser.add_argument("--plain-windows", type=int, default=200)
     options = parser.parse_args()
     logger.remove()
@@ -194,6 +213,8 @@ def main() -> None:
     for name, path in zip(("first", "further"), logs, strict=True):
         found[name] = judge_log(store, dataset, path)
         print(json.dumps({name: found[name]}), flush=True)
+    found["again"] = judge_log(store, dataset, repeating(folder / "again.log", dataset, logs))
+    print(json.dumps({"again": found["again"]}), flush=True)
     found["plain"] = judge_plainly(store, dataset, logs[0], folder / "plain", options.plain_windows)
     print(json.dumps({"plain": found["plain"]}), flush=True)
     for rate in options.rates:
