@@ -13,6 +13,7 @@ from logllm_core.logs.recognition import PIPE
 
 HIDDEN = "hidden files and folders"
 OUTSIDE = "links that lead outside of the folder"
+UNLISTED = "folders that cannot be listed"
 SPECIAL = "pipes, devices and broken links"
 ARCHIVES = "archives of several files (.tar, .zip)"
 NOT_UTF_8 = "files whose names are not UTF-8"
@@ -66,7 +67,11 @@ def _logs_at(given: str, left_out: Counter[str]) -> Iterator[str]:
 
 def _logs_below(folder: Path, left_out: Counter[str]) -> Iterator[str]:
     root = folder.resolve()
-    for place, dirs, names in os.walk(folder):
+
+    def count(_: OSError) -> None:
+        left_out[UNLISTED] += 1
+
+    for place, dirs, names in os.walk(folder, onerror=count):
         links = [name for name in dirs if (Path(place) / name).is_symlink()]  # not walked into
         for name in sorted(names + links):
             path = Path(place) / name

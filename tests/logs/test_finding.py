@@ -80,3 +80,20 @@ def test_an_archive_of_several_files_is_told(tmp_path: Path) -> None:
     touch(tmp_path, "logs.zip")
     with pytest.raises(LogLLMError, match=r"logs\.zip.*archives of several files.*Unpack"):
         find_logs([str(tmp_path / "logs.zip")])
+
+
+def test_a_folder_that_cannot_be_listed_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "logs/a.log", "logs/secret/b.log")
+    list_folder = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "secret":
+            raise PermissionError(13, "Permission denied", path)
+        return list_folder(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = find_logs([str(tmp_path / "logs")])
+    assert [Path(path).name for path in found.paths] == ["a.log"]
+    assert found.left_out == {"folders that cannot be listed": 1}
