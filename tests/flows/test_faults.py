@@ -193,11 +193,16 @@ def test_of_two_at_once_one_builds_and_the_other_waits(served: Served, tiny_back
         assert {served.ends(run) for run in runs} == {StateType.COMPLETED}, served.said()
     folder = training.trained(served.data_dir)
     assert_whole(folder)
-    trained = ["small-log stage 3: 405 steps" in " ".join(said(served, run)) for run in runs]
-    assert sorted(trained) == [False, True]
+    steps = "small-log stage 3: 405 steps"
     wait = f"Another process builds {folder.name}; waiting for it"
-    waited = [wait in said(served, run) for run in runs]
-    assert waited == [not is_built for is_built in trained]
+
+    def told(words: str) -> list[bool]:
+        """Of which run; its lines reach the server after its end."""
+        return [any(words in line for line in said(served, run)) for run in runs]
+
+    wait_until(lambda: any(told(steps)) and any(told(wait)))
+    assert sorted(told(steps)) == [False, True]
+    assert told(wait) == [not is_built for is_built in told(steps)]
 
 
 def test_a_run_that_is_due_while_one_is_going_waits_its_turn(
@@ -216,7 +221,7 @@ def test_a_run_that_is_due_while_one_is_going_waits_its_turn(
     assert earlier.end_time is not None
     assert later.start_time is not None
     assert later.start_time >= earlier.end_time
-    assert any("reused" in line for line in said(served, second))
+    wait_until(lambda: any("reused" in line for line in said(served, second)))
 
 
 @contextmanager
