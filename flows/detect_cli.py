@@ -96,6 +96,10 @@ def detect(
     Verdicts are kept: logllm query "from app.predictions where split = 'new'".
     """
     from flows.display import shown_until_stopped
+    from flows.run_log import log_to_terminal
+
+    log_to_terminal()  # before the models' libraries, which advise at their import
+
     from flows.settings import DetectSettings
     from logllm_core.detection.watching import detect as detect_new
     from logllm_core.evaluation.renewing import renew
