@@ -64,21 +64,22 @@ def replace_file(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)  # the name, too, outlives a power cut
-    finally:
-        os.close(descriptor)
+    flush(path.parent)  # the name, too, outlives a power cut
 
 
 def flush_to_disk(folder: Path) -> None:
     """So that a power cut after a rename cannot leave empty files behind a whole manifest."""
     for path in (*folder.rglob("*"), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        flush(path)
+
+
+def flush(path: Path) -> None:
+    """So that what a file or a folder holds now outlives a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _is_refusal(fault: Exception, folder: Path) -> bool:

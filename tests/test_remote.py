@@ -2,7 +2,6 @@ import hashlib
 import importlib
 import json
 import multiprocessing
-import resource
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from logllm_core import progress
 from logllm_core.errors import LogLLMError
 from logllm_core.provenance import MANIFEST, ForeignManifest
 from logllm_core.store import Artifact, Kind, Store, is_whole
+from tests.full_disk import no_file_beyond
 
 SHARED = "memory://shared/logs"
 FILES = {"deep/table.txt": b"built", "vectors": bytes(70_000)}
@@ -524,13 +524,11 @@ def test_a_password_in_the_address_is_not_shown(machine: Machine) -> None:
 
 def test_a_disk_that_is_full_while_fetching_is_not_blamed_on_the_remote(machine: Machine) -> None:
     obtain(machine("one"), Builder())
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
-    try:
-        with pytest.raises(LogLLMError, match=r"^Cannot write to .*File too large"):
-            obtain(machine("two"), never)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with (
+        no_file_beyond(50_000),
+        pytest.raises(LogLLMError, match=r"^Cannot write to .*File too large"),
+    ):
+        obtain(machine("two"), never)
 
 
 # A real S3 server.

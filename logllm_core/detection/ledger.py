@@ -4,7 +4,6 @@ Order of a commit: the tables beside, on the disk; then the cursor that names th
 process that is killed in between leaves files that no cursor names; the next one removes them.
 """
 
-import os
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 from loguru import logger
 
 from logllm_core import tables
+from logllm_core.disk import flush
 from logllm_core.logs.cursors import Cursor, Look, Part, Retired, read_cursor, write_cursor
 from logllm_core.store import Json
 
@@ -62,12 +62,12 @@ class Ledger:
         if len(verdicts):
             part = f"part-{self.cursor.num_windows:012}-{uuid.uuid4().hex[:8]}.parquet"
             tables.write(self.folder / part, verdicts, tables.NEW_PREDICTIONS)
-            _flush(self.folder / part)
+            flush(self.folder / part)
             parts += (Part(name=part, num_windows=len(verdicts)),)
         if pending is not None and len(pending):
             name = f"pending-{uuid.uuid4().hex[:8]}.parquet"
             pq.write_table(pending, self.folder / name, compression="zstd")
-            _flush(self.folder / name)
+            flush(self.folder / name)
         before = self.cursor.pending
         self._replace(parts=parts, pending=name, place=place, state=state)
         if before:
@@ -113,7 +113,7 @@ class Ledger:
         ) as writer:
             for part in last:
                 writer.write_table(tables.read(self.folder / part.name, tables.NEW_PREDICTIONS))
-        _flush(self.folder / merged)
+        flush(self.folder / merged)
         num_windows = sum(part.num_windows for part in last)
         since = time.time()
         retired = [Retired(name=part.name, since=since) for part in last]
@@ -154,12 +154,3 @@ def register(new_dir: Path, source: str, place: Json) -> Path:
     beside.rename(folder)  # a folder without a cursor is none
     logger.info("{} is a new log, {}", source, folder.name)
     return folder
-
-
-def _flush(path: Path) -> None:
-    """So that a power cut cannot leave an empty file behind a cursor that names it."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

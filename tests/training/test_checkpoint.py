@@ -1,9 +1,6 @@
 """Checkpoints on a real disk: whole, damaged, of another training, and where there is no space."""
 
 import json
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +12,7 @@ from logllm_core.training.checkpoint import Best, Checkpoints, Progress
 from logllm_core.training.loop import StageRun
 from logllm_core.training.plan import Execution
 from tests import tiny
+from tests.full_disk import no_file_beyond
 from tests.training import small
 
 MADE_FOR = {
@@ -224,23 +222,12 @@ def test_a_damaged_file_of_the_newest_costs_one_step_and_nothing_else(
     assert len(warnings) == 1
 
 
-@contextmanager
-def files_of_at_most(num_bytes: int) -> Iterator[None]:
-    """The kernel's own refusal, for every file that this process writes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize("num_bytes", [100, 15_000])  # the weights fit into neither; into one
 def test_a_full_disk_leaves_the_last_good_checkpoint_and_does_not_stop_the_training(
     num_bytes: int, tmp_path: Path, undisturbed: StageRun, warnings: list[str]
 ) -> None:
     run = small.stage_run(tiny.model(), small.recipe(small.stage(num_epochs=2)), tmp_path)
-    limit = files_of_at_most(num_bytes)
+    limit = no_file_beyond(num_bytes)
     acts = {2: limit.__enter__, 5: lambda: limit.__exit__(None, None, None)}
     with small.shown_on(small.Tripwire(0, lambda: acts.pop(run.state.progress.step, int)())):
         run.run()
