@@ -164,11 +164,18 @@ def read_line(stream: IO[str] | None) -> str:
 def test_two_at_once_judge_each_window_once_and_both_tell_all(data: Path, tmp_path: Path) -> None:
     log = tmp_path / "new.log"
     log.write_text("".join(lines(2_000)))
-    with started(data, log) as one, started(data, log) as other:
-        outputs = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in (one, other)]
-    assert (one.returncode, other.returncode) == (0, 0)
-    for output in outputs:
-        assert window_ids(output) == list(range(500))
+    # Into files: who waits for a reader of its pipe holds the log meanwhile.
+    paths = [tmp_path / "one", tmp_path / "other"]
+    with (
+        paths[0].open("w") as first,
+        paths[1].open("w") as second,
+        started(data, log, stdout=first, stderr=None) as one,
+        started(data, log, stdout=second, stderr=None) as other,
+    ):
+        assert one.wait(timeout=PATIENCE_SECONDS) == 0
+        assert other.wait(timeout=PATIENCE_SECONDS) == 0
+    for path in paths:
+        assert window_ids(path.read_text()) == list(range(500))
     assert [row["window_id"] for row in kept(data)] == list(range(500))
 
 
