@@ -35,6 +35,8 @@ Kind = Literal[
     "vectors",
     "predictions",
     "runs",
+    "detectors",
+    "experiments",
 ]
 Json = Any  # what json.dumps takes
 FINGERPRINT_LENGTH = 16  # hexadecimal digits of the SHA-256 that name a folder

@@ -98,6 +98,14 @@ NEW_PREDICTIONS = pa.schema(  # of windows of new logs, a row a window
         pa.field("judged", pa.timestamp("us"), nullable=False),  # UTC
     ]
 )
+SCORES = pa.schema(  # of a split's windows by one of the other detectors, a row a window
+    [
+        pa.field("detector", pa.string(), nullable=False),
+        pa.field("window_id", pa.int64(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),  # in [0, 1], higher is more anomalous
+        pa.field("is_alarm", pa.bool_(), nullable=False),  # by the method's own rule: above .5
+    ]
+)
 CONTRIBUTIONS = pa.schema(  # a row a distinct message of a window whose verdict is "anomalous"
     [
         pa.field("window_id", pa.int64(), nullable=False),

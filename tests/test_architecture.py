@@ -21,7 +21,9 @@ FLOORS = (
     "logllm_core.model",
     "logllm_core.training",
     "logllm_core.detection",
+    "logllm_core.detectors",
     "logllm_core.evaluation",
+    "logllm_core.experiments",
     "tasks",
     "flows",
 )

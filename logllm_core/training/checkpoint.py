@@ -143,6 +143,12 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*"), reverse=True)
 
 
+def checkpoints_beside(place: Path) -> Path:
+    """Where the checkpoints of an artifact lie, by its folder or the one that it is built in."""
+    fingerprint = place.name.lstrip(".").partition(".")[0]
+    return place.parent / f".{fingerprint}.checkpoints"
+
+
 def _check(place: Path) -> State:
     """The state of a whole checkpoint.
 

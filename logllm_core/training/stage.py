@@ -12,6 +12,7 @@ from logllm_core.model.devices import devices_of, explained_shortage
 from logllm_core.progress import Relay
 from logllm_core.store import Artifact, Json, Store
 from logllm_core.training import cards, processes
+from logllm_core.training.checkpoint import checkpoints_beside
 from logllm_core.training.interruption import STOPPED
 from logllm_core.training.plan import Execution, Order, StagePlan
 from logllm_core.training.recipes import Recipe
@@ -40,7 +41,7 @@ def train_stage(store: Store, plan: StagePlan, execution: Execution = ALONE) -> 
             execution=execution,
             version=VERSION,
             out_dir=out_dir,
-            checkpoints_dir=_checkpoints_beside(out_dir),
+            checkpoints_dir=checkpoints_beside(out_dir),
         )
         # All cards are claimed here: processes that each wait for their own could wait for ever.
         with cards.claim(*devices_of(execution.num_processes)), explained_shortage():
@@ -62,7 +63,7 @@ def train_stage(store: Store, plan: StagePlan, execution: Execution = ALONE) -> 
         build=build,
     )
     # Only now that the artifact is in its place: a kill before this loses no step.
-    shutil.rmtree(_checkpoints_beside(artifact.path), ignore_errors=True)
+    shutil.rmtree(checkpoints_beside(artifact.path), ignore_errors=True)
     return artifact
 
 
@@ -93,12 +94,6 @@ def _check_shares(recipe: Recipe, num_processes: int) -> None:
             f"has work for {num_busy} of {num_processes} processes. Give --set micro_batch_size="
             f"{max(recipe.batch_size // num_processes, 1)}, or fewer --processes."
         )
-
-
-def _checkpoints_beside(place: Path) -> Path:
-    """The same for an artifact's folder and for the one that it is built in."""
-    fingerprint = place.name.lstrip(".").partition(".")[0]
-    return place.parent / f".{fingerprint}.checkpoints"
 
 
 def _work_together(order: Order) -> dict[str, Json]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from time import monotonic
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from logllm_core.store import Json
 from logllm_core.training.checkpoint import Best, Checkpoint, Checkpoints, Progress
 
 METRICS = "metrics.jsonl"  # one line an optimiser step
+WEIGHT_DECAY = 0.01  # AdamW's default in torch
 WEIGHTS, OPTIMIZER, BEST = "weights", "optimizer", "best"  # files of a checkpoint
 
 
@@ -20,14 +22,24 @@ class StageState:
 
     Args:
         parameters: what trains, by name; each gets a gradient of zeros.
+        buffers: what else belongs to the weights, by other names.
         micro_batch_size: to begin with.
+        weight_decay: of AdamW; without one it is Adam.
     """
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], *, micro_batch_size: int) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        *,
+        buffers: Mapping[str, Tensor] = MappingProxyType({}),
+        micro_batch_size: int,
+        weight_decay: float = WEIGHT_DECAY,
+    ) -> None:
         self.parameters = dict(parameters)
+        self._weights_by_name: dict[str, Tensor] = {**parameters, **buffers}
         for parameter in self.parameters.values():
             parameter.grad = torch.zeros_like(parameter)
-        self.optimizer = torch.optim.AdamW(self.parameters.values())
+        self.optimizer = torch.optim.AdamW(self.parameters.values(), weight_decay=weight_decay)
         self.progress = Progress(micro_batch_size=micro_batch_size)
         self.rows: list[dict[str, Json]] = []  # of the metrics
         self._best_weights: dict[str, Tensor] = {}
@@ -96,12 +108,12 @@ class StageState:
         self.rows = [json.loads(line) for line in found.text(METRICS).splitlines()]
 
     def _weights(self) -> dict[str, Tensor]:
-        return {name: _on_cpu(parameter) for name, parameter in self.parameters.items()}
+        return {name: _on_cpu(found) for name, found in self._weights_by_name.items()}
 
     def _load(self, weights: Mapping[str, Tensor]) -> None:
         with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(weights[name])
+            for name, found in self._weights_by_name.items():
+                found.copy_(weights[name])
 
     def _moments(self) -> dict[str, Tensor]:
         """The optimiser's state, by parameter and kind."""
