@@ -1,6 +1,5 @@
 """The command line: `logllm ...`. Every command starts the flow that a deployment runs."""
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -16,6 +15,8 @@ from rich.table import Table
 
 from flows.catalog_cli import datasets_app
 from flows.detect_cli import detect
+from flows.environment import set_up_prefect
+from flows.experiments_cli import ablate, compare_detectors
 from flows.models_cli import models_app
 from flows.options import (
     DATA_DIR,
@@ -42,16 +43,6 @@ from flows.runs_cli import compare, print_report, runs
 from flows.showing import legible_lines, plain, print_json, read_changes
 from logllm_core.errors import LogLLMError
 
-PREFECT_ENVIRONMENT = {
-    # A flow brings a server of its own, unless an exported PREFECT_API_URL names one.
-    "PREFECT_PROFILE": "ephemeral",
-    # Its own lines repeat ours; errors reach the person as one message, not as a traceback.
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-    # As in pyproject.toml, which Prefect reads in this project's folder only.
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    "DO_NOT_TRACK": "1",
-}
 UNREACHABLE = "Failed to reach API"
 
 app = typer.Typer(
@@ -83,7 +74,7 @@ def prepare(
 ) -> None:
     """Turn a raw log into labelled windows, split into training, validation and test."""
     given = locals() | {"overrides": read_changes(changes or [])}
-    _set_up_prefect()
+    set_up_prefect()
     from flows.display import shown_progress
     from flows.prepare import prepare_logs
     from flows.settings import RunSettings
@@ -127,7 +118,7 @@ def _reporting(flow: str) -> Callable[..., None]:
         as_json: AsJson = False,
     ) -> None:
         given = locals() | {"overrides": read_changes(changes or [])}
-        _set_up_prefect()
+        set_up_prefect()
         module, _, flow_name = flow.rpartition(".")
         run = getattr(import_module(module), flow_name)
         from flows.display import shown_progress
@@ -170,7 +161,7 @@ def retrain(
     Candidate and champion judge the same newest windows. Nothing new, nothing done.
     """
     given = locals() | {"overrides": read_changes(changes or [])}
-    _set_up_prefect()
+    set_up_prefect()
     from flows.display import shown_progress
     from flows.retrain import retrain_logllm
     from flows.settings import RetrainSettings
@@ -188,6 +179,8 @@ def retrain(
 app.command()(detect)
 app.command()(runs)
 app.command()(compare)
+app.command()(compare_detectors)
+app.command()(ablate)
 
 
 @app.command()
@@ -236,7 +229,10 @@ def query(
     data_dir: DataDir = DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
-    """Ask the tables: NAME.messages, .vocabulary, .windows, .predictions, .contributions."""
+    """Ask the tables: NAME.messages, .vocabulary, .windows, .predictions, .contributions, .scores.
+
+    The last are those of the other detectors, from compare-detectors.
+    """
     from logllm_core.logs import views
     from logllm_core.store import Store
 
@@ -272,9 +268,3 @@ def _fail(message: str, status: int = 1) -> None:
         highlight=False,
     )
     sys.exit(status)
-
-
-def _set_up_prefect() -> None:
-    """Read when Prefect is imported, which is why the commands import their flow themselves."""
-    for name, value in PREFECT_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)

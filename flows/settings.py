@@ -84,13 +84,17 @@ class RunSettings(PrepareSettings):
             )
         return recipe.overridden(self._changes())
 
+    @property
+    def recipe_overrides(self) -> Mapping[str, Any]:
+        return self.overrides
+
     def _changes(self) -> dict[str, object]:
         """What differs from the recipe."""
         found = {name: getattr(self, name) for name in type(self).model_fields if name in OVERRIDES}
         chosen = {name: value for name, value in found.items() if value is not None}
-        if twice := sorted(chosen.keys() & self.overrides.keys()):
+        if twice := sorted(chosen.keys() & self.recipe_overrides.keys()):
             raise LogLLMError(f"{', '.join(twice)} is given twice: in --set, and as an option.")
-        return dict(self.overrides) | chosen
+        return dict(self.recipe_overrides) | chosen
 
 
 class TrainSettings(RunSettings):
@@ -114,6 +118,36 @@ class TrainSettings(RunSettings):
         return Execution(
             checkpoint_minutes=self.checkpoint_minutes, num_processes=self.num_processes
         )
+
+
+class CompareSettings(TrainSettings):
+    """What a comparison of all methods needs: LogLLM's training, and which others to run."""
+
+    # deeplog, ... and logllm; none named: all. `overrides` may hold settings of methods, too:
+    # {"deeplog.num_epochs": 2}
+    only: tuple[str, ...] = ()
+
+    @property
+    def method_changes(self) -> dict[str, Any]:
+        """The overrides of methods: a recipe's own have no dot, or are of a stage."""
+        return {
+            name: value
+            for name, value in self.overrides.items()
+            if "." in name and not name.startswith("stages.")
+        }
+
+    @property
+    def recipe_overrides(self) -> Mapping[str, Any]:
+        of_methods = self.method_changes
+        return {key: value for key, value in self.overrides.items() if key not in of_methods}
+
+
+class AblateSettings(TrainSettings):
+    """What an ablation needs: the recipe that variants differ from, and which of them to run."""
+
+    only: tuple[str, ...] = ()  # groups and variants, by name; none named: all
+    sizes: tuple[str, ...] = ()  # further backbones, for Table V
+    num_seeds: int = Field(default=3, ge=1)  # of the group "seeds"
 
 
 class DetectSettings(DataSettings):

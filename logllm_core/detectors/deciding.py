@@ -20,7 +20,8 @@ def beyond(values: Values, limit: float | Values) -> Values:
     """
     assert (values >= 0).all()
     total = values + limit
-    return np.divide(values, total, out=np.full(np.shape(total), 0.5), where=total > 0)
+    scores: Values = np.divide(values, total, out=np.full(np.shape(total), 0.5), where=total > 0)
+    return scores
 
 
 def hold_out(num_windows: int, fraction: float, seed: int) -> tuple[Places, Places]:

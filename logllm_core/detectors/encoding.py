@@ -36,11 +36,12 @@ class FrozenEncoder:
 
     @torch.no_grad()
     def token_vectors(
-        self, texts: Sequence[str]
+        self, texts: Sequence[str], max_tokens: int = MAX_TEXT_TOKENS
     ) -> Iterator[tuple[NDArray[np.int64], Tensor, Tensor]]:
         """The last layer's vectors of every token, texts of like length beside each other.
 
-        Texts are cut to MAX_TEXT_TOKENS.
+        Args:
+            max_tokens: a text is cut to so many, [CLS] and [SEP] too, or to what the encoder takes.
 
         Yields:
             Places of some texts, their vectors [N, L, E] on the device, and which of these are
@@ -49,7 +50,8 @@ class FrozenEncoder:
         if not texts:
             return
         encoder, tokenizer = self._loaded
-        vocabulary = TokenizedVocabulary(texts, tokenizer, max_message_tokens=MAX_TEXT_TOKENS)
+        most = min(max_tokens, encoder.bert.config.max_position_embeddings)
+        vocabulary = TokenizedVocabulary(texts, tokenizer, max_message_tokens=most)
         ordered = vocabulary.sort(np.arange(len(texts)))
         start = 0
         with track("Encoding", total=len(texts), unit="texts") as advance:

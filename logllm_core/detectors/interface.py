@@ -41,6 +41,7 @@ class Training:
     windows: Sequence[Ids]  # in log order; they repeat
     is_anomalous: Labels  # [W]; all False where the method sees normal windows only
     events: Events
+    has_sessions: bool = False  # a window is all that the log says of one thing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,4 +65,5 @@ class Method:
     labels: LabelsUsed
     settings: Settings  # the paper's, unless a comment there says otherwise
     fit: Callable[[Training, Any, Bench], Scorer]
+    rule: str  # a sentence: what its own alarm is
     differs: Sequence[str] = ()  # sentences: what is not as in its paper, and why

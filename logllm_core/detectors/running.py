@@ -148,7 +148,13 @@ def _fit_and_score(
 ) -> dict[str, Json]:
     started = time.perf_counter()
     texts = read_vocabulary(messages)
-    reading, training = read_training(method, dataset, read_windows(windows, "train"), texts)
+    reading, training = read_training(
+        method,
+        dataset,
+        read_windows(windows, "train"),
+        texts,
+        has_sessions=windows.manifest["config"]["windows"]["kind"] == "session",
+    )
     scorer = method.fit(training, settings, bench)
     trainer = bench.trainer
     # What an earlier attempt trained counts; what is loaded from it now took no time to speak of.
@@ -184,7 +190,7 @@ def _fit_and_score(
 
 
 def read_training(
-    method: Method, dataset: str, train: Windows, texts: Sequence[str]
+    method: Method, dataset: str, train: Windows, texts: Sequence[str], *, has_sessions: bool
 ) -> tuple[Reading, Training]:
     """How the method reads this data set, and all that it may learn from.
 
@@ -198,6 +204,7 @@ def read_training(
         windows=reading.read(seen.message_ids),
         is_anomalous=seen.is_anomalous,
         events=reading.events,
+        has_sessions=has_sessions,
     )
 
 

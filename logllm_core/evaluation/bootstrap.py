@@ -16,7 +16,7 @@ Axis names: `W` windows, `R` resamples, `B` blocks, `G` groups of windows with n
 `K` the four kinds of verdict.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil, sqrt
@@ -37,6 +37,8 @@ NUM_CELLS = 1 << 22  # of a table [W, R] in memory at once
 
 Weights = NDArray[np.int32]
 Interval = list[float] | None
+Figure = Literal["f1", "pr_auc"]
+Difference = tuple[float, Interval]  # of two figures, and its 95 %
 Measure = Callable[[Weights], dict[str, Scores]]  # figures of each resample, NaN where undefined
 Key = TypeVar("Key", bound=Hashable)
 
@@ -78,25 +80,37 @@ def intervals(
 
 
 def difference(
-    is_anomalous: Labels, one: Scores, other: Scores, figure: Literal["f1", "pr_auc"]
-) -> tuple[float, Interval] | None:
+    is_anomalous: Labels, one: Scores, other: Scores, figure: Figure
+) -> Difference | None:
     """One detector's figure minus another's on the same windows, with its interval.
 
     Both are measured on the same resamples, so what is hard for both cancels out. F1 is that at
     the fixed decision. None where a figure is undefined.
     """
+    return differences(is_anomalous, one, [other], figure)[0]
+
+
+def differences(
+    is_anomalous: Labels, one: Scores, others: Sequence[Scores], figure: Figure
+) -> list[Difference | None]:
+    """The same against several others, all on the same resamples."""
     measures: list[Measure] = [
         _rates_at(is_anomalous, scores, DECISION)
         if figure == "f1"
         else Ranked.of(is_anomalous, scores).areas
-        for scores in (one, other)
+        for scores in (one, *others)
     ]
     once_WR = np.ones((len(is_anomalous), 1), dtype=np.int32)  # the windows as they are
-    first, second = (measure(once_WR)[figure].item() for measure in measures)
-    if np.isnan(first) or np.isnan(second):
-        return None
+    own, *values = (measure(once_WR)[figure].item() for measure in measures)
+    if np.isnan(own) or np.isnan(values).all():
+        return [None] * len(others)
     found = _resample(len(is_anomalous), dict(enumerate(measures)))
-    return first - second, _interval(found[0][figure] - found[1][figure])
+    return [
+        None
+        if np.isnan(value)
+        else (own - value, _interval(found[0][figure] - found[place][figure]))
+        for place, value in enumerate(values, start=1)
+    ]
 
 
 def _resample(num_windows: int, measures: Mapping[Key, Measure]) -> dict[Key, dict[str, Scores]]:

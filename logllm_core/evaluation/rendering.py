@@ -23,17 +23,23 @@ STYLES = ("report.css", "windows.css")
 PREPROCESSINGS = {"regex": "masked by regular expressions", "none": "as logged"}
 
 
-def render_page(template: str, content: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
+def render_page(
+    template: str,
+    content: Mapping[str, Any],
+    pictures: Mapping[str, str],
+    *,
+    folder: Path = TEMPLATES,
+) -> str:
     """The HTML page; every text is escaped, the pictures are our own SVG.
 
     Args:
-        template: its name; it extends `page.html.j2`.
+        template: its name in the folder; it extends `page.html.j2`, which lies here.
         content: what the template shows.
         pictures: SVG by name, as `pictures.as_svg` makes them.
     """
     script, style = _source(SCRIPT), "\n".join(map(_source, STYLES))
     return (
-        _environment()
+        _environment(folder)
         .get_template(template)
         .render(
             **content,
@@ -58,9 +64,9 @@ def _source(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def _environment() -> jinja2.Environment:
+def _environment(folder: Path) -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
+        loader=jinja2.FileSystemLoader([folder, TEMPLATES]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -93,6 +93,8 @@ def _selections(store: Store, name: str) -> dict[str, list[str]]:
         paths = sorted(chain[kind].path.absolute().glob(files)) if kind in chain else []
         if paths:  # the artifact may be of an older version
             found[view] = [_selection("*", paths, is_split="split=" in files)]
+    if scores := _newest_scores(store, name, chain):
+        found["scores"] = [_selection("*", scores, is_split=True)]
     try:
         parts = [path.absolute() for path in new_parts(store, name)]
     except LogLLMError as fault:  # nor must a damaged cursor
@@ -125,6 +127,20 @@ def _newest_chain(store: Store, name: str) -> dict[Kind, Artifact]:
             chain["predictions"] = predictions
             break
     return chain
+
+
+def _newest_scores(store: Store, name: str, chain: Mapping[Kind, Artifact]) -> list[Path]:
+    """Of each other detector the scores that were asked for last, of the newest windows."""
+    newest: dict[str, Artifact] = {}
+    for scores in store.all("detectors", name) if "windows" in chain else ():
+        manifest = scores.manifest
+        if manifest["inputs"]["windows"] == chain["windows"].fingerprint:
+            newest.setdefault(manifest["config"]["method"], scores)
+    return [
+        path
+        for method in sorted(newest)
+        for path in sorted(newest[method].path.absolute().glob("split=*/*.parquet"))
+    ]
 
 
 def _names(store: Store) -> list[str]:

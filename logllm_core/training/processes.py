@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
 from accelerate import PartialState  # type: ignore[import-untyped]
@@ -27,8 +27,12 @@ from accelerate.utils import reduce  # type: ignore[import-untyped]
 from loguru import logger
 from torch import Tensor
 
+from logllm_core import progress
 from logllm_core.errors import LogLLMError
 from logllm_core.model.devices import devices_of
+
+if TYPE_CHECKING:
+    from loguru import Message
 
 Tell = Callable[[dict[str, Any]], None]
 ALIVE, EVENTS, OUTPUT = "alive.lock", "events.jsonl", "torchrun.txt"  # in the launch's folder
@@ -107,6 +111,35 @@ def worker(folder: Path) -> Iterator[Tell]:
         torch.distributed.destroy_process_group()
 
 
+def tell_of_work(tell: Tell) -> None:
+    """From now on, log lines and progress are told to whoever launched this process."""
+    logger.remove()
+    logger.add(lambda message: _tell_log_line(tell, message), level="INFO")
+    progress.display.set(progress.TellingDisplay(tell))
+
+
+def stop_when_told(tell: Tell) -> None:
+    """SIGTERM ends this process in order, after a checkpoint where there is something to keep."""
+
+    def stop(*_: object) -> None:
+        tell({"stopped": True})
+        sys.exit()
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+def _tell_log_line(tell: Tell, message: "Message") -> None:
+    tell({"level": message.record["level"].name, "message": message.record["message"]})
+
+
+def hear_of_work(event: dict[str, Any], relay: progress.Relay) -> None:
+    """Log or show here what `tell_of_work` told."""
+    if "level" in event:
+        logger.log(event["level"], "{}", event["message"])
+    else:
+        relay.hear(event)
+
+
 def launch(module: str, arguments: Sequence[str], *, num_processes: int, on_event: Tell) -> None:
     """Run `module` in `num_processes` processes and return when all have ended in order.
 
@@ -119,7 +152,7 @@ def launch(module: str, arguments: Sequence[str], *, num_processes: int, on_even
         LogLLMError: a worker raised one, or the processes failed or were killed.
     """
     with (
-        _deferred_signals() as signals,
+        deferred_signals() as signals,
         tempfile.TemporaryDirectory(prefix="logllm-", ignore_cleanup_errors=True) as name,
         Path(name, ALIVE).open("wb") as alive,
         Path(name, OUTPUT).open("wb") as output,
@@ -168,12 +201,10 @@ def _wait(
     is_stopping = False
     while True:
         is_running = torchrun.poll() is None  # asked first: no event comes after the end
-        while (line := events.readline()).endswith(b"\n"):
-            event = json.loads(line)
+        for event in new_events(events):
             told = event | told if event.keys() & {"error", "stopped"} else told
             if "error" not in event:
                 on_event(event)
-        events.seek(-len(line), os.SEEK_CUR)  # half a line: still being written, or cut by a kill
         if not is_running:
             return told
         if signals and not is_stopping:
@@ -183,6 +214,13 @@ def _wait(
         if signals.count(signal.SIGINT) >= IMPATIENT:
             torchrun.kill()
         time.sleep(POLL_SECONDS)
+
+
+def new_events(events: BinaryIO) -> Iterator[dict[str, Any]]:
+    """What was told in this file since it was last asked."""
+    while (line := events.readline()).endswith(b"\n"):
+        yield json.loads(line)
+    events.seek(-len(line), os.SEEK_CUR)  # half a line: still being written, or cut by a kill
 
 
 def _explain(folder: Path, returncode: int, signals: Sequence[int]) -> str:
@@ -205,7 +243,7 @@ def _explain(folder: Path, returncode: int, signals: Sequence[int]) -> str:
 
 
 @contextmanager
-def _deferred_signals() -> Iterator[list[int]]:
+def deferred_signals() -> Iterator[list[int]]:
     """Note SIGINT and SIGTERM instead of obeying; afterwards the first gets its usual handling."""
     noted: list[int] = []
     is_main = threading.current_thread() is threading.main_thread()  # no other can take signals

@@ -104,12 +104,10 @@ def _work_together(order: Order) -> dict[str, Json]:
     with Relay() as relay:
 
         def hear(event: dict[str, Json]) -> None:
-            if "level" in event:
-                logger.log(event["level"], "{}", event["message"])
-            elif "results" in event:
+            if "results" in event:
                 results.update(event["results"])
             else:
-                relay.hear(event)
+                processes.hear_of_work(event, relay)
 
         processes.launch(
             WORKER, [str(path)], num_processes=order.execution.num_processes, on_event=hear

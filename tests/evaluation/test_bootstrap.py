@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from logllm_core.evaluation import bootstrap
-from logllm_core.evaluation.bootstrap import Ranked, difference, intervals, resamples
+from logllm_core.evaluation.bootstrap import (
+    Ranked,
+    difference,
+    differences,
+    intervals,
+    resamples,
+)
 from logllm_core.evaluation.metrics import Labels, Scores, judge, rank
 
 ROWS = st.lists(
@@ -199,6 +205,14 @@ def test_a_difference_is_measured_on_the_same_resamples() -> None:
         assert other is not None
         assert value == pytest.approx(own - other)
         assert 0 <= interval[0] <= value <= interval[1]
+
+
+def test_differences_from_several_are_those_from_each() -> None:
+    labels, own = noisy(200)
+    others = [noisy(200, seed=seed)[1] for seed in (1, 2)]
+    for figure in ("f1", "pr_auc"):
+        alone = [difference(labels, own, other, figure) for other in others]
+        assert differences(labels, own, others, figure) == alone
 
 
 def test_a_difference_of_what_is_undefined_is_none() -> None:

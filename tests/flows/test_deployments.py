@@ -22,6 +22,8 @@ FLOWS = {
     "evaluate-logllm": ("default", False),
     "detect-anomalies": ("default", True),
     "retrain-logllm": ("training", True),
+    "compare-detectors": ("training", False),
+    "ablate-logllm": ("training", False),
 }  # by name: queue, and whether it runs each night
 # Prefect passes over what it does not know, so a slip of the pen would go unseen.
 KNOWN_KEYS = {"name", "entrypoint", "tags", "parameters", "work_pool", "schedules", "triggers"}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.settings import TrainSettings
+from flows.settings import CompareSettings, TrainSettings
 from flows.showing import read_changes
 from logllm_core.errors import LogLLMError
 
@@ -87,3 +87,20 @@ def test_a_recipes_file_cannot_pretend_to_have_been_changed(tmp_path: Path) -> N
 @pytest.mark.parametrize("value", ["9" * 5_000, "[" * 5_000, "\x00"])
 def test_a_value_that_no_toml_reader_takes_is_a_plain_word(value: str) -> None:
     assert read_changes([f"beta={value}"]) == {"beta": value}
+
+
+def test_changes_of_methods_and_of_the_recipe_are_told_apart() -> None:
+    overrides = {"deeplog.num_epochs": 2, "stages.2.num_epochs": 3, "beta": 0.1}
+    settings = CompareSettings(overrides=overrides, seed=4)
+    assert settings.method_changes == {"deeplog.num_epochs": 2}
+    recipe = settings.find_recipe()
+    assert recipe.overrides == {"stages.2.num_epochs": 3, "beta": 0.1, "seed": 4}
+    # What is trained is what `logllm train` trains.
+    same = TrainSettings(overrides={"stages.2.num_epochs": 3, "beta": 0.1}, seed=4)
+    assert recipe == same.find_recipe()
+
+
+def test_a_setting_given_twice_is_refused_beside_those_of_methods() -> None:
+    settings = CompareSettings(overrides={"seed": 1, "cnn.batch_size": 2}, seed=4)
+    with pytest.raises(LogLLMError, match="seed is given twice"):
+        settings.find_recipe()

@@ -14,7 +14,7 @@ from logllm_core import tables
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.views import query, refresh_views
 from logllm_core.logs.windows import build_windows
-from logllm_core.store import Store
+from logllm_core.store import Artifact, Store
 from tests.logs.samples import labelled_by_line, messages_of
 
 
@@ -96,6 +96,39 @@ def test_contributions_are_a_view_beside_the_predictions(store: Store, tmp_path:
         [(2, 0, 0.5, "test"), (2, 1, 1.5, "test")],
     )
     assert ask(store, "select count(*) from own.predictions") == [(1,)]
+
+
+def score(store: Store, method: str, windows: Artifact, *, seed: int = 0) -> None:
+    """What another detector says of the last window."""
+
+    def build(out_dir: Path) -> dict[str, object]:
+        row = {"detector": method, "window_id": 2, "score": 0.75 + seed / 8, "is_alarm": True}
+        path = out_dir / "split=test" / "part-0.parquet"
+        tables.write(path, pa.Table.from_pylist([row]), tables.SCORES)
+        return {}
+
+    config = {"method": method, "seed": seed}
+    inputs = {"windows": windows}
+    store.reuse_or_build("detectors", "own", config=config, inputs=inputs, version=1, build=build)
+    refresh_views(store)
+
+
+def test_each_detector_has_the_scores_that_were_asked_for_last(
+    store: Store, tmp_path: Path
+) -> None:
+    prepare(store, tmp_path, num_lines=20)
+    before: Any = store.newest("windows", "own")
+    score(store, "rapid", before)
+    prepare(store, tmp_path)
+    windows: Any = store.newest("windows", "own")
+    for seed in (0, 1, 0):
+        score(store, "cnn", windows, seed=seed)
+    score(store, "deeplog", windows, seed=1)
+    # Nothing of RAPID: it judged other windows than the newest.
+    assert query(store, "select * from own.scores order by detector") == (
+        ["detector", "window_id", "score", "is_alarm", "split"],
+        [("cnn", 2, 0.75, True, "test"), ("deeplog", 2, 0.875, True, "test")],
+    )
 
 
 def test_a_view_may_be_empty(store: Store, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 "use strict";
+// The list of windows, where the page has one.
 (() => {
   const list = document.getElementById("window-list");
+  if (!list) return;
   const search = document.getElementById("search");
   const labelFilter = document.getElementById("label-filter");
   const count = document.getElementById("count");
@@ -125,8 +127,10 @@
   addEventListener("load", () => {
     if (location.hash.startsWith("#window-")) showWindow(location.hash.slice(1));
   });
+})();
 
-  // Contents: open where there is room, and marked with the section in view.
+// Contents: open where there is room, and marked with the section in view.
+(() => {
   const contents = document.querySelector(".contents");
   const wide = matchMedia("(min-width: 78rem)");
   const fit = () => { contents.open = wide.matches; };

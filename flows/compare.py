@@ -1,0 +1,152 @@
+"""The flow `compare-detectors`: LogLLM and the paper's other methods on the same windows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loguru import logger
+from prefect import flow
+
+from flows.prepare import Prepared, prepare
+from flows.run_log import log_to_prefect
+from flows.settings import CompareSettings
+from flows.steps import run_stages
+from logllm_core.errors import LogLLMError
+from logllm_core.experiments.comparing import Material
+from logllm_core.experiments.contenders import (
+    NOT_ASKED,
+    Contender,
+    Entry,
+    choose,
+    wants_logllm,
+)
+from logllm_core.logs.catalog import Dataset
+from logllm_core.model.places import Places, backbones_named
+from logllm_core.store import Artifact
+from logllm_core.training.recipes import Recipe
+from logllm_core.training.sampling import check_labelled
+from tasks import detection, experiments, logs, models
+
+DEFAULTS = CompareSettings()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arena:
+    """What all that take part have in common."""
+
+    dataset: Dataset
+    recipes: Sequence[Recipe]  # LogLLM's, one a seed
+    places: Places
+    prepared: Prepared
+    settings: CompareSettings
+
+
+@flow(name="compare-detectors", flow_run_name="compare-{dataset}")
+def compare_detectors(dataset: str, settings: CompareSettings = DEFAULTS) -> Artifact:
+    """Fit each method on the training split, score the test split, and stand all side by side.
+
+    What exists is reused, so the same call again goes on where the last one stopped. A method that
+    cannot be run here is a row that says why.
+    """
+    log_to_prefect()
+    found = settings.find_dataset(dataset)
+    recipes = settings.find_recipes()
+    # What is wrong with the settings is told before any work.
+    entries = choose(settings.only, settings.method_changes)
+    backbones_named(settings.backbones)
+    check_labelled(found.name, is_labelled=found.labels is not None)
+    prepared = prepare(found, recipes[0], settings)
+    arena = Arena(
+        dataset=found,
+        recipes=recipes,
+        places=models.find_backbones(settings.store, settings.backbones),
+        prepared=prepared,
+        settings=settings,
+    )
+    contenders = [_run_method(arena, entry) for entry in entries]
+    contenders.append(_run_logllm(arena))
+    return _report(arena, contenders)
+
+
+def _run_method(arena: Arena, entry: Entry) -> Contender:
+    """A method with each seed."""
+    if not entry.is_wanted:
+        return Contender.of_method(entry, {}, NOT_ASKED)
+    scores: dict[int, Artifact] = {}
+    try:
+        for seed in _seeds(arena):
+            scores[seed] = experiments.run_method(
+                arena.settings.store,
+                arena.dataset.name,
+                entry.method,
+                entry.settings,
+                seed,
+                arena.places,
+                arena.prepared.messages,
+                arena.prepared.windows,
+                arena.settings.checkpoint_minutes,
+            )
+    except LogLLMError as fault:
+        return Contender.of_method(entry, {}, _told(arena, entry.method.title, fault))
+    return Contender.of_method(entry, _first_first(scores), None)
+
+
+def _run_logllm(arena: Arena) -> Contender:
+    """LogLLM with each seed, as `train-logllm` trains it."""
+    first = arena.recipes[0]
+    if not wants_logllm(arena.settings.only):
+        return Contender.of_logllm(first, {}, (), NOT_ASKED)
+    scores: dict[int, Artifact] = {}
+    stages: list[Artifact] = []
+    try:
+        for recipe in reversed(arena.recipes):
+            stages = run_stages(
+                arena.dataset,
+                recipe,
+                arena.places,
+                arena.prepared,
+                arena.settings,
+                may_train=True,
+            )
+            scores[recipe.seed] = detection.predict(
+                arena.settings.store,
+                arena.dataset.name,
+                recipe,
+                arena.places,
+                arena.prepared.messages,
+                arena.prepared.windows,
+                stages[-1],
+            )
+    except LogLLMError as fault:
+        return Contender.of_logllm(first, {}, (), _told(arena, "LogLLM", fault))
+    return Contender.of_logllm(first, _first_first(scores), stages, None)
+
+
+def _seeds(arena: Arena) -> list[int]:
+    """The first seed comes last: the views show the scores that were asked for last."""
+    return [recipe.seed for recipe in reversed(arena.recipes)]
+
+
+def _first_first(scores: dict[int, Artifact]) -> dict[int, Artifact]:
+    return dict(reversed(scores.items()))
+
+
+def _told(arena: Arena, title: str, fault: LogLLMError) -> str:
+    logger.warning("{}: {} is left out: {}", arena.dataset.name, title, fault)
+    return str(fault)
+
+
+def _report(arena: Arena, contenders: Sequence[Contender]) -> Artifact:
+    """The page, its Prefect artifact and the views."""
+    store, prepared, first = arena.settings.store, arena.prepared, arena.recipes[0]
+    vectors = detection.encode_vocabulary(
+        store, arena.dataset.name, first, arena.places, prepared.messages
+    )
+    material = Material(
+        raw=prepared.raw, messages=prepared.messages, windows=prepared.windows, vectors=vectors
+    )
+    built = experiments.build_comparison(
+        store, arena.dataset, arena.settings.backbones, contenders, material
+    )
+    experiments.publish_comparison(built)
+    logs.refresh_views(store)
+    return built

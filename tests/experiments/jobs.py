@@ -1,0 +1,38 @@
+"""Jobs by hand; run as a program, it runs those of its arguments and prints what it hears."""
+
+import sys
+from pathlib import Path
+
+from loguru import logger
+
+from logllm_core.experiments import side_by_side
+from logllm_core.experiments.ablating import Job
+from logllm_core.store import Artifact, Kind, Store
+from logllm_core.training.plan import Execution
+from tests.experiments.setups import setup_of
+
+ACTING = "tests.experiments.acting"
+
+
+def job(name: str, data_dir: Path, *, num_processes: int = 1) -> Job:
+    """Windows that nobody reads, and backbones that nobody loads."""
+
+    def artifact(kind: Kind) -> Artifact:
+        return Artifact(kind=kind, dataset="bgl", fingerprint="ab" * 8, path=data_dir / kind)
+
+    return Job(
+        name=name,
+        setup=setup_of("quick", backbones="encoder,decoder"),
+        raw=artifact("raw"),
+        messages=artifact("messages"),
+        windows=artifact("windows"),
+        execution=Execution(num_processes=num_processes),
+    )
+
+
+if __name__ == "__main__":
+    data_dir = Path(sys.argv[1])
+    logger.remove()
+    logger.add(lambda message: print(message.record["message"], flush=True))
+    side_by_side.WORKER = ACTING
+    side_by_side.run_all(Store(data_dir=data_dir), [job(name, data_dir) for name in sys.argv[2:]])
