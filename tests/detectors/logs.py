@@ -12,7 +12,9 @@ from logllm_core.logs.windows import build_windows
 from logllm_core.store import Artifact, Store
 from tests.logs.samples import labelled_by_line, messages_of, published
 
-NUM_EPOCHS, MAX_SAMPLES = 2, 2_000  # enough for more than chance
+# Enough for more than chance.
+TRIMMED = {"num_epochs": 2, "max_samples": 1_000}
+SMALLER = {"fastlogad": {"num_epochs": 4, "width": 64, "learning_rate": 1e-3}}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +29,7 @@ def trimmed(method: Method) -> Settings:
     settings = method.settings
     if not isinstance(settings, MethodSettings):
         return settings
-    return settings.model_copy(update={"num_epochs": NUM_EPOCHS, "max_samples": MAX_SAMPLES})
+    return settings.model_copy(update={**TRIMMED, **SMALLER.get(method.name, {})})
 
 
 def simulated(folder: Path) -> Log:

@@ -14,10 +14,15 @@ import pytest
 
 from logllm_core import tables
 from logllm_core.detectors.interface import Bench, Ids, Method, Scorer, Scores, Training
-from logllm_core.detectors.running import run_method, score_distinct, training_windows
+from logllm_core.detectors.running import (
+    SCORED_SPLITS,
+    run_method,
+    score_distinct,
+    training_windows,
+)
 from logllm_core.detectors.table import METHODS
 from logllm_core.errors import LogLLMError
-from logllm_core.evaluation.metrics import rank
+from logllm_core.evaluation.bootstrap import intervals
 from logllm_core.logs.windows import Windows, read_windows
 from logllm_core.model.places import BACKBONES, Places, local_place
 from logllm_core.store import Artifact, Store
@@ -113,11 +118,10 @@ def test_it_leaves_a_score_for_each_window_and_says_what_it_cost(
     name: str, log: Log, places: Places, tmp_path: Path
 ) -> None:
     artifact = run(name, log, places, tmp_path)
-    for split in ("validation", "test"):
+    for split in SCORED_SPLITS:
         table = tables.read(artifact.path / f"split={split}", tables.SCORES)
-        assert (
-            table["window_id"].to_pylist() == read_windows(log.windows, split).window_ids.tolist()
-        )  # type: ignore[arg-type]
+        wanted = read_windows(log.windows, split)
+        assert table["window_id"].to_pylist() == wanted.window_ids.tolist()
         assert set(table["detector"].to_pylist()) == {name}
         assert table["is_alarm"].to_pylist() == [
             score > 0.5 for score in table["score"].to_pylist()
@@ -209,13 +213,10 @@ def pretrained() -> Places:
 def test_it_beats_chance_on_real_sessions(
     name: str, sample: Log, pretrained: Places, tmp_path: Path
 ) -> None:
-    """Chance would have a PR-AUC of the share of anomalous sessions and a ROC-AUC of .5."""
+    """Chance would have a ROC-AUC of .5: the 95 % interval lies above it."""
     artifact = run(name, sample, pretrained, tmp_path)
     labels = read_windows(sample.windows, "test").is_anomalous
     assert labels is not None
     scores = tables.read(artifact.path / "split=test", tables.SCORES)["score"].to_numpy()
-    found = rank(labels, scores)
-    assert found.pr_auc is not None
-    assert found.roc_auc is not None
-    assert found.pr_auc > 3 * labels.mean()
-    assert found.roc_auc > 0.7
+    low, _ = intervals(labels, {name: scores}, {name: None})[name]["roc_auc"]
+    assert low > 0.5
