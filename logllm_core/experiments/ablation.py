@@ -164,7 +164,8 @@ def verdict(recipe: Content, rows: Sequence[Content]) -> str:
             text += f" The F1 is {direction} by more than chance may do with {', '.join(found)}."
     num_others = len(compared) - len(lower) - len(higher)
     if num_others:
-        text += f" Of {num_others} others on the same windows that cannot be said."
+        who = "One variant differs" if num_others == 1 else f"{num_others} variants differ"
+        text += f" {who} from it on the same windows, by no more than chance may do."
     return text
 
 

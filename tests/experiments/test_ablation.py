@@ -27,7 +27,8 @@ def test_the_verdict_names_what_differs_beyond_chance() -> None:
     assert ablation.verdict(own, rows) == (
         "4 of 5 variants were run. The recipe itself reaches F1 0.900 (0.800-1.000). The F1 is "
         "lower by more than chance may do with Raw (-0.400). The F1 is higher by more than chance "
-        "may do with Template (+0.050). Of 2 others on the same windows that cannot be said."
+        "may do with Template (+0.050). 2 variants differ from it on the same windows, by no more "
+        "than chance may do."
     )
     assert ablation.verdict(absent("recipe", "Not enough memory."), rows[-1:]) == (
         "0 of 1 variants were run. The recipe itself was not: Not enough memory."
