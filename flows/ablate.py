@@ -11,6 +11,7 @@ from logllm_core.experiments.ablating import Job
 from logllm_core.experiments.variants import Plan, Setup, plan
 from logllm_core.model.places import backbones_named
 from logllm_core.store import Artifact
+from logllm_core.training.plan import check_shares
 from logllm_core.training.sampling import check_labelled
 from tasks import experiments, logs
 
@@ -33,6 +34,7 @@ def ablate_logllm(dataset: str, settings: AblateSettings = DEFAULTS) -> Artifact
     own = Setup(dataset=found, recipe=settings.find_recipe(), backbones=settings.backbones)
     planned = plan(own, sizes=settings.sizes, num_seeds=settings.num_seeds, only=settings.only)
     check_labelled(found.name, is_labelled=found.labels is not None)
+    check_shares(own.recipe, settings.num_processes)
     outcomes = _run(planned, settings)
     built = experiments.build_ablation(settings.store, planned, outcomes)
     experiments.publish_ablation(built)

@@ -22,6 +22,8 @@ from logllm_core.experiments.contenders import (
 from logllm_core.logs.catalog import Dataset
 from logllm_core.model.places import Places, backbones_named
 from logllm_core.store import Artifact
+from logllm_core.training.interruption import StoppedError
+from logllm_core.training.plan import check_shares
 from logllm_core.training.recipes import Recipe
 from logllm_core.training.sampling import check_labelled
 from tasks import detection, experiments, logs, models
@@ -37,6 +39,7 @@ class Arena:
     recipes: Sequence[Recipe]  # LogLLM's, one a seed
     places: Places
     prepared: Prepared
+    vectors: Artifact | None  # the frozen encoder's, of all messages
     settings: CompareSettings
 
 
@@ -54,17 +57,34 @@ def compare_detectors(dataset: str, settings: CompareSettings = DEFAULTS) -> Art
     entries = choose(settings.only, settings.method_changes)
     backbones_named(settings.backbones)
     check_labelled(found.name, is_labelled=found.labels is not None)
+    check_shares(recipes[0], settings.num_processes)
+    _check_templates(recipes[0])
     prepared = prepare(found, recipes[0], settings)
+    places = models.find_backbones(settings.store, settings.backbones)
     arena = Arena(
         dataset=found,
         recipes=recipes,
-        places=models.find_backbones(settings.store, settings.backbones),
+        places=places,
         prepared=prepared,
+        # At once, though the page alone needs them: an encoder that cannot be had is told early.
+        vectors=detection.encode_vocabulary(
+            settings.store, found.name, recipes[0], places, prepared.messages
+        ),
         settings=settings,
     )
     contenders = [_run_method(arena, entry) for entry in entries]
     contenders.append(_run_logllm(arena))
     return _report(arena, contenders)
+
+
+def _check_templates(recipe: Recipe) -> None:
+    """No method may read what the test split taught a parser."""
+    if recipe.masking.startswith("drain"):
+        raise LogLLMError(
+            f"The masking {recipe.masking} fits its templates on the whole log, test lines too. "
+            "Compare methods with --masking regex or none: those that read templates have their "
+            "own, of the training split alone."
+        )
 
 
 def _run_method(arena: Arena, entry: Entry) -> Contender:
@@ -85,6 +105,8 @@ def _run_method(arena: Arena, entry: Entry) -> Contender:
                 arena.prepared.windows,
                 arena.settings.checkpoint_minutes,
             )
+    except StoppedError:
+        raise
     except LogLLMError as fault:
         return Contender.of_method(entry, {}, _told(arena, entry.method.title, fault))
     return Contender.of_method(entry, _first_first(scores), None)
@@ -116,6 +138,8 @@ def _run_logllm(arena: Arena) -> Contender:
                 arena.prepared.windows,
                 stages[-1],
             )
+    except StoppedError:
+        raise
     except LogLLMError as fault:
         return Contender.of_logllm(first, {}, (), _told(arena, "LogLLM", fault))
     return Contender.of_logllm(first, _first_first(scores), stages, None)
@@ -137,12 +161,12 @@ def _told(arena: Arena, title: str, fault: LogLLMError) -> str:
 
 def _report(arena: Arena, contenders: Sequence[Contender]) -> Artifact:
     """The page, its Prefect artifact and the views."""
-    store, prepared, first = arena.settings.store, arena.prepared, arena.recipes[0]
-    vectors = detection.encode_vocabulary(
-        store, arena.dataset.name, first, arena.places, prepared.messages
-    )
+    store, prepared = arena.settings.store, arena.prepared
     material = Material(
-        raw=prepared.raw, messages=prepared.messages, windows=prepared.windows, vectors=vectors
+        raw=prepared.raw,
+        messages=prepared.messages,
+        windows=prepared.windows,
+        vectors=arena.vectors,
     )
     built = experiments.build_comparison(
         store, arena.dataset, arena.settings.backbones, contenders, material

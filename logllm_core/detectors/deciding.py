@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from logllm_core.training.sampling import derived_seed
 
+LEAST = 1e-6  # of a limit
 Values = NDArray[np.float64]
 Places = NDArray[np.int64]
 
@@ -37,5 +38,8 @@ def hold_out(num_windows: int, fraction: float, seed: int) -> tuple[Places, Plac
 
 
 def limit_of(values: Values, quantile: float) -> float:
-    """The value that this share of the held-out values does not pass."""
-    return float(np.quantile(values, quantile, method="inverted_cdf"))
+    """The value that this share of the held-out values does not pass.
+
+    It is never quite 0, or all values beyond it would have one score and no order.
+    """
+    return max(float(np.quantile(values, quantile, method="inverted_cdf")), LEAST)

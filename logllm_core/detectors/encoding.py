@@ -26,6 +26,7 @@ class FrozenEncoder:
     """A pretrained encoder as it was published, loaded when it is first asked."""
 
     def __init__(self, places: Places, device: torch.device) -> None:
+        self.num_cut_texts = 0  # of all that were read, each time
         self._places = places
         self._device = device
 
@@ -52,6 +53,7 @@ class FrozenEncoder:
         encoder, tokenizer = self._loaded
         most = min(max_tokens, encoder.bert.config.max_position_embeddings)
         vocabulary = TokenizedVocabulary(texts, tokenizer, max_message_tokens=most)
+        self.num_cut_texts += vocabulary.num_cut_messages
         ordered = vocabulary.sort(np.arange(len(texts)))
         start = 0
         with track("Encoding", total=len(texts), unit="texts") as advance:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from drain3.drain import Drain, LogCluster
+from drain3.drain import Drain
 from numpy.typing import NDArray
 
 from logllm_core.detectors.interface import Events, Ids, Reads
@@ -57,13 +57,9 @@ def _messages(known: Sequence[int], texts: Sequence[str]) -> Reading:
 
 def _templates(known: Sequence[int], texts: Sequence[str]) -> Reading:
     drain = Drain()  # depth 4, similarity 0.4: Drain3's own settings
-    one_word: dict[str, LogCluster] = {}  # Drain3 0.9.1 does not find messages of one word again
     event_of_message = np.full(len(texts), -1, dtype=np.int64)
     for message in known:
-        text = texts[message]
-        cluster = one_word.get(text) or drain.add_log_message(text)[0]
-        if len(cluster.log_template_tokens) == 1:
-            one_word[text] = cluster
+        cluster, _ = drain.add_log_message(texts[message])
         event_of_message[message] = cluster.cluster_id - 1  # Drain counts from 1
     templates = [
         cluster.get_template() for cluster in sorted(drain.clusters, key=lambda c: c.cluster_id)
@@ -71,7 +67,7 @@ def _templates(known: Sequence[int], texts: Sequence[str]) -> Reading:
     num_known = len(templates)
     for message in np.flatnonzero(event_of_message < 0).tolist():
         text = texts[message]
-        found = one_word.get(text) or drain.tree_search(drain.root_node, text.split())
+        found = drain.tree_search(drain.root_node, text.split())
         if found is None:
             event_of_message[message] = len(templates)
             templates.append(text)

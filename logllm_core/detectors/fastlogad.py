@@ -14,11 +14,12 @@ batch, E width, V ids that stand for events.
 """
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -49,6 +50,12 @@ class FastLogAdSettings(MethodSettings):
     normal_weight: float = Field(default=0.1, gt=0)  # of a normal window's norm in the loss
     held_out_fraction: float = Field(default=0.1, gt=0, lt=1)  # of the windows, for the limit
     limit_quantile: float = Field(default=0.99, gt=0, le=1)  # of the held-out windows' norms
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.width % self.num_heads:
+            raise ValueError(f"width {self.width} is no multiple of num_heads {self.num_heads}")
+        return self
 
 
 class _Transformer(nn.Module):
@@ -144,7 +151,7 @@ def masked_at_random(is_event_BL: Tensor, ratio: float) -> Tensor:
 
 def replaced(events_BL: Tensor, is_masked_BL: Tensor, logits_KV: Tensor) -> Tensor:
     """The windows with other events in the masked places, drawn as they are unlikely, [B, L]."""
-    chances_KV = (1 - logits_KV.detach().softmax(dim=1)).clamp(min=LEAST)
+    chances_KV = logits_KV.detach().softmax(dim=1).neg_().add_(1).clamp_(min=LEAST)
     chances_KV.scatter_(1, events_BL[is_masked_BL][:, None], 0.0)
     return events_BL.masked_scatter(is_masked_BL, torch.multinomial(chances_KV, 1))
 

@@ -64,8 +64,10 @@ class Trainer:
         self.rows: list[dict[str, Json]] = []  # of the metrics, one a step of any phase
         self.seconds = 0.0  # of training, with what earlier attempts took
         self.seconds_now = 0.0  # of this attempt alone
-        self.num_parameters = 0
         self.num_resumes = 0
+        self.peak_memory_bytes = 0
+        self.peak_gpu_memory_bytes = 0
+        self._counted: dict[nn.Parameter, int] = {}  # phases may share parameters
         self._title = title
         self._seed = seed
         self._device = device
@@ -105,6 +107,7 @@ class Trainer:
             folder=self._folder / name, made_for={**self._made_for, "phase": name}
         )
         phase.go_on(checkpoints)
+        first = phase.step
         title = f"Training {self._title}" + (f", {name}" if name != self._title.lower() else "")
         with (
             noted_interruptions() as interruption,
@@ -117,18 +120,17 @@ class Trainer:
                         at_epoch(phase.epoch)
                 value = phase.take_step(loss, rate(phase.step) if rate else settings.learning_rate)
                 if not np.isfinite(value):
-                    raise LogLLMError(
-                        f"{self._title} stops at step {phase.step}: its loss is {value}. Lower its "
-                        "learning_rate."
-                    )
+                    raise _not_finite(self._title, phase.step, f"its loss is {value}")
                 advance(1)
                 if interruption.is_noted:
                     self._stop(phase, checkpoints, interruption)
                 if monotonic() - saved >= self._checkpoint_minutes * 60:
                     phase.save(checkpoints, self._device)
                     saved = monotonic()
-        # What comes after training can be cut off, too.
-        phase.save(checkpoints, self._device)
+        if phase.step > first:  # what comes after training can be cut off, too
+            if not phase.is_finite:
+                raise _not_finite(self._title, phase.step, "its weights are not finite")
+            phase.save(checkpoints, self._device)
         self._take_down(name, phase)
         self.seconds_now += monotonic() - started
 
@@ -143,7 +145,19 @@ class Trainer:
         self.rows += [{"phase": name, **row} for row in phase.state.rows]
         self.seconds += phase.state.progress.seconds
         self.num_resumes += phase.state.progress.num_resumes
-        self.num_parameters += sum(found.numel() for found in phase.state.parameters.values())
+        self._counted |= {found: found.numel() for found in phase.state.parameters.values()}
+        progress = phase.state.progress
+        self.peak_memory_bytes = max(self.peak_memory_bytes, progress.peak_memory_bytes)
+        self.peak_gpu_memory_bytes = max(self.peak_gpu_memory_bytes, progress.peak_gpu_memory_bytes)
+
+    @property
+    def num_parameters(self) -> int:
+        """Of all phases."""
+        return sum(self._counted.values())
+
+
+def _not_finite(title: str, step: int, what: str) -> LogLLMError:
+    return LogLLMError(f"{title} stops at step {step}: {what}. Lower its learning_rate.")
 
 
 class _Phase:
@@ -168,6 +182,10 @@ class _Phase:
         )
         self._order: Places = np.zeros(0, dtype=np.int64)
         self._order_of = -1  # the epoch
+
+    @property
+    def is_finite(self) -> bool:
+        return all(bool(found.isfinite().all()) for found in self.state.parameters.values())
 
     @property
     def step(self) -> int:
@@ -207,6 +225,9 @@ class _Phase:
         self.network.eval()
         if found := checkpoints.newest():
             self.state.go_on_from(found)
+            if self.step == self.num_steps:  # a finished phase is not gone on with
+                self.state.change(num_resumes=found.state.progress.num_resumes)
+                return
             logger.info("{} goes on after step {:,}", checkpoints.folder.name, self.step)
 
     def save(self, checkpoints: Checkpoints, device: torch.device) -> None:

@@ -13,11 +13,12 @@ width, M masked keys, K known events.
 import math
 from collections import Counter
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -54,6 +55,12 @@ class LogBertSettings(MethodSettings):
     # training windows that are held out do not pass.
     held_out_fraction: float = Field(default=0.1, gt=0, lt=1)
     held_out_quantile: float = Field(default=0.99, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.width % self.num_heads:
+            raise ValueError(f"width {self.width} is no multiple of num_heads {self.num_heads}")
+        return self
 
 
 class LogBert(nn.Module):

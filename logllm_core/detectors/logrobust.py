@@ -12,10 +12,10 @@ C classes (normal, anomalous).
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from logllm_core.detectors.classifying import ClassifierSettings, fit_classifier, seed_weights
 from logllm_core.detectors.interface import Bench, Method, Scorer, Training
+from logllm_core.detectors.recurrent import BothWays
 from logllm_core.detectors.semantic import template_vectors
 
 NAME = "logrobust"
@@ -38,29 +38,20 @@ class AttentionBiLstm(nn.Module):
     def __init__(self, vectors_VE: Tensor, settings: LogRobustSettings) -> None:
         super().__init__()
         self.vectors_VE = vectors_VE  # no buffer: a checkpoint need not hold it
-        num_both = 2 * settings.num_states
-        # One by one: the dropout that cuDNN has between layers does not heed torch's seed.
-        self.layers = nn.ModuleList(
-            nn.LSTM(width, settings.num_states, batch_first=True, bidirectional=True)
-            for width in [vectors_VE.shape[1], *[num_both] * (settings.num_layers - 1)]
+        self.states = BothWays(
+            nn.LSTM,
+            vectors_VE.shape[1],
+            num_states=settings.num_states,
+            num_layers=settings.num_layers,
+            dropout=settings.dropout,
         )
-        self.dropout = nn.Dropout(settings.dropout)
+        num_both = 2 * settings.num_states
         self.attention = nn.Linear(num_both, 1, bias=False)
         self.output = nn.Linear(num_both, 2)
 
     def forward(self, events_BL: Tensor, is_event_BL: Tensor) -> Tensor:
         """Logits [B, C]."""
-        packed = pack_padded_sequence(
-            self.vectors_VE[events_BL],
-            is_event_BL.sum(dim=1).cpu(),
-            batch_first=True,
-            enforce_sorted=False,
-        )
-        for place, layer in enumerate(self.layers):
-            if place:
-                packed = packed._replace(data=self.dropout(packed.data))
-            packed, _ = layer(packed)
-        states_BLH, _ = pad_packed_sequence(packed, batch_first=True)  # padding: 0
+        states_BLH = self.states(self.vectors_VE[events_BL], is_event_BL)
         attention_BL1 = torch.tanh(self.attention(states_BLH))
         logits_BC: Tensor = self.output((attention_BL1 * states_BLH).sum(dim=1))
         return logits_BC

@@ -25,10 +25,10 @@ from scipy.sparse import csr_matrix
 from sklearn.cluster import HDBSCAN
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from logllm_core.detectors.classifying import ClassifierSettings, fit_classifier, seed_weights
 from logllm_core.detectors.interface import Bench, Ids, Labels, Method, Scorer, Scores, Training
+from logllm_core.detectors.recurrent import BothWays
 from logllm_core.detectors.semantic import template_vectors
 from logllm_core.training.sampling import derived_seed
 
@@ -70,13 +70,15 @@ class AttentionGru(nn.Module):
     def __init__(self, vectors_VE: Tensor, settings: PlelogSettings) -> None:
         super().__init__()
         self.vectors_VE = vectors_VE  # no buffer: a checkpoint need not hold it
-        num_both = 2 * settings.num_states
-        # One by one: the dropout that cuDNN has between layers does not heed torch's seed.
-        self.layers = nn.ModuleList(
-            nn.GRU(width, settings.num_states, batch_first=True, bidirectional=True)
-            for width in [vectors_VE.shape[1], *[num_both] * (settings.num_layers - 1)]
+        self.states = BothWays(
+            nn.GRU,
+            vectors_VE.shape[1],
+            num_states=settings.num_states,
+            num_layers=settings.num_layers,
+            dropout=settings.dropout,
         )
         self.dropout = nn.Dropout(settings.dropout)
+        num_both = 2 * settings.num_states
         # The paper's guide vector is the same for every window: with it, the bias of this layer.
         self.attention = nn.Linear(num_both, 1)
         self.output = nn.Linear(num_both, 2)
@@ -85,17 +87,7 @@ class AttentionGru(nn.Module):
         """Logits [B, C]."""
         vectors_BLE = self.vectors_VE[events_BL]
         is_kept_BL1 = self.dropout(torch.ones_like(vectors_BLE[..., :1]))
-        packed = pack_padded_sequence(
-            vectors_BLE * is_kept_BL1,
-            is_event_BL.sum(dim=1).cpu(),
-            batch_first=True,
-            enforce_sorted=False,
-        )
-        for place, layer in enumerate(self.layers):
-            if place:
-                packed = packed._replace(data=self.dropout(packed.data))
-            packed, _ = layer(packed)
-        states_BLH, _ = pad_packed_sequence(packed, batch_first=True)
+        states_BLH = self.states(vectors_BLE * is_kept_BL1, is_event_BL)
         weights_BL = torch.tanh(self.attention(states_BLH).squeeze(-1))
         weights_BL = weights_BL.masked_fill(~is_event_BL, -torch.inf).softmax(dim=1)
         logits_BC: Tensor = self.output((weights_BL[..., None] * states_BLH).sum(dim=1))

@@ -30,8 +30,8 @@ from logllm_core.detectors.encoding import FrozenEncoder
 from logllm_core.detectors.interface import Bench, Ids, Method, Scorer, Scores, Training
 
 NAME = "rapid"
+NUM_CELLS = 1 << 24  # of distances in memory at once
 MAX_TOKENS = 512  # of a text; the paper cuts lines at 128
-LEAST = 1e-6  # a limit: where no held-out window is far, every other one is, but in an order
 Part = Ids  # event ids, whose messages are one text
 Tokens = NDArray[np.float16]  # [L, E] of one text, each of length 1
 Places = NDArray[np.int64]
@@ -112,7 +112,7 @@ def _learn_limit(
         settings.core_set_fraction,
     )
     distances = dict.fromkeys(kept_parts, 0.0) | dict(zip(lacking, found.tolist(), strict=True))
-    return max(deciding.limit_of(_farthest(own, distances), settings.limit_quantile), LEAST)
+    return deciding.limit_of(_farthest(own, distances), settings.limit_quantile)
 
 
 def _read_all(texts: Sequence[str], encoder: FrozenEncoder) -> Texts:
@@ -151,15 +151,19 @@ def distances_to(library: Texts, rows: Places, some: Texts, core_set_fraction: f
     """
     num_core = max(int(core_set_fraction * len(rows)), 1)
     cls_DE = library.cls_NE[rows]
-    # The text's own square would change no order.
-    squares_ND = (cls_DE**2).sum(axis=1) - 2 * some.cls_NE @ cls_DE.T
-    core_NK = np.argpartition(squares_ND, num_core - 1, axis=1)[:, :num_core]
-    return np.array(
-        [
+    lengths_D = (cls_DE**2).sum(axis=1)
+    found = np.zeros(len(some.tokens))
+    step = max(NUM_CELLS // len(rows), 1)
+    for start in range(0, len(found), step):
+        part = slice(start, start + step)
+        # The text's own square would change no order.
+        squares_ND = lengths_D - 2 * some.cls_NE[part] @ cls_DE.T
+        core_NK = np.argpartition(squares_ND, num_core - 1, axis=1)[:, :num_core]
+        found[part] = [
             distance(own_QE, [library.tokens[row] for row in rows[core_K]])
-            for own_QE, core_K in zip(some.tokens, core_NK, strict=True)
+            for own_QE, core_K in zip(some.tokens[part], core_NK, strict=True)
         ]
-    )
+    return found
 
 
 def distance(own_QE: Tokens, core: Sequence[Tokens]) -> float:
@@ -189,6 +193,7 @@ METHOD = Method(
         "Its paper takes the limit with the best F1 on the test labels; here it is a quantile of "
         "the distances of held-out normal training windows.",
         "Its public implementation also compares the padding after a text; here only tokens count.",
+        f"A text is cut at {MAX_TOKENS} tokens, where the paper cuts lines at 128.",
         "Messages are masked by this project's rules, not by RAPID's own for each data set.",
     ),
 )

@@ -13,6 +13,7 @@ from loguru import logger
 from logllm_core import tables
 from logllm_core.config import Settings
 from logllm_core.detection import DECISION
+from logllm_core.detectors.classifying import ClassifierSettings
 from logllm_core.detectors.encoding import FrozenEncoder
 from logllm_core.detectors.events import Reading, learn_events
 from logllm_core.detectors.fitting import Trainer
@@ -88,8 +89,8 @@ def run_method(
             results = _fit_and_score(out_dir, dataset, method, settings, bench, messages, windows)
             peak = peak_memory(device)
         return results | {
-            "peak_memory_bytes": peak.ram_bytes,
-            "peak_gpu_memory_bytes": peak.gpu_bytes,
+            "peak_memory_bytes": max(peak.ram_bytes, trainer.peak_memory_bytes),
+            "peak_gpu_memory_bytes": max(peak.gpu_bytes, trainer.peak_gpu_memory_bytes),
         }
 
     artifact = store.reuse_or_build(
@@ -183,10 +184,19 @@ def _fit_and_score(
         "num_distinct_windows": num_distinct,
         "num_events": training.events.num_known,
         "num_new_events": len(training.events.texts) - training.events.num_known,
+        "num_cut_texts": bench.encoder.num_cut_texts,
+        "num_cut_windows": _num_cut(settings, read),
         "num_parameters": trainer.num_parameters,
         "num_steps": len(trainer.rows),
         "num_resumes": trainer.num_resumes,
     }
+
+
+def _num_cut(settings: Settings, windows: Sequence[Ids]) -> int:
+    """How many of the scored windows are longer than the method reads."""
+    if not isinstance(settings, ClassifierSettings):
+        return 0
+    return sum(len(ids) > settings.max_window_events for ids in windows)
 
 
 def read_training(

@@ -26,17 +26,17 @@ from logllm_core.experiments.ablating import Job, find_run
 from logllm_core.model.devices import card_uuid, devices_of, num_cards
 from logllm_core.progress import Relay
 from logllm_core.store import Artifact, Store
-from logllm_core.training.interruption import STOPPED
+from logllm_core.training.interruption import StoppedError
 from logllm_core.training.processes import (
     ALIVE,
     EVENTS,
     IMPATIENT,
     OUTPUT,
     POLL_SECONDS,
-    SHOWN_BYTES,
     deferred_signals,
     hear_of_work,
     new_events,
+    show_end,
 )
 
 WORKER = "logllm_core.experiments.worker"
@@ -87,9 +87,9 @@ class _Worker:
             return TypeAdapter(Artifact).validate_python(self.told["run"])
         if "error" in self.told:
             return str(self.told["error"])
-        sys.stderr.write(
-            (self.folder / OUTPUT).read_bytes()[-SHOWN_BYTES:].decode(errors="replace")
-        )
+        if "stopped" in self.told:
+            return "its process was asked to stop; the same command goes on from its checkpoint"
+        show_end(self.folder / OUTPUT)
         code = self.process.returncode
         if code < 0:
             reason = " (often: no memory was left)" if code == -signal.SIGKILL else ""
@@ -128,7 +128,7 @@ def run_all(store: Store, jobs: Sequence[Job]) -> list[Outcome]:
                 running.remove(worker)
                 worker.resources.close()
     if signals:
-        raise LogLLMError(STOPPED)
+        raise StoppedError
     _find(store, jobs[0])  # the views show the predictions that were asked for last
     for place, job in enumerate(jobs):
         if isinstance(why_not := outcomes[place], str):

@@ -63,15 +63,19 @@ def _printed(name: str, group: str, printed: str, **more: Json) -> Variant:
     return Variant(name=name, group=group, title=printed, printed=printed, **more)
 
 
+BY_ENCODER: Mapping[str, Json] = {"embedder": "encoder"}
 VARIANTS: Sequence[Variant] = (
     Variant(name=RECIPE, group=RECIPE, title="the recipe itself"),
-    _printed("raw", "preprocessing", "Raw", changes={"masking": "none"}),
+    _printed("raw", "preprocessing", "Raw", changes={"masking": "none", **BY_ENCODER}),
     _printed(
         *("template-id", "preprocessing", "Template ID"),
         changes={"masking": "drain-id", "embedder": "message-id"},
     ),
-    _printed("template", "preprocessing", "Template", changes={"masking": "drain-template"}),
-    _printed("regex", "preprocessing", "RE (LogLLM)", changes={"masking": "regex"}),
+    _printed(
+        *("template", "preprocessing", "Template"),
+        changes={"masking": "drain-template", **BY_ENCODER},
+    ),
+    _printed("regex", "preprocessing", "RE (LogLLM)", changes={"masking": "regex", **BY_ENCODER}),
     _printed("without-1", "stages", "W/O Stage 1", without=("1",)),
     _printed("without-2", "stages", "W/O Stage 2", without=("2",)),
     _printed("without-1-2", "stages", "W/O Stage 1&2", without=("1", "2")),
@@ -201,7 +205,8 @@ def _setup(variant: Variant, own: Setup, asked: Sequence[str]) -> Setup | str:
     stages = {number: _stages(own.recipe, number) for number in variant.without}
     if missing := [number for number, names in stages.items() if not names]:
         return f"not applicable, the recipe has no stage {' and '.join(missing)}"
-    changes = {**variant.changes}
+    own_values = own.recipe.model_dump()
+    changes = {key: value for key, value in variant.changes.items() if own_values[key] != value}
     changes |= {f"stages.{name}.num_epochs": 0 for names in stages.values() for name in names}
     dataset = own.dataset
     if variant.window_length:

@@ -10,10 +10,17 @@ from typing import Any, NoReturn
 
 from logllm_core.errors import LogLLMError
 
-STOPPED = (
-    "The training was asked to stop, and did. The same command goes on from the last checkpoint."
-)
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StoppedError(LogLLMError):
+    """The training was asked to stop, and the signal's handlers let the process live."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The training was asked to stop, and did. The same command goes on from the last "
+            "checkpoint."
+        )
 
 
 @dataclass(slots=True)
@@ -35,7 +42,7 @@ class Interruption:
         """
         # Another process of the same training may have been asked, not this one.
         self._deliver(self.noted or signal.SIGTERM)
-        raise LogLLMError(STOPPED)
+        raise StoppedError
 
     def end(self) -> None:
         """No signal is swallowed, whatever ended the training before it could be passed on."""

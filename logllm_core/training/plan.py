@@ -1,8 +1,10 @@
 """What one stage of a training is: what decides its outcome, and how it is run."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from logllm_core.errors import LogLLMError
 from logllm_core.model.places import Places
 from logllm_core.store import Artifact, Json
 from logllm_core.training.recipes import Recipe, Stage
@@ -55,3 +57,19 @@ class Order:
     version: int  # of the code that trains, as the store has it
     out_dir: Path  # gets the trained weights and the metrics
     checkpoints_dir: Path  # gone on from, where something is there
+
+
+def check_shares(recipe: Recipe, num_processes: int) -> None:
+    """Processes share a batch by its micro-batches.
+
+    Raises:
+        LogLLMError: there is not enough work for all.
+    """
+    size = 1 if recipe.micro_batch_size == "auto" else recipe.micro_batch_size
+    num_busy = math.ceil(recipe.batch_size / size)
+    if num_busy < num_processes:
+        raise LogLLMError(
+            f"A batch of {recipe.batch_size} windows in micro-batches of {size} "
+            f"has work for {num_busy} of {num_processes} processes. Give --set micro_batch_size="
+            f"{max(recipe.batch_size // num_processes, 1)}, or fewer --processes."
+        )

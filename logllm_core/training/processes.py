@@ -223,10 +223,17 @@ def new_events(events: BinaryIO) -> Iterator[dict[str, Any]]:
     events.seek(-len(line), os.SEEK_CUR)  # half a line: still being written, or cut by a kill
 
 
+def show_end(path: Path) -> None:
+    """The end of what a process wrote, on standard error: a traceback may quote log text."""
+    text = path.read_bytes()[-SHOWN_BYTES:].decode(errors="replace")
+    marks = (m if m.isprintable() or m in "\n\t" else "\N{REPLACEMENT CHARACTER}" for m in text)
+    sys.stderr.write("".join(marks))
+
+
 def _explain(folder: Path, returncode: int, signals: Sequence[int]) -> str:
     """Show what the workers wrote to stderr; say what ended them, by torchrun's summary."""
     for path in sorted(folder.rglob("stderr.log")):  # one a worker
-        sys.stderr.write(path.read_bytes()[-SHOWN_BYTES:].decode(errors="replace"))
+        show_end(path)
     if signals:
         return f"{signal.Signals(signals[0]).name} ended them before they told that they had saved"
     summary = (folder / OUTPUT).read_text(errors="replace")

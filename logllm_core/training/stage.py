@@ -1,6 +1,5 @@
 """One training stage: from a model and labelled windows to trained weights in the store."""
 
-import math
 import shutil
 from pathlib import Path
 
@@ -13,9 +12,8 @@ from logllm_core.progress import Relay
 from logllm_core.store import Artifact, Json, Store
 from logllm_core.training import cards, processes
 from logllm_core.training.checkpoint import checkpoints_beside
-from logllm_core.training.interruption import STOPPED
-from logllm_core.training.plan import Execution, Order, StagePlan
-from logllm_core.training.recipes import Recipe
+from logllm_core.training.interruption import StoppedError
+from logllm_core.training.plan import Execution, Order, StagePlan, check_shares
 from logllm_core.training.work import work
 
 VERSION = 2
@@ -33,7 +31,7 @@ def train_stage(store: Store, plan: StagePlan, execution: Execution = ALONE) -> 
             that is not finite, not enough memory, a checkpoint of another training, or a process
             that was killed.
     """
-    _check_shares(plan.recipe, execution.num_processes)
+    check_shares(plan.recipe, execution.num_processes)
 
     def build(out_dir: Path) -> dict[str, Json]:
         order = Order(
@@ -84,18 +82,6 @@ def find_stage(store: Store, plan: StagePlan) -> Artifact:
     return found
 
 
-def _check_shares(recipe: Recipe, num_processes: int) -> None:
-    """Processes share a batch by its micro-batches."""
-    size = 1 if recipe.micro_batch_size == "auto" else recipe.micro_batch_size
-    num_busy = math.ceil(recipe.batch_size / size)
-    if num_busy < num_processes:
-        raise LogLLMError(
-            f"A batch of {recipe.batch_size} windows in micro-batches of {size} "
-            f"has work for {num_busy} of {num_processes} processes. Give --set micro_batch_size="
-            f"{max(recipe.batch_size // num_processes, 1)}, or fewer --processes."
-        )
-
-
 def _work_together(order: Order) -> dict[str, Json]:
     """Train in several processes, and show here what the first of them tells."""
     path = order.out_dir / "order.json"
@@ -114,5 +100,5 @@ def _work_together(order: Order) -> dict[str, Json]:
         )
     path.unlink()
     if not results:  # stopped by a signal whose handler lets this process live
-        raise LogLLMError(STOPPED)
+        raise StoppedError
     return results

@@ -48,3 +48,10 @@ def test_the_limit_is_a_value_that_so_many_do_not_pass() -> None:
     assert limit_of(values, 0.99) == 99.0
     assert limit_of(values, 1.0) == 100.0
     assert limit_of(np.array([7.0]), 0.5) == 7.0
+
+
+def test_beyond_a_limit_of_nothing_values_keep_their_order() -> None:
+    limit = limit_of(np.zeros(10), 0.99)
+    scores = beyond(np.array([0.0, 0.1, 0.5]), limit)
+    assert scores[0] == 0
+    assert 0.5 < scores[1] < scores[2] < 1

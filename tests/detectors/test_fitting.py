@@ -153,3 +153,25 @@ def test_checkpoints_of_other_settings_are_refused(make_bench: Callable[..., Ben
     train(make_bench(seed=0).trainer)
     with pytest.raises(LogLLMError, match="made for another training: seed is 0 there and 1 here"):
         train(make_bench(seed=1).trainer)
+
+
+def test_weights_that_are_not_finite_at_the_end_are_no_training(
+    make_bench: Callable[..., Bench],
+) -> None:
+    """The last step's loss is finite, what it does to the weights is not."""
+
+    def broken(places: NDArray[np.int64]) -> Tensor:
+        found = network.loss(places)
+        return found + (network.line.weight * 0).sqrt().sum()  # its slope at 0 is infinite
+
+    network, bench = Network(), make_bench()
+    settings = SETTINGS.model_copy(update={"num_epochs": 1, "batch_size": 10})
+    with pytest.raises(LogLLMError, match=r"Tested stops at step 1: its weights are not finite"):
+        bench.trainer.train("line", network, broken, num_samples=10, settings=settings)
+
+
+def test_parameters_that_two_phases_share_count_once(bench: Bench) -> None:
+    network = Network()
+    for name in ("first", "second"):
+        bench.trainer.train(name, network, network.loss, num_samples=10, settings=SETTINGS)
+    assert bench.trainer.num_parameters == 2  # a slope and a height

@@ -20,7 +20,7 @@ def network(num_layers: int = 2) -> AttentionBiLstm:
 
 def test_each_state_counts_by_its_attention() -> None:
     found = network(num_layers=1)
-    lstm = found.layers[0]
+    lstm = found.states.layers[0]
     assert isinstance(lstm, nn.LSTM)
     states_LH, _ = lstm(found.vectors_VE[torch.tensor([1, 4, 2])])
     weights_L = torch.tanh(states_LH @ found.attention.weight[0])
