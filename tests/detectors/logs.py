@@ -14,7 +14,11 @@ from tests.logs.samples import labelled_by_line, messages_of, published
 
 # Enough for more than chance.
 TRIMMED = {"num_epochs": 2, "max_samples": 1_000}
-SMALLER = {"fastlogad": {"num_epochs": 4, "width": 64, "learning_rate": 1e-3}}
+OTHERWISE = {
+    "fastlogad": {"num_epochs": 4, "width": 64, "learning_rate": 1e-3},
+    "logrobust": {"num_epochs": 8},
+    "neurallog": {"num_epochs": 6, "learning_rate": 1e-3},
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +33,7 @@ def trimmed(method: Method) -> Settings:
     settings = method.settings
     if not isinstance(settings, MethodSettings):
         return settings
-    return settings.model_copy(update={**TRIMMED, **SMALLER.get(method.name, {})})
+    return settings.model_copy(update={**TRIMMED, **OTHERWISE.get(method.name, {})})
 
 
 def simulated(folder: Path) -> Log:

@@ -167,7 +167,6 @@ def test_killed_in_the_middle_and_run_again_its_scores_are_the_same(
     arguments = (name, places.encoder, data_dir, tmp_path, log.messages.path, log.windows.path)
     with subprocess.Popen(
         [sys.executable, "-c", KILLED, *map(str, arguments)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         start_new_session=True,
         stderr=subprocess.PIPE,
     ) as process:
