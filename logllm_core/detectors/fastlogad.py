@@ -283,6 +283,7 @@ METHOD = Method(
         "The separation is trained for 40 epochs; the public implementation trains it for up to "
         "100, until the norms of normal validation windows no longer shrink.",
         "An epoch sees at most 50,000 windows, drawn anew each time.",
+        "A window of more than 511 events is read in pieces, and is as odd as its oddest one.",
         "An event is never replaced by itself; in the public implementation a pseudo-anomaly may "
         "be the normal window that it was made of.",
         "Half of a window's events are masked, rounded down, and at least one; there it is at most "

@@ -78,6 +78,8 @@ METHOD = Method(
     differs=(
         "Word vectors come from the encoder at hand, centred and brought to one size, not from "
         "FastText, which is 4 GB.",
+        "The stop words are a short list of this project, without words that tell templates apart, "
+        "such as not or down.",
         "A word that no training template holds is weighed as a rare one; the paper does not say.",
         "The weights of attention are the same at each place of a window; windows differ in "
         "length.",

@@ -110,6 +110,6 @@ METHOD = Method(
         "and stops early.",
         "All training windows are seen as they are; the public implementation balances the "
         "classes.",
-        "Windows are cut after max_window_events, and padding is masked.",
+        "Windows are cut after max_window_events, messages after 100 tokens; padding is masked.",
     ),
 )
