@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -136,14 +135,26 @@ def test_it_leaves_a_score_for_each_window_and_says_what_it_cost(
 
 
 KILLED = """
+import os
+import signal
 import sys
 from pathlib import Path
 from tests.detectors.test_running import run
 from tests.detectors.logs import Log
 from logllm_core.model.places import Backbones, Places
 from logllm_core.store import Artifact
+from logllm_core.training.state import StageState
 
-name, encoder, data_dir, log_dir, messages, windows = sys.argv[1:]
+take_step = StageState.take_step
+
+def die_at_the_third(state, loss, rate):
+    take_step(state, loss, rate)
+    if state.progress.step == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+StageState.take_step = die_at_the_third
+name, encoder, data_dir, messages, windows = sys.argv[1:]
+
 def artifact(kind, place):
     return Artifact(kind=kind, dataset="simulated", fingerprint=Path(place).name, path=Path(place))
 
@@ -164,25 +175,16 @@ def test_killed_in_the_middle_and_run_again_its_scores_are_the_same(
     whole = run(name, log, places, tmp_path / "undisturbed")
     num_steps = whole.results["num_steps"]
     data_dir = tmp_path / "killed"
-    arguments = (name, places.encoder, data_dir, tmp_path, log.messages.path, log.windows.path)
-    with subprocess.Popen(
+    arguments = (name, places.encoder, data_dir, log.messages.path, log.windows.path)
+    killed = subprocess.run(
         [sys.executable, "-c", KILLED, *map(str, arguments)],
-        start_new_session=True,
-        stderr=subprocess.PIPE,
-    ) as process:
-        deadline = time.monotonic() + 100
-        while process.poll() is None and time.monotonic() < deadline:
-            reached = [int(path.name[5:]) for path in data_dir.rglob("step-*") if path.is_dir()]
-            if num_steps and reached and max(reached) >= 2:
-                break
-            time.sleep(0.01)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        errors = process.stderr.read().decode() if process.stderr else ""
-    assert process.returncode == (-signal.SIGKILL if num_steps else 0), errors
+        capture_output=True,
+        timeout=100,
+        check=False,
+    )
+    assert killed.returncode == (-signal.SIGKILL if num_steps else 0), killed.stderr.decode()
     resumed = run(name, log, places, data_dir)
-    if num_steps:
-        assert resumed.results["num_resumes"] > 0
+    assert resumed.results["num_resumes"] == (1 if num_steps else 0)
     for split in ("validation", "test"):
         first, second = (
             pq.read_table(a.path / f"split={split}" / "part-0.parquet") for a in (whole, resumed)
