@@ -1,5 +1,6 @@
 """Windows to run whole methods on: of a simulated log, and of the real HDFS sample."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from logllm_core.store import Artifact, Store
 from tests.logs.samples import labelled_by_line, messages_of, published
 
 # Enough for more than chance.
-TRIMMED = {"num_epochs": 2, "max_samples": 1_000}
-OTHERWISE = {
+TRIMMED: Mapping[str, object] = {"num_epochs": 2, "max_samples": 1_000}
+OTHERWISE: Mapping[str, Mapping[str, object]] = {
     "fastlogad": {"num_epochs": 4, "width": 64, "learning_rate": 1e-3},
     "logrobust": {"num_epochs": 8},
     "neurallog": {"num_epochs": 6, "learning_rate": 1e-3},

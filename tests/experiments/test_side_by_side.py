@@ -120,7 +120,7 @@ def test_a_signal_is_passed_on_and_obeyed_when_all_have_stopped(tmp_path: Path) 
         started.send_signal(signal.SIGTERM)
         assert started.stdout is not None
         rest = started.stdout.read().splitlines()
-        assert started.wait(timeout=20) == -signal.SIGTERM
+        assert started.wait(timeout=60) == -signal.SIGTERM
     assert rest == ["Waiting for train to save and stop"]  # the second never began
     assert_gone([pid], within_seconds=0.1)
 

@@ -81,7 +81,7 @@ def test_the_command_reads_names_sizes_and_seeds(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_variants_share_what_they_have_in_common_and_the_rest_says_why(
     settings: AblateSettings, logllm: Run
 ) -> None:
@@ -169,7 +169,7 @@ def test_killed_in_the_middle_and_run_again_it_goes_on_from_there(
         workers = workers_below(tmp_path / "tmp")
         os.killpg(running.pid, signal.SIGKILL)
     assert len(workers) == 1
-    wait_until(lambda: not workers_below(tmp_path / "tmp"), 20)
+    wait_until(lambda: not workers_below(tmp_path / "tmp"), 60)
     finished = manifests(settings, "models")
     assert not manifests(settings, "experiments")
 
