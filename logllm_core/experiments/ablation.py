@@ -149,8 +149,9 @@ def _with_recipe(recipe: Content, rows: list[Json]) -> list[Json]:
 
 def verdict(recipe: Content, rows: Sequence[Content]) -> str:
     """The page's first paragraph: the recipe itself, and which variants differ beyond chance."""
-    num_run = sum(row["run"] is not None for row in rows)
-    text = f"{num_run} of {len(rows)} variants were run."
+    variants = [row for row in rows if not row["is_recipe"]]
+    num_run = sum(row["run"] is not None for row in variants)
+    text = f"{num_run} of {len(variants)} variants were run."
     if recipe["run"] is None:
         return f"{text} The recipe itself was not: {recipe['why_not']}"
     own = recipe["figures"]["f1"]

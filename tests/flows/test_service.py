@@ -68,7 +68,7 @@ def test_up_again_starts_only_what_is_missing(served: Served) -> None:
         names = [automation.name for automation in client.read_automations()]
         deployments = [(d.flow_id, d.name) for d in client.read_deployments()]
     assert len(names) == len(set(names)) == 6
-    assert len(deployments) == len(set(deployments)) == 25
+    assert len(deployments) == len(set(deployments)) == 35
 
 
 def test_prefect_finds_the_server_from_the_folder_without_being_told(
