@@ -6,13 +6,12 @@ through Deep Learning", CCS 2017: sections 3.1 (the log key model) and 5.1 (its 
 Axes: B histories, H events of a history, K known events, D units.
 """
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from logllm_core.detectors.classifying import seed_weights
 from logllm_core.detectors.histories import HistorySettings, fit_next, one_hot
 from logllm_core.detectors.interface import Bench, Method, Scorer, Training
-from logllm_core.training.sampling import derived_seed
 
 NAME = "deeplog"
 
@@ -45,7 +44,7 @@ class DeepLog(nn.Module):
 def fit(training: Training, settings: DeepLogSettings, bench: Bench) -> Scorer:
     """The network, taught on the windows' histories."""
     num_known = training.events.num_known
-    torch.manual_seed(derived_seed(bench.seed, NAME, "weights"))
+    seed_weights(NAME, bench)
     network = DeepLog(num_known, settings).to(bench.device)
     return fit_next(NAME, network, training.windows, num_known, settings, bench)
 

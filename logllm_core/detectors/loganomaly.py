@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
+from logllm_core.detectors.classifying import seed_weights
 from logllm_core.detectors.histories import HistorySettings, fit_next, one_hot
 from logllm_core.detectors.interface import Bench, Ids, Method, Scorer, Scores, Training
 from logllm_core.detectors.semantic import template_vectors
-from logllm_core.training.sampling import derived_seed
 
 NAME = "loganomaly"
 NUM_COMPARED = 4_096  # new templates that are compared with the known ones at once
@@ -73,7 +73,7 @@ def fit(training: Training, settings: LogAnomalySettings, bench: Bench) -> Score
     num_known = training.events.num_known
     vectors_NE = template_vectors(training.events, bench.encoder)
     taken_for = match(vectors_NE, num_known, settings.min_similarity).tolist()
-    torch.manual_seed(derived_seed(bench.seed, NAME, "weights"))
+    seed_weights(NAME, bench)
     network = LogAnomaly(torch.from_numpy(vectors_NE).to(bench.device), num_known, settings)
     score = fit_next(NAME, network.to(bench.device), training.windows, num_known, settings, bench)
 

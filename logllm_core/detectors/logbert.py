@@ -26,6 +26,7 @@ from logllm_core.detectors.classifying import batches, padded, seed_weights
 from logllm_core.detectors.deciding import beyond, hold_out, limit_of
 from logllm_core.detectors.fitting import MethodSettings
 from logllm_core.detectors.interface import Bench, Ids, Method, Scorer, Scores, Training
+from logllm_core.detectors.sinusoids import positions
 from logllm_core.training.sampling import derived_seed
 
 NAME = "logbert"
@@ -83,7 +84,7 @@ class LogBert(nn.Module):
             norm_first=True,
         )
         self.encoder = nn.TransformerEncoder(layer, settings.num_layers, enable_nested_tensor=False)
-        self.positions_TD = _sinusoids(MAX_KEYS + 1, width)  # no buffer: needs no checkpoint
+        self.positions_TD = positions(MAX_KEYS + 1, width)  # no buffer: needs no checkpoint
         self.output = nn.Linear(width, num_known)
         self.register_buffer("center_D", torch.zeros(width))
 
@@ -100,13 +101,6 @@ class LogBert(nn.Module):
             self.tokens(tokens_BT) + positions_TD, src_key_padding_mask=is_padding_BT
         )
         return states_BTD[:, 0], self.output(states_BTD[:, 1:][is_masked_BL])
-
-
-def _sinusoids(num_positions: int, width: int) -> Tensor:
-    """Positions as in Vaswani et al. (2017), section 3.5: [T, D]."""
-    rates_D = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000) / width))
-    angles_TD = torch.arange(num_positions)[:, None] * rates_D
-    return torch.stack([angles_TD.sin(), angles_TD.cos()], dim=2).flatten(1)
 
 
 def cut(window: Ids) -> list[Ids]:

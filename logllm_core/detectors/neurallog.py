@@ -10,8 +10,6 @@ Axes: B windows, L events of a window, V events, N distinct texts, E encoder wid
 (normal, anomalous).
 """
 
-import math
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,6 +20,7 @@ from logllm_core.detectors.classifying import ClassifierSettings, fit_classifier
 from logllm_core.detectors.encoding import FrozenEncoder
 from logllm_core.detectors.interface import Bench, Events, Method, Scorer, Training
 from logllm_core.detectors.semantic import words_of
+from logllm_core.detectors.sinusoids import positions
 
 NAME = "neurallog"
 
@@ -68,14 +67,6 @@ class MessageTransformer(nn.Module):
         total_BE = seen_BLE.masked_fill(~is_event_BL[..., None], 0.0).sum(dim=1)
         logits_BC: Tensor = self.output(total_BE / is_event_BL.sum(dim=1, keepdim=True))
         return logits_BC
-
-
-def positions(num_events: int, width: int) -> Tensor:
-    """Sines and cosines of each place, [L, E] (Vaswani et al., 2017, section 3.5)."""
-    place_L1 = torch.arange(num_events)[:, None]
-    half = torch.arange(0, width, 2)
-    angles = place_L1 * torch.exp(half * (-math.log(10_000.0) / width))
-    return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)[:, :width]
 
 
 def message_vectors(events: Events, encoder: FrozenEncoder) -> NDArray[np.float32]:

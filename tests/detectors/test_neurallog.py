@@ -13,8 +13,8 @@ from logllm_core.detectors.neurallog import (
     NeuralLogSettings,
     fit,
     message_vectors,
-    positions,
 )
+from logllm_core.detectors.sinusoids import positions
 from tests.detectors.planted import plant
 
 CPU = torch.device("cpu")
