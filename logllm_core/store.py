@@ -127,7 +127,7 @@ class Store:
         """
         wanted = _wanted(kind, dataset, config, inputs, version)
         with self._claimed(wanted) as artifact:
-            return artifact if self._reuse(artifact, wanted) else None
+            return artifact if self._reuse(artifact, wanted, is_told=False) else None
 
     @contextmanager
     def _claimed(self, wanted: Mapping[str, Json]) -> Iterator[Artifact]:
@@ -139,16 +139,19 @@ class Store:
             with lock(path.parent / f".{path.name}.lock"):
                 yield Artifact(**names, path=path)
 
-    def _reuse(self, artifact: Artifact, wanted: Mapping[str, Json]) -> bool:
+    def _reuse(
+        self, artifact: Artifact, wanted: Mapping[str, Json], *, is_told: bool = True
+    ) -> bool:
         """Whether the artifact is there, or could be fetched; what the remote lacks is pushed."""
         remote = Remote(address=self.remote) if self.remote else None
         is_here = is_whole(artifact.path)
         is_shared = remote is not None and _is_shared(remote, artifact, wanted, fetch=not is_here)
         if is_here:
             (artifact.path / MANIFEST).touch()  # the newest manifest is the one in use
-            logger.info(
-                "{} of {}: reused {}", artifact.kind, artifact.dataset, artifact.fingerprint
-            )
+            if is_told:
+                logger.info(
+                    "{} of {}: reused {}", artifact.kind, artifact.dataset, artifact.fingerprint
+                )
             if remote and not is_shared:  # a push was cut off, or there was no remote then
                 remote.push(artifact.place, artifact.path)
         return is_here or is_shared

@@ -73,6 +73,7 @@ METHOD = Method(
     paper='S. Lu et al., "Detecting anomaly in big data system logs using convolutional neural '
     'network", DASC 2018',
     reads="templates",
+    has_encoder=False,
     labels="all windows",
     settings=CnnSettings(),
     fit=fit,

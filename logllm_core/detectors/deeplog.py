@@ -55,6 +55,7 @@ METHOD = Method(
     paper='M. Du et al., "DeepLog: Anomaly Detection and Diagnosis from System Logs through Deep '
     'Learning", CCS 2017',
     reads="templates",
+    has_encoder=False,
     labels="normal windows only",
     settings=DeepLogSettings(),
     fit=fit,

@@ -14,18 +14,17 @@ batch, E width, V ids that stand for events.
 """
 
 from collections.abc import Sequence
-from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from logllm_core.detectors import deciding
 from logllm_core.detectors.classifying import batches, padded, seed_weights
-from logllm_core.detectors.fitting import MethodSettings
+from logllm_core.detectors.fitting import AttentionSettings
 from logllm_core.detectors.interface import Bench, Ids, Method, Scorer, Scores, Training
 
 NAME = "fastlogad"
@@ -34,7 +33,7 @@ SPREAD = 2  # a group's longest window has at most so many times its shortest on
 Group = tuple[Tensor, Tensor]  # events [B, L], and which of them are, [B, L]
 
 
-class FastLogAdSettings(MethodSettings):
+class FastLogAdSettings(AttentionSettings):
     """The public implementation's values for HDFS; its rate for BGL is 3e-5."""
 
     num_epochs: int = Field(default=40, ge=1)  # of each phase; their second ends early or at 100
@@ -50,12 +49,6 @@ class FastLogAdSettings(MethodSettings):
     normal_weight: float = Field(default=0.1, gt=0)  # of a normal window's norm in the loss
     held_out_fraction: float = Field(default=0.1, gt=0, lt=1)  # of the windows, for the limit
     limit_quantile: float = Field(default=0.99, gt=0, le=1)  # of the held-out windows' norms
-
-    @model_validator(mode="after")
-    def _heads_share_the_width(self) -> Self:
-        if self.width % self.num_heads:
-            raise ValueError(f"width {self.width} is no multiple of num_heads {self.num_heads}")
-        return self
 
 
 class _Transformer(nn.Module):
@@ -274,6 +267,7 @@ METHOD = Method(
         "generation and discrimination. arXiv 2404.08750, 2024"
     ),
     reads="templates",
+    has_encoder=False,
     labels="normal windows only",
     settings=FastLogAdSettings(),
     fit=fit,

@@ -8,13 +8,13 @@ drawn at random within a step.
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import numpy as np
 import torch
 from loguru import logger
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -39,6 +39,19 @@ class MethodSettings(Settings):
     batch_size: int = Field(ge=1)  # samples an optimiser step
     learning_rate: float = Field(gt=0)
     max_samples: int | None = Field(default=None, ge=1)  # an epoch; None: all
+
+
+class AttentionSettings(MethodSettings):
+    """Of the methods whose vectors are shared out among heads of attention."""
+
+    width: int = Field(ge=1)
+    num_heads: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.width % self.num_heads:
+            raise ValueError(f"width {self.width} is no multiple of num_heads {self.num_heads}")
+        return self
 
 
 class Trainer:

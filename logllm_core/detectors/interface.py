@@ -62,6 +62,7 @@ class Method:
     title: str  # as the paper's Table II has it
     paper: str  # authors, title, where
     reads: Reads
+    has_encoder: bool  # it asks the bench's encoder what events mean
     labels: LabelsUsed
     settings: Settings  # the paper's, unless a comment there says otherwise
     fit: Callable[[Training, Any, Bench], Scorer]

@@ -103,6 +103,7 @@ METHOD = Method(
     paper='W. Meng et al., "LogAnomaly: Unsupervised Detection of Sequential and Quantitative '
     'Anomalies in Unstructured Logs", IJCAI 2019',
     reads="templates",
+    has_encoder=True,
     labels="normal windows only",
     settings=LogAnomalySettings(),
     fit=fit,

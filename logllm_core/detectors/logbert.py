@@ -13,18 +13,17 @@ width, M masked keys, K known events.
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from logllm_core.detectors.classifying import batches, padded, seed_weights
 from logllm_core.detectors.deciding import beyond, hold_out, limit_of
-from logllm_core.detectors.fitting import MethodSettings
+from logllm_core.detectors.fitting import AttentionSettings
 from logllm_core.detectors.interface import Bench, Ids, Method, Scorer, Scores, Training
 from logllm_core.detectors.sinusoids import positions
 from logllm_core.training.sampling import derived_seed
@@ -33,7 +32,7 @@ NAME = "logbert"
 MAX_KEYS = 512  # of a piece; a longer window is read in several
 
 
-class LogBertSettings(MethodSettings):
+class LogBertSettings(AttentionSettings):
     """As in section IV; what the paper tunes on labelled windows, as its code has it."""
 
     # The paper's code stops when a loss on held-out windows does, after at most 200 epochs, and
@@ -56,12 +55,6 @@ class LogBertSettings(MethodSettings):
     # training windows that are held out do not pass.
     held_out_fraction: float = Field(default=0.1, gt=0, lt=1)
     held_out_quantile: float = Field(default=0.99, gt=0, le=1)
-
-    @model_validator(mode="after")
-    def _heads_share_the_width(self) -> Self:
-        if self.width % self.num_heads:
-            raise ValueError(f"width {self.width} is no multiple of num_heads {self.num_heads}")
-        return self
 
 
 class LogBert(nn.Module):
@@ -232,6 +225,7 @@ METHOD = Method(
     title="LogBERT",
     paper='H. Guo et al., "LogBERT: Log Anomaly Detection via BERT", IJCNN 2021',
     reads="templates",
+    has_encoder=False,
     labels="normal windows only",
     settings=LogBertSettings(),
     fit=fit,

@@ -71,6 +71,7 @@ METHOD = Method(
     paper='X. Zhang et al., "Robust log-based anomaly detection on unstable log data", '
     "ESEC/FSE 2019",
     reads="templates",
+    has_encoder=True,
     labels="all windows",
     settings=LogRobustSettings(),
     fit=fit,

@@ -90,6 +90,7 @@ METHOD = Method(
     title="NeuralLog",
     paper='V.-H. Le, H. Zhang, "Log-based anomaly detection without log parsing", ASE 2021',
     reads="messages",
+    has_encoder=True,
     labels="all windows",
     settings=NeuralLogSettings(),
     fit=fit,

@@ -219,6 +219,7 @@ METHOD = Method(
         "estimation, ICSE 2021"
     ),
     reads="templates",
+    has_encoder=True,
     labels="some normal windows",
     settings=PlelogSettings(),
     fit=fit,

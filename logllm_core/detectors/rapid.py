@@ -182,6 +182,7 @@ METHOD = Method(
         "pre-trained language model considering token-level information. EAAI 133, 2024"
     ),
     reads="messages",
+    has_encoder=True,
     labels="normal windows only",
     settings=RapidSettings(),
     fit=fit,

@@ -62,8 +62,9 @@ def run_method(
         "method": method.name,
         "settings": settings.model_dump(mode="json"),
         "seed": seed,
-        "encoder": {k: v for k, v in places.identity.items() if k.startswith("encoder")},
     }
+    if method.has_encoder:  # another encoder trains no other method again
+        config["encoder"] = {k: v for k, v in places.identity.items() if k.startswith("encoder")}
     inputs = {"messages": messages, "windows": windows}
     made_for = {
         **config,

@@ -213,7 +213,7 @@ def _setup(variant: Variant, own: Setup, asked: Sequence[str]) -> Setup | str:
         if not isinstance(dataset.windows, CountWindows):
             kind = "sessions" if dataset.windows.kind == "session" else "spans of time"
             return f"not applicable, the windows of {dataset.name} are {kind}"
-        dataset = _with_length(dataset, variant.window_length)
+        dataset = _with_length(dataset, dataset.windows, variant.window_length)
         if variant.window_length > own.recipe.max_window_messages:
             changes["max_window_messages"] = variant.window_length  # none is to be cut
     try:
@@ -229,10 +229,12 @@ def _stages(recipe: Recipe, number: str) -> list[str]:
     return [name for name in names if name.partition("-")[0] == number]
 
 
-def _with_length(dataset: Dataset, length: int) -> Dataset:
-    if dataset.windows == CountWindows(kind="count", length=length):
+def _with_length(dataset: Dataset, own: CountWindows, length: int) -> Dataset:
+    """Windows of that length that overlap by the share that the data set's own do."""
+    step = own.step and -(-own.step * length // own.length)
+    windows = CountWindows(kind="count", length=length, step=step)
+    if windows == own:
         return dataset
-    windows = CountWindows(kind="count", length=length)
     title = f"{dataset.title} (windows of {length} lines)"  # tells its report from the others
     return dataset.model_copy(update={"windows": windows, "title": title})
 

@@ -28,6 +28,9 @@ from logllm_core.model.vocabulary import (
 TREE_NODES = 192  # a larger tree shares more, and spends more on what does not see each other
 BATCH_POSITIONS = 3_072  # of a forward pass that scores
 CHUNK_WINDOWS = 8_192  # laid out at once, which bounds the memory
+# Of the messages of a training pass, padding too, where these are text: one long window would pad
+# all others to its length, ten times what a window with an embedder takes.
+TEXT_POSITIONS = 4_096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +94,25 @@ class Collator:
         enough = range(1, len(cut) + 1)
         num_read = bisect_left(enough, self.max_window_tokens, key=lambda n: len(joined(cut[:n])))
         return cut[: num_read + 1]
+
+    def of_like_length(self, windows: Sequence[Sequence[int]], most: int) -> Iterator[Ids]:
+        """Places of windows that a training pass takes together, the shortest first.
+
+        Args:
+            most: windows of a pass; of text fewer, where they are long.
+        """
+        is_text = isinstance(self.vocabulary, TextVocabulary)
+        lengths = np.array([len(self._messages(ids) if is_text else ids) for ids in windows])
+        order = np.argsort(lengths, kind="stable")
+        start = 0
+        while start < len(order):
+            end = start + 1
+            while end < min(start + most, len(order)) and not (
+                is_text and lengths[order[end]] * (end + 1 - start) > TEXT_POSITIONS
+            ):
+                end += 1
+            yield order[start:end]
+            start = end
 
     def training_batch(
         self,

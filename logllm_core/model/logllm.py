@@ -20,6 +20,7 @@ from logllm_core.model.vocabulary import (
     Vocabulary,
     on_device,
 )
+from logllm_core.progress import track
 
 
 class LogLLM(nn.Module):
@@ -141,9 +142,12 @@ def encode_messages(model: LogLLM, vocabulary: Vocabulary, message_ids: Ids) -> 
     """
     ordered = vocabulary.sort(message_ids)
     vectors = []
-    for start in range(0, len(ordered), GROUP_MESSAGES):
-        messages = vocabulary.encoder_input(ordered[start : start + GROUP_MESSAGES])
-        vectors.append(model.encode(on_device(messages, model.device)).cpu())
+    with track("Encoding", total=len(ordered), unit="messages") as advance:
+        for start in range(0, len(ordered), GROUP_MESSAGES):
+            part = ordered[start : start + GROUP_MESSAGES]
+            messages = vocabulary.encoder_input(part)
+            vectors.append(model.encode(on_device(messages, model.device)).cpu())
+            advance(len(part))
     row_of = np.zeros(int(message_ids.max()) + 1, dtype=np.int64)
     row_of[ordered] = np.arange(len(ordered))
     return EncoderVectors(vectors_ME=torch.cat(vectors), row_of=row_of)

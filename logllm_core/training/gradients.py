@@ -58,23 +58,23 @@ def accumulate(
         places: of the batch's windows among the training windows.
     """
     state.optimizer.zero_grad(set_to_none=False)
-    lengths = [len(material.train.message_ids[place]) for place in places]
-    places = places[np.argsort(lengths, kind="stable")]
     assert material.train.is_anomalous is not None
-    labels = material.train.is_anomalous[places].tolist()
-    num_tokens = _num_answer_tokens(model, labels)
+    num_tokens = _num_answer_tokens(model, material.train.is_anomalous[places].tolist())
     loss, shortage = torch.zeros((), device=team.device), None
-    size = state.progress.micro_batch_size
+    windows = [material.train.message_ids[place] for place in places]
+    parts = list(material.collator.of_like_length(windows, state.progress.micro_batch_size))
+    starts = np.cumsum([0, *map(len, parts)])[:-1]
     try:
-        for number, start in enumerate(range(0, len(places), size)):
+        for number, (start, part) in enumerate(zip(starts.tolist(), parts, strict=True)):
             if number % team.num_processes != team.rank:
                 continue
             words = ("dropout", stage_name, str(state.progress.step), str(start))
             torch.manual_seed(derived_seed(recipe.seed, *words))
-            chosen = slice(start, start + size)
-            windows = [material.train.message_ids[place] for place in places[chosen]]
-            batch = material.collator.training_batch(windows, labels[chosen], material.vectors)
-            share = _num_answer_tokens(model, labels[chosen]) / num_tokens
+            labels = material.train.is_anomalous[places[part]].tolist()
+            batch = material.collator.training_batch(
+                [windows[place] for place in part], labels, material.vectors
+            )
+            share = _num_answer_tokens(model, labels) / num_tokens
             part = model(batch.to(team.device)) * share
             part.backward()
             loss += part.detach()

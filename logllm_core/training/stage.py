@@ -16,7 +16,7 @@ from logllm_core.training.interruption import StoppedError
 from logllm_core.training.plan import Execution, Order, StagePlan, check_shares
 from logllm_core.training.work import work
 
-VERSION = 2
+VERSION = 3
 ALONE = Execution()
 WORKER = "logllm_core.training.worker"
 

@@ -23,7 +23,7 @@ from logllm_core.detectors.table import METHODS
 from logllm_core.errors import LogLLMError
 from logllm_core.evaluation.bootstrap import intervals
 from logllm_core.logs.windows import Windows, read_windows
-from logllm_core.model.places import BACKBONES, Places, local_place
+from logllm_core.model.places import BACKBONES, Backbones, Places, local_place
 from logllm_core.store import Artifact, Store
 from tests.detectors.logs import Log, hdfs_sample, simulated, trimmed
 
@@ -44,6 +44,7 @@ def a_method(labels: object) -> Method:
         title="Tested",
         paper="",
         reads="messages",
+        has_encoder=False,
         labels=labels,  # type: ignore[arg-type]
         settings=METHODS["deeplog"].settings,
         fit=fit_nothing,
@@ -132,6 +133,27 @@ def test_it_leaves_a_score_for_each_window_and_says_what_it_cost(
     assert not list(artifact.path.parent.glob(".*checkpoints"))
     again = run(name, log, places, tmp_path)
     assert again.manifest["created"] == artifact.manifest["created"]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_another"), [("deeplog", False), ("cnn", False), ("loganomaly", True)]
+)
+def test_another_encoder_is_another_training_where_the_method_asks_it(
+    name: str, is_another: bool, log: Log, places: Places, tmp_path: Path
+) -> None:
+    named = Backbones(encoder="another/encoder", decoder=places.decoder)
+    other = Places(named=named, encoder=places.encoder, decoder=places.decoder)
+    assert (run(name, log, places, tmp_path) != run(name, log, other, tmp_path)) == is_another
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if not METHODS[name].has_encoder])
+def test_what_is_said_to_ask_no_encoder_asks_none(name: str, log: Log, tmp_path: Path) -> None:
+    nowhere = Places(
+        named=Backbones(encoder="no/encoder", decoder="no/decoder"),
+        encoder=str(tmp_path / "no-encoder"),
+        decoder=str(tmp_path / "no-decoder"),
+    )
+    assert run(name, log, nowhere, tmp_path).results["num_windows"] > 0
 
 
 KILLED = """

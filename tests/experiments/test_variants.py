@@ -68,10 +68,19 @@ def test_windows_of_another_length_are_read_whole_and_called_by_it() -> None:
     assert longest.recipe.overrides == {"max_window_messages": 200}
     assert longest.dataset.title == "A log (windows of 200 lines)"
     assert setup_named(found, "length-20").recipe.overrides == {}
-    # The data set's own length with a step: windows that overlap are others.
-    stepping = setup_of("paper", windows=CountWindows(kind="count", length=100, step=50))
-    places = [t.place for t in planned(stepping).trials if t.variant.name == "length-100"]
-    assert places != [0]
+
+
+def test_windows_of_another_length_overlap_as_the_data_set_s_own_do() -> None:
+    found = planned(setup_of("paper", windows=CountWindows(kind="count", length=100, step=30)))
+    steps = {
+        length: setup_named(found, f"length-{length}").dataset.windows for length in (20, 50, 200)
+    }
+    assert steps == {
+        20: CountWindows(kind="count", length=20, step=6),
+        50: CountWindows(kind="count", length=50, step=15),
+        200: CountWindows(kind="count", length=200, step=60),
+    }
+    assert [t.place for t in found.trials if t.variant.name == "length-100"] == [0]
 
 
 @pytest.mark.parametrize(

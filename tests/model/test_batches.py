@@ -190,6 +190,25 @@ def test_text_beyond_a_windows_tokens_is_cut(
     assert collator.is_cut((0, 1)) == is_cut
 
 
+def test_windows_with_an_embedder_share_a_pass_by_their_number_alone() -> None:
+    collator = tiny.collator(["alpha", "beta"], of=tiny.model())
+    windows = [(0,) * 9_000, (1,), (0, 1), (1, 1)]
+    assert [part.tolist() for part in collator.of_like_length(windows, 3)] == [[1, 2, 3], [0]]
+
+
+def test_long_windows_of_text_share_a_pass_with_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts of 1 and 2 tokens, with semicolons between them: windows of 1, 2, 5, 7, 8 tokens."""
+    monkeypatch.setattr("logllm_core.model.batches.TEXT_POSITIONS", 12)
+    collator = tiny.collator(["alpha", "beta gamma"], of=tiny.model(), embedder="none")
+    windows = [(1, 1, 1), (0,), (0, 0, 0, 0), (1,), (1, 1)]
+    assert [len(collator.vocabulary.joined(ids)) for ids in windows] == [8, 1, 7, 2, 5]  # type: ignore[union-attr]
+    parts = [part.tolist() for part in collator.of_like_length(windows, 3)]
+    # Three of at most 5 tokens are 15, two of 7 are 14: too many. One alone always passes.
+    assert parts == [[1, 3], [4], [2], [0]]
+    monkeypatch.setattr("logllm_core.model.batches.TEXT_POSITIONS", 7)
+    assert [part.tolist() for part in collator.of_like_length(windows[:1], 3)] == [[0]]
+
+
 def test_text_has_a_limit_of_messages_too() -> None:
     collator = text_collator(max_window_messages=1, max_window_tokens=99)
     (alone,), (cut,) = (read(collator.training_batch([w], [True])) for w in ((1,), (1, 0)))
