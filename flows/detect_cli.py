@@ -102,7 +102,7 @@ def detect(
 
     from flows.settings import DetectSettings
     from logllm_core.detection.watching import detect as detect_new
-    from logllm_core.evaluation.renewing import renew
+    from logllm_core.pages.renewing import renew
 
     settings = DetectSettings.parse({"data_dir": data_dir}, origin="The command line")
     dataset, store = settings.find_dataset(model), settings.store

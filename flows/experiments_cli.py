@@ -213,7 +213,7 @@ def _print_comparison(comparison: "Artifact", *, as_json: bool) -> None:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    from logllm_core.evaluation import MODEL
+    from logllm_core.pages import MODEL
 
     table = Table(box=box.SIMPLE, pad_edge=False, collapse_padding=True, show_edge=False)
     table.add_column("detector", min_width=15)

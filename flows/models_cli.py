@@ -100,7 +100,7 @@ def promote(
 
 def _told(one: "ListedModel") -> str:
     """A decision in two lines: a reason is too long for a column."""
-    from logllm_core.evaluation.summary import shown
+    from logllm_core.pages.summary import shown
 
     figures = f"F1 {shown(one.f1)}  PR-AUC {shown(one.pr_auc)}  " if one.is_reported else ""
     made = one.decided[:16].replace("T", " ")

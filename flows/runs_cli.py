@@ -10,7 +10,7 @@ from rich.table import Table
 
 from flows.options import DATA_DIR, AsJson, DataDir, OptionalName, RunName
 from flows.showing import NUM_DIGITS, plain, print_json
-from logllm_core.evaluation import MODEL
+from logllm_core.pages import MODEL
 
 if TYPE_CHECKING:
     from logllm_core.evaluation.comparison import ComparedFigure, Comparison
@@ -83,7 +83,7 @@ def print_report(report: "Artifact", *, as_json: bool) -> None:
 
 
 def _figures_table(content: dict[str, Any]) -> Table:
-    from logllm_core.evaluation.summary import figure_rows, shown
+    from logllm_core.pages.summary import figure_rows, shown
 
     table = _narrow_table("detector", *COLUMNS.values())
     for row in figure_rows(content):
@@ -95,7 +95,7 @@ def _figures_table(content: dict[str, Any]) -> Table:
 
 
 def _over_seeds(seeds: dict[str, Any]) -> str:
-    from logllm_core.evaluation.summary import LABELS, shown
+    from logllm_core.pages.summary import LABELS, shown
 
     told = [
         f"{LABELS[key]} {shown(found['mean'])} (standard deviation {shown(found['std'])})"
@@ -107,7 +107,7 @@ def _over_seeds(seeds: dict[str, Any]) -> str:
 
 
 def _runs_table(found: "list[ListedRun]") -> Table:
-    from logllm_core.evaluation.summary import as_setting, shown
+    from logllm_core.pages.summary import as_setting, shown
 
     table = Table(box=box.SIMPLE, pad_edge=False, collapse_padding=True, show_edge=False)
     for column in ("run", "made", "data set", "recipe", "seed"):
@@ -129,7 +129,7 @@ def _runs_table(found: "list[ListedRun]") -> Table:
 
 
 def _settings_table(found: "Comparison") -> Table:
-    from logllm_core.evaluation.summary import as_setting
+    from logllm_core.pages.summary import as_setting
 
     table = Table("what differs", box=box.SIMPLE, pad_edge=False)
     for run in (found.one, found.other):
@@ -152,7 +152,7 @@ def _compared_table(found: "Comparison") -> Table:
 
 
 def _cells(figure: "ComparedFigure") -> list[str]:
-    from logllm_core.evaluation.summary import LABELS, shown, shown_interval
+    from logllm_core.pages.summary import LABELS, shown, shown_interval
 
     alarms = "false_alarms_per_10000"
     key = alarms if figure.name == LABELS[alarms] else ""

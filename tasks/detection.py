@@ -6,9 +6,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from logllm_core.detection import reading, scoring, vectors, watching
-from logllm_core.evaluation.renewing import renew
 from logllm_core.logs.catalog import Dataset
 from logllm_core.model.places import Places
+from logllm_core.pages.renewing import renew
 from logllm_core.store import Artifact, Store
 from logllm_core.training.recipes import Recipe
 

@@ -10,8 +10,9 @@ from prefect.events import emit_event
 
 from logllm_core.detection import drift
 from logllm_core.detection.champion import Champion, Decision
-from logllm_core.evaluation import contest, markdown, report, runs, summary, upkeep
+from logllm_core.evaluation import contest, report, runs, upkeep
 from logllm_core.logs.catalog import Dataset
+from logllm_core.pages import markdown, summary
 from logllm_core.store import Artifact, Store
 from logllm_core.training.recipes import Recipe
 

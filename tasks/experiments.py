@@ -9,13 +9,13 @@ from prefect.cache_policies import NO_CACHE
 from logllm_core.config import Settings
 from logllm_core.detectors import running
 from logllm_core.detectors.interface import Method
-from logllm_core.evaluation import markdown
 from logllm_core.experiments import ablation, comparing, side_by_side, standing
 from logllm_core.experiments.ablating import Job
 from logllm_core.experiments.contenders import Contender
 from logllm_core.experiments.variants import Plan
 from logllm_core.logs.catalog import Dataset
 from logllm_core.model.places import Places
+from logllm_core.pages import markdown
 from logllm_core.store import Artifact, Store
 
 

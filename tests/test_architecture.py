@@ -22,6 +22,7 @@ FLOORS = (
     "logllm_core.training",
     "logllm_core.detection",
     "logllm_core.detectors",
+    "logllm_core.pages",
     "logllm_core.evaluation",
     "logllm_core.experiments",
     "tasks",

@@ -13,8 +13,8 @@ from logllm_core.logs import views
 from logllm_core.logs.catalog import Dataset, find_dataset
 from logllm_core.logs.windows import build_windows
 from logllm_core.store import Store
-from tests.evaluation.sample_alarms import judged, write_source
 from tests.logs.samples import messages_of
+from tests.pages.sample_alarms import judged, write_source
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

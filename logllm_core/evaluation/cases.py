@@ -14,12 +14,11 @@ from logllm_core.evaluation.alerts import shown_alert
 from logllm_core.evaluation.metrics import Labels, Scores
 from logllm_core.logs.connection import bounded_connection
 from logllm_core.logs.messages import message_files
+from logllm_core.pages.rendering import NUM_SHOWN_LINES, shown_line
 from logllm_core.store import Artifact, Json
 
 # How many windows of each kind are shown at most. "passed": normal and not flagged.
 NUM_SHOWN = {"missed": 200, "false alarm": 200, "found": 200, "passed": 50}
-NUM_SHOWN_CHARACTERS = 500  # of a line
-NUM_SHOWN_LINES = 24  # of a window
 # The messages that are marked as those that carried an alarm: so many at most, and none that
 # contributed less than this share of what the first did.
 NUM_CARRIERS, LEAST_SHARE = 3, 0.1
@@ -92,7 +91,8 @@ def _describe(
     columns = ["window_id", "session_id", "message_ids", "line_numbers", "start_time"]
     table = tables.read(windows.path / "split=test", tables.WINDOWS, columns)
     rows = table.take(places).to_pylist() if places else []
-    alerts = _read(messages, "alert", {n for row in rows for n in row["line_numbers"]})
+    found = _read(messages, "alert", {n for row in rows for n in row["line_numbers"]})
+    alerts = {number: shown_alert(alert) for number, alert in found.items()}
     carriers = [carriers_of(contributions.get(row["window_id"], {})) for row in rows]
     shown = [
         chosen_lines(row["message_ids"], [alerts.get(n) for n in row["line_numbers"]], own)
@@ -109,7 +109,7 @@ def _describe(
             "window_id": row["window_id"],
             "session_id": row["session_id"],
             "start_time": row["start_time"] and row["start_time"].isoformat(),
-            "alerts": sorted({shown_alert(alerts[n]) for n in row["line_numbers"] if n in alerts}),
+            "alerts": sorted({alerts[n] for n in row["line_numbers"] if n in alerts}),
             "num_lines": len(row["line_numbers"]),
             "lines": [
                 shown_line(
@@ -141,27 +141,6 @@ def _read(
             f" where {column} is not null"
         ).fetchall()
     return dict(rows)
-
-
-def shown_line(
-    number: int,
-    content: str,
-    alert: str | None,
-    *,
-    contribution: float | None,
-    is_carrier: bool,
-    num_skipped: int,
-) -> dict[str, Json]:
-    """A line as the pages' templates show it, cut where it is long."""
-    return {
-        "number": number,
-        "content": content[:NUM_SHOWN_CHARACTERS],
-        "num_cut_characters": max(len(content) - NUM_SHOWN_CHARACTERS, 0),
-        "alert": alert and shown_alert(alert),
-        "contribution": contribution,
-        "is_carrier": is_carrier,
-        "num_skipped": num_skipped,
-    }
 
 
 def carriers_of(contributions: Mapping[int, float]) -> list[int]:

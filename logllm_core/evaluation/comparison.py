@@ -13,10 +13,10 @@ import numpy as np
 
 from logllm_core import tables
 from logllm_core.errors import LogLLMError
-from logllm_core.evaluation import MODEL
 from logllm_core.evaluation.bootstrap import difference
 from logllm_core.evaluation.runs import read_report, seeds_of
-from logllm_core.evaluation.summary import LABELS, PEAKS, Content, figures_of
+from logllm_core.pages import MODEL
+from logllm_core.pages.summary import LABELS, PEAKS, Content, figures_of
 from logllm_core.store import Artifact, Kind, Store
 
 PAIRED: tuple[Literal["f1", "pr_auc"], ...] = ("f1", "pr_auc")

@@ -17,8 +17,8 @@ from logllm_core.detection.champion import Decision
 from logllm_core.detection.newer import Newer, newer_windows
 from logllm_core.evaluation.bootstrap import Interval, difference
 from logllm_core.evaluation.metrics import Labels, Scores, judge, rank
-from logllm_core.evaluation.summary import LABELS, shown, shown_interval
 from logllm_core.logs.windows import read_windows
+from logllm_core.pages.summary import LABELS, shown, shown_interval
 from logllm_core.store import Artifact, Store
 
 FIGURES: tuple[Literal["f1", "pr_auc"], ...] = ("f1", "pr_auc")

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from logllm_core.evaluation import MODEL
 from logllm_core.evaluation.bootstrap import difference, intervals
 from logllm_core.evaluation.metrics import Labels, Scores, choose_threshold, judge, rank
-from logllm_core.evaluation.summary import LABELS, shown
+from logllm_core.pages import MODEL
+from logllm_core.pages.summary import LABELS, shown
 from logllm_core.store import Json
 
 F1_AT_VALIDATION = "f1_at_validation_threshold"

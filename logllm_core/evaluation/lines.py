@@ -8,8 +8,8 @@ import numpy as np
 from sklearn.metrics import average_precision_score
 
 from logllm_core import tables
-from logllm_core.evaluation import MODEL
 from logllm_core.evaluation.metrics import Scores
+from logllm_core.pages import MODEL
 from logllm_core.store import Artifact, Json
 
 Ranking = Mapping[int, float]  # a window's distinct messages, by id; higher is more suspicious

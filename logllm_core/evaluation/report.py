@@ -10,7 +10,6 @@ from loguru import logger
 from logllm_core import tables
 from logllm_core.detection.vectors import read_vectors
 from logllm_core.errors import LogLLMError
-from logllm_core.evaluation import MODEL, charts, page
 from logllm_core.evaluation.alerts import read_alert_rates, read_alert_types, recall_by_alert
 from logllm_core.evaluation.baselines import Evidence, fit_baselines
 from logllm_core.evaluation.calibration import calibrate
@@ -29,6 +28,7 @@ from logllm_core.evaluation.novelty import subsets
 from logllm_core.logs.catalog import Dataset
 from logllm_core.logs.splitting import Split
 from logllm_core.logs.windows import Windows, read_windows
+from logllm_core.pages import MODEL, charts, page
 from logllm_core.store import Artifact, Json, Store
 from logllm_core.training.recipes import Recipe
 

@@ -8,13 +8,13 @@ from typing import Any
 from loguru import logger
 
 from logllm_core.errors import LogLLMError
-from logllm_core.evaluation.rendering import render_page
 from logllm_core.evaluation.report import DATASET_FACTS
-from logllm_core.evaluation.summary import Content, shown, shown_interval
 from logllm_core.experiments.measuring import describe, read_run, spread_of_seeds
 from logllm_core.experiments.oversampling import draw
 from logllm_core.experiments.published import DATASETS
 from logllm_core.experiments.variants import GROUPS, RECIPE, Plan
+from logllm_core.pages.rendering import render_page
+from logllm_core.pages.summary import Content, shown, shown_interval
 from logllm_core.store import Artifact, Json, Store
 
 VERSION = 1

@@ -15,13 +15,12 @@ from loguru import logger
 
 from logllm_core import tables
 from logllm_core.detection.vectors import read_vectors
-from logllm_core.evaluation import MODEL, bootstrap
+from logllm_core.evaluation import bootstrap
 from logllm_core.evaluation.alerts import read_alert_rates
 from logllm_core.evaluation.baselines import Evidence, fit_baselines
 from logllm_core.evaluation.datacard import data_card
 from logllm_core.evaluation.figures import Judged, detector_figures, over_seeds
 from logllm_core.evaluation.metrics import Labels, Scores
-from logllm_core.evaluation.rendering import render_page
 from logllm_core.evaluation.report import DATASET_FACTS
 from logllm_core.experiments import published
 from logllm_core.experiments.contenders import Contender
@@ -29,6 +28,8 @@ from logllm_core.experiments.standing import verdict
 from logllm_core.logs.catalog import Dataset
 from logllm_core.logs.splitting import Split
 from logllm_core.logs.windows import Windows, read_windows
+from logllm_core.pages import MODEL
+from logllm_core.pages.rendering import render_page
 from logllm_core.provenance import describe_machine, recorded_versions
 from logllm_core.store import Artifact, Json, Store
 

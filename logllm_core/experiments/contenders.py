@@ -7,7 +7,7 @@ from logllm_core.config import Settings
 from logllm_core.detectors.interface import LabelsUsed, Method, Reads
 from logllm_core.detectors.table import METHODS
 from logllm_core.errors import LogLLMError
-from logllm_core.evaluation import MODEL
+from logllm_core.pages import MODEL
 from logllm_core.store import Artifact, Json
 from logllm_core.training.recipes import Recipe
 

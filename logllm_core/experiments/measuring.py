@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from logllm_core import tables
-from logllm_core.evaluation import MODEL
 from logllm_core.evaluation.bootstrap import differences
 from logllm_core.evaluation.figures import over_seeds
 from logllm_core.evaluation.metrics import Labels, Scores
 from logllm_core.evaluation.runs import read_report
-from logllm_core.evaluation.summary import PEAKS, Content, figures_of
 from logllm_core.experiments import published
 from logllm_core.experiments.variants import GROUPS, Plan, Trial
+from logllm_core.pages import MODEL
+from logllm_core.pages.summary import PEAKS, Content, figures_of
 from logllm_core.store import Artifact, Json, Store
 
 FIGURES = ("precision", "recall", "f1", "f1_at_validation_threshold", "pr_auc")

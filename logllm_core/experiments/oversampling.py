@@ -7,8 +7,8 @@ from itertools import product
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from logllm_core.evaluation.pictures import ACCENT, CARD, QUIET, WHOLE, as_svg
-from logllm_core.evaluation.summary import LABELS, Content
+from logllm_core.pages.pictures import ACCENT, CARD, QUIET, WHOLE, as_svg
+from logllm_core.pages.summary import LABELS, Content
 
 RATES = ("precision", "recall", "f1")
 

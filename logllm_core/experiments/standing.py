@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from logllm_core.evaluation import MODEL, figures
-from logllm_core.evaluation.summary import LABELS, figure_rows, shown
+from logllm_core.evaluation import figures
+from logllm_core.pages import MODEL
+from logllm_core.pages.summary import LABELS, figure_rows, shown
 from logllm_core.store import Json
 
 SIMPLE = "all windows"  # the labels that simple detectors learn from

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from logllm_core import tables
 from logllm_core.store import Artifact, Store
-from tests.evaluation.sample_parts import detector, verdicts
-from tests.evaluation.sample_report import small_content
+from tests.pages.sample_parts import detector, verdicts
+from tests.pages.sample_report import small_content
 
 LABELS = [True, False] * 8
 LINES = [[2 * number, 2 * number + 1] for number in range(16)]

@@ -7,6 +7,7 @@ from logllm_core.evaluation import cases
 from logllm_core.evaluation.cases import carriers_of, choose_cases, chosen_lines
 from logllm_core.logs.messages import read_vocabulary
 from logllm_core.logs.windows import read_windows
+from logllm_core.pages import rendering
 from tests.evaluation.labelled import prepared
 
 
@@ -123,7 +124,7 @@ def test_a_short_window_is_shown_whole() -> None:
 
 def test_long_lines_are_cut_and_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, messages, windows = prepared(tmp_path)
-    monkeypatch.setattr(cases, "NUM_SHOWN_CHARACTERS", 4)
+    monkeypatch.setattr(rendering, "NUM_SHOWN_CHARACTERS", 4)
     test = read_windows(windows, "test")
     assert test.is_anomalous is not None
     found = choose_cases(messages, windows, test.message_ids, test.is_anomalous, np.zeros(4), {})

@@ -20,8 +20,8 @@ from logllm_core.logs.splitting import Split
 from logllm_core.logs.windows import build_windows, read_windows
 from logllm_core.store import Artifact, Store
 from logllm_core.training.recipes import recipe_named
-from tests.evaluation.sample_parts import STAGE_RESULTS
 from tests.logs.samples import labelled_by_line, messages_of
+from tests.pages.sample_parts import STAGE_RESULTS
 
 HOSTILE = '<script>alert(1)</script> & "quotes" </pre><img src=x onerror=alert(2)> {{ 7 * 7 }}'
 RECIPE = recipe_named("quick").overridden({"stages.1.num_epochs": 5})

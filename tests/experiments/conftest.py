@@ -1,5 +1,5 @@
 """The browser that the report's page is opened in, for the pages of experiments."""
 
-from tests.evaluation.conftest import browser, open_file
+from tests.pages.conftest import browser, open_file
 
 __all__ = ["browser", "open_file"]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from logllm_core.experiments import ablation
-from tests.evaluation.sample_parts import HOSTILE
+from tests.pages.sample_parts import HOSTILE
 
 FIGURES = ("precision", "recall", "f1", "f1_at_validation_threshold", "pr_auc")
 

@@ -8,9 +8,9 @@ from logllm_core.errors import LogLLMError
 from logllm_core.experiments import ablation
 from logllm_core.experiments.variants import plan
 from logllm_core.store import Store
-from tests.evaluation.sample_parts import HOSTILE
 from tests.experiments.sample_ablation import absent, content, row
 from tests.experiments.setups import setup_of
+from tests.pages.sample_parts import HOSTILE
 
 
 def test_the_verdict_names_what_differs_beyond_chance() -> None:

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from logllm_core.evaluation.bootstrap import difference
-from logllm_core.evaluation.summary import UNDEFINED
 from logllm_core.experiments.comparing import (
     read_comparison,
     read_scores,
@@ -14,8 +13,9 @@ from logllm_core.experiments.comparing import (
 )
 from logllm_core.experiments.standing import comparison_rows, verdict
 from logllm_core.logs.windows import read_windows
-from tests.evaluation.sample_parts import HOSTILE
+from logllm_core.pages.summary import UNDEFINED
 from tests.experiments.sample_contenders import ANOMALOUS, LENGTHS, Sample, contender, sample
+from tests.pages.sample_parts import HOSTILE
 
 # Windows 2, 5 and 7 of ten are anomalous.
 FINDS_TWO = [0.9, 0.1, 0.8, 0.1, 0.1, 0.7, 0.1, 0.2, 0.1, 0.1]  # and one false alarm

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.evaluation.conftest import Open
-from tests.evaluation.sample_parts import HOSTILE
 from tests.experiments.sample_contenders import contender, sample
+from tests.pages.conftest import Open
+from tests.pages.sample_parts import HOSTILE
 
 SCORES = [0.9, 0.1, 0.8, 0.1, 0.1, 0.7, 0.1, 0.2, 0.1, 0.1]
 NARROW = {"viewport": {"width": 360, "height": 800}}

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from logllm_core.evaluation import MODEL
 from logllm_core.experiments.measuring import Ran, describe, spread_of_seeds
 from logllm_core.experiments.variants import Plan, plan
+from logllm_core.pages import MODEL
 from logllm_core.store import Artifact
-from tests.evaluation.sample_parts import detector, verdicts
 from tests.experiments.setups import setup_of
+from tests.pages.sample_parts import detector, verdicts
 
 LABELS = np.array([True, False, True, False])
 RIGHT = np.array([0.9, 0.1, 0.8, 0.2])

@@ -19,12 +19,11 @@ from loguru import logger
 
 from logllm_core.disk import writable
 from logllm_core.errors import LogLLMError
-from logllm_core.evaluation.cases import NUM_SHOWN_LINES, shown_line
-from logllm_core.evaluation.pictures import visible
-from logllm_core.evaluation.rendering import render_page, tinted
-from logllm_core.evaluation.timeline import alarms_over_time
 from logllm_core.logs.connection import as_it_stands, bounded_connection
 from logllm_core.logs.cursors import cursors, new_dir
+from logllm_core.pages.pictures import visible
+from logllm_core.pages.rendering import NUM_SHOWN_LINES, render_page, shown_line, tinted
+from logllm_core.pages.timeline import alarms_over_time
 from logllm_core.store import Store
 
 PAGE = "page.html"

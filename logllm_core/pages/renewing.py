@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from logllm_core.evaluation.alarms import write_page
 from logllm_core.logs.views import refresh_views
+from logllm_core.pages.alarms import write_page
 from logllm_core.store import Store
 
 

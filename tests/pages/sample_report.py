@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from logllm_core.evaluation import charts
-from tests.evaluation.sample_parts import (
+from logllm_core.pages import charts
+from tests.pages.sample_parts import (
     HOSTILE,
     MODEL,
     OTHERS,

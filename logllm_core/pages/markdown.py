@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from logllm_core.evaluation import MODEL, summary
-from logllm_core.evaluation.summary import (
+from logllm_core.pages import MODEL, summary
+from logllm_core.pages.summary import (
     LABELS,
     PEAKS,
     UNDEFINED,

@@ -15,9 +15,8 @@ from matplotlib.ticker import NullFormatter
 from sklearn.metrics import precision_recall_curve
 
 from logllm_core.detection import DECISION
-from logllm_core.evaluation import MODEL
-from logllm_core.evaluation.metrics import Labels, Scores
-from logllm_core.evaluation.pictures import (
+from logllm_core.pages import MODEL
+from logllm_core.pages.pictures import (
     ACCENT,
     ALARM,
     CARD,
@@ -30,8 +29,8 @@ from logllm_core.evaluation.pictures import (
     mark,
     visible,
 )
-from logllm_core.evaluation.summary import shown, shown_threshold
-from logllm_core.evaluation.timeline import probability_over_time
+from logllm_core.pages.summary import shown, shown_threshold
+from logllm_core.pages.timeline import Labels, Scores, probability_over_time
 
 MAX_ALERT_TYPES = 24  # as bars; the page's table has all
 _MARKERS = "s^v<>pPXh*"

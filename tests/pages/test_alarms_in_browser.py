@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from logllm_core.evaluation.alarms import write_page
+from logllm_core.pages.alarms import write_page
 from logllm_core.store import Store
-from tests.evaluation.conftest import Open
-from tests.evaluation.sample_alarms import judged, write_source
-from tests.evaluation.sample_parts import HOSTILE
-from tests.evaluation.test_page_in_browser import INJECTED
+from tests.pages.conftest import Open
+from tests.pages.sample_alarms import judged, write_source
+from tests.pages.sample_parts import HOSTILE
+from tests.pages.test_page_in_browser import INJECTED
 
 LONG = "x" * 400
 

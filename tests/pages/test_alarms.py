@@ -5,13 +5,13 @@ from datetime import timedelta
 import pytest
 
 from logllm_core.errors import LogLLMError
-from logllm_core.evaluation import alarms
-from logllm_core.evaluation.alarms import write_page
 from logllm_core.logs.cursors import new_dir
+from logllm_core.pages import alarms
+from logllm_core.pages.alarms import write_page
 from logllm_core.store import Store
-from tests.evaluation.sample_alarms import JUDGED, STARTED, judged, write_source
-from tests.evaluation.sample_parts import HOSTILE
-from tests.evaluation.test_page import Page
+from tests.pages.sample_alarms import JUDGED, STARTED, judged, write_source
+from tests.pages.sample_parts import HOSTILE
+from tests.pages.test_page import Page
 
 
 def page_of(store: Store) -> Page:

@@ -10,9 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from logllm_core.evaluation import markdown
-from logllm_core.evaluation.markdown import as_markdown, escape
-from logllm_core.evaluation.summary import (
+from logllm_core.pages import markdown
+from logllm_core.pages.markdown import as_markdown, escape
+from logllm_core.pages.summary import (
     NUM_SHOWN_ALERTS,
     NUM_SHOWN_CHARACTERS,
     alert_rows,
@@ -20,8 +20,8 @@ from logllm_core.evaluation.summary import (
     figure_rows,
     shown_interval,
 )
-from tests.evaluation.sample_parts import HOSTILE
-from tests.evaluation.sample_report import bare_content, small_content
+from tests.pages.sample_parts import HOSTILE
+from tests.pages.sample_report import bare_content, small_content
 
 PAGE = Path("/data/[runs]/report.html")
 LOUD = "a|b **c** [d](javascript:e) `f` https://g.example <h>\n# i"

@@ -14,12 +14,15 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from logllm_core.evaluation.pictures import visible
-from logllm_core.evaluation.summary import shown_threshold
+from logllm_core.pages.pictures import visible
+from logllm_core.pages.summary import shown_threshold
+from logllm_core.store import Json
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPT = "report.js"
 STYLES = ("report.css", "windows.css")
+NUM_SHOWN_CHARACTERS = 500  # of a line
+NUM_SHOWN_LINES = 24  # of a window
 PREPROCESSINGS = {"regex": "masked by regular expressions", "none": "as logged"}
 
 
@@ -122,6 +125,27 @@ def flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[s
                 yield from flattened(entry, f"{prefix}{key}.{entry.get('name', place)}.")
         else:
             yield prefix + key, plain(value)
+
+
+def shown_line(
+    number: int,
+    content: str,
+    alert: str | None,
+    *,
+    contribution: float | None,
+    is_carrier: bool,
+    num_skipped: int,
+) -> dict[str, Json]:
+    """A line as the templates show it, cut where it is long; an alert is a name cut already."""
+    return {
+        "number": number,
+        "content": content[:NUM_SHOWN_CHARACTERS],
+        "num_cut_characters": max(len(content) - NUM_SHOWN_CHARACTERS, 0),
+        "alert": alert,
+        "contribution": contribution,
+        "is_carrier": is_carrier,
+        "num_skipped": num_skipped,
+    }
 
 
 def tinted(window: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,9 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from logllm_core.detection import DECISION
-from logllm_core.evaluation import MODEL
-from logllm_core.evaluation.metrics import Labels, Scores
-from logllm_core.evaluation.pictures import (
+from logllm_core.pages import MODEL
+from logllm_core.pages.pictures import (
     ACCENT,
     ALARM,
     INK,
@@ -23,7 +22,10 @@ from logllm_core.evaluation.pictures import (
     as_svg,
     mark,
 )
-from logllm_core.evaluation.summary import shown_threshold
+from logllm_core.pages.summary import shown_threshold
+
+Labels = NDArray[np.bool_]
+Scores = NDArray[np.float64]
 
 MAX_POINTS = 4_000  # of either kind; beyond, they are thinned evenly
 NUM_TIME_TICKS = 7

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from logllm_core.evaluation import MODEL
+from logllm_core.pages import MODEL
 from logllm_core.store import Json
 
 Content = Mapping[str, Any]  # of report.json

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logllm_core.evaluation import charts, pictures, timeline
-from tests.evaluation.sample_parts import MODEL, OTHERS
-from tests.evaluation.sample_report import START, bare_content, pictures_of, small_content
+from logllm_core.pages import charts, pictures, timeline
+from tests.pages.sample_parts import MODEL, OTHERS
+from tests.pages.sample_report import START, bare_content, pictures_of, small_content
 
 XLINK = "{http://www.w3.org/1999/xlink}href"
 

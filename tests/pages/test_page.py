@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import pytest
 
-from logllm_core.evaluation import page
-from logllm_core.evaluation.rendering import TEMPLATES, flattened, percent
-from tests.evaluation.sample_parts import HOSTILE
-from tests.evaluation.sample_report import bare_content, pictures_of, small_content
+from logllm_core.pages import page
+from logllm_core.pages.rendering import TEMPLATES, flattened, percent
+from tests.pages.sample_parts import HOSTILE
+from tests.pages.sample_report import bare_content, pictures_of, small_content
 
 
 class Page(HTMLParser):

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from logllm_core.evaluation import MODEL
-from logllm_core.evaluation.charts import MAX_ALERT_TYPES
-from logllm_core.evaluation.rendering import render_page, tinted
+from logllm_core.pages import MODEL
+from logllm_core.pages.charts import MAX_ALERT_TYPES
+from logllm_core.pages.rendering import render_page, tinted
 
 # The kinds of windows in the order of the page; what it calls several, and what one is.
 KINDS = {

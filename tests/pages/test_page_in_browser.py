@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.evaluation.conftest import Open
-from tests.evaluation.sample_parts import HOSTILE, line, window
-from tests.evaluation.sample_report import bare_content, small_content
+from tests.pages.conftest import Open
+from tests.pages.sample_parts import HOSTILE, line, window
+from tests.pages.sample_report import bare_content, small_content
 
 NARROW = {"viewport": {"width": 360, "height": 800}}
 INJECTED = (
