@@ -1,10 +1,13 @@
 """The model against the plain path: every occurrence encoded, whole sequences, full logits."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from logllm_core import progress
 from logllm_core.model import Embedder, backbones
 from logllm_core.model.logllm import LogLLM, encode_messages
 from logllm_core.model.scoring import encode_windows
@@ -122,6 +125,17 @@ def test_vectors_are_found_by_message_id_whatever_the_order_and_the_groups() -> 
 def test_the_order_of_messages_matters_to_the_model() -> None:
     one, other = probabilities(tiny.model().eval(), [(0, 1, 2), (2, 1, 0)])
     assert not torch.allclose(one, other)
+
+
+def test_encoding_messages_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raw messages can be hundreds of thousands."""
+    monkeypatch.setattr("logllm_core.model.logllm.GROUP_MESSAGES", 3)
+    told: list[dict[str, Any]] = []
+    token = progress.display.set(progress.TellingDisplay(told.append))
+    encode_messages(tiny.model(), tiny.vocabulary(TEXTS), np.arange(4))
+    progress.display.reset(token)
+    assert {event.get("total") for event in told if "begins" in event} == {4}
+    assert sum(event.get("amount", 0) for event in told) == 4
 
 
 def test_an_aligned_projector_gives_messages_the_scale_of_token_embeddings() -> None:
