@@ -29,7 +29,7 @@ test: $(READY) ## run the test suite
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" --numprocesses auto --maxprocesses 4
 
 test-slow: $(READY) ## run what takes long: clusters, long logs
-	$(BIN)/pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --numprocesses 2 --dist loadgroup --timeout 400
 
 bench: $(READY) ## measure preparing, training and scoring on simulated logs, beside the plain way
 	$(BIN)/python -m tests.benchmarks

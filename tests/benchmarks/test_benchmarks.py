@@ -55,7 +55,7 @@ def test_the_benchmark_writes_its_figures(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @needs_small_backbones
 def test_the_benchmark_of_the_model_writes_figures_that_fit_each_other(tmp_path: Path) -> None:
     out = tmp_path / "bench.json"

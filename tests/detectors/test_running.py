@@ -201,7 +201,7 @@ def test_killed_in_the_middle_and_run_again_its_scores_are_the_same(
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, *map(str, arguments)],
         capture_output=True,
-        timeout=100,
+        timeout=300,
         check=False,
     )
     assert killed.returncode == (-signal.SIGKILL if num_steps else 0), killed.stderr.decode()

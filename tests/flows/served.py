@@ -8,29 +8,33 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.processes import processes_of
+from flows.service import POOL
 from tests.flows.conftest import DATASET, RECIPE
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("prefect.yaml", "automations.yaml", "profiles.toml", "pyproject.toml")
 PATIENCE_SECONDS = 240.0  # with a busy machine
+ASKING_SECONDS = 0.25  # between two questions to a server
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,8 +137,14 @@ class Served:
     def ends(self, run_id: UUID, seconds: float = PATIENCE_SECONDS) -> StateType | None:
         """The final state of the run, once it has one."""
         final = {StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED}
-        wait_until(lambda: self.state(run_id) in final, seconds)
+        wait_until(lambda: self.state(run_id) in final, seconds, pause_seconds=ASKING_SECONDS)
         return self.state(run_id)
+
+    def has_worker(self, name: str) -> bool:
+        """Whether that one has told the server that it is there."""
+        with self.client() as client:
+            workers = client.read_workers_for_work_pool(POOL)
+        return any((one.name, one.status) == (name, WorkerStatus.ONLINE) for one in workers)
 
     def nightly(self) -> set[UUID]:
         """The deployments that have a schedule."""
@@ -176,11 +186,39 @@ def place_small_log(served: Served) -> None:
     (served.data_dir / "tiny.toml").write_text(RECIPE)
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+def keep_deployments(served: Served, *names: str) -> None:
+    """Leave others out of the project's file: each takes its time to deploy."""
+    path = served.folder / "prefect.yaml"
+    content = yaml.safe_load(path.read_text())
+    flows = {"train-logllm": "train_logllm", "prepare-logs": "prepare_logs"}
+    wanted = {(flows[flow], name) for flow, name in (name.split("/") for name in names)}
+    content["deployments"] = [
+        found
+        for found in content["deployments"]
+        if (found["entrypoint"].rpartition(".")[2], found["name"]) in wanted
+    ]
+    assert len(content["deployments"]) == len(names)
+    path.write_text(yaml.safe_dump(content))
+
+
+def wait_until(
+    is_so: Callable[[], bool], seconds: float = PATIENCE_SECONDS, *, pause_seconds: float = 0.05
+) -> None:
     end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end, f"not within {seconds:.0f} s"
-        time.sleep(0.05)
+        time.sleep(pause_seconds)
+
+
+@contextmanager
+def ended_after(process: subprocess.Popen[Any]) -> Iterator[subprocess.Popen[Any]]:
+    """The process, the first of its session; killed with all of it if it still runs."""
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def signal_all(number: signal.Signals, pids: Iterable[int]) -> None:

@@ -20,7 +20,7 @@ from logllm_core.experiments.ablation import ablation_rows, read_ablation
 from logllm_core.experiments.variants import GROUPS, NOT_ASKED
 from logllm_core.logs.views import query
 from tests.flows.conftest import DATASET, Run, check_error
-from tests.flows.served import wait_until
+from tests.flows.served import ended_after, wait_until
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -156,11 +156,13 @@ def test_killed_in_the_middle_and_run_again_it_goes_on_from_there(
     models = settings.data_dir / "models" / "small-log"
     with (
         (tmp_path / "seen").open("w+") as seen,
-        subprocess.Popen(
-            [str(Path(sys.executable).with_name("logllm")), "ablate", "small-log", *options],
-            env=environment | {name: str(place) for name, place in places.items()},
-            stderr=seen,
-            start_new_session=True,
+        ended_after(
+            subprocess.Popen(
+                [str(Path(sys.executable).with_name("logllm")), "ablate", "small-log", *options],
+                env=environment | {name: str(place) for name, place in places.items()},
+                stderr=seen,
+                start_new_session=True,
+            )
         ) as running,
     ):
         while num_models(settings) < 3 or not half_trained(models):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.conftest import Run, check_error
+from tests.flows.served import ended_after, wait_until
 
 COLUMNS = [
     *("label", "epoch", "date", "node", "full_time", "node_repeated", "type", "component"),
@@ -255,24 +256,30 @@ def test_an_interrupt_is_one_line_and_keeps_what_was_finished(
     environment["PREFECT_HOME"] = str(tmp_path / "prefect")
     options = ["--data-dir", str(data_dir), "--recipe", str(data_dir / "long.toml")]
     program = str(Path(sys.executable).with_name("logllm"))
-    with subprocess.Popen(
+
+    def finished() -> list[Path]:
+        return list(data_dir.glob("models/small-log/[!.]*/manifest.json"))
+
+    running = subprocess.Popen(
         [program, "train", "small-log", *options, "--backbones", tiny_backbones],
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-    ) as running:
+    )
+    with ended_after(running):
         assert running.stderr is not None
         seen = ""
         for line in running.stderr:
             seen += line
             if "stage 1:" in line:  # stage 2 is long
-                time.sleep(1)
+                wait_until(lambda: len(finished()) == 1)
+                time.sleep(0.5)  # into it
                 os.killpg(running.pid, signal.SIGINT)  # as a terminal does
         assert running.wait(timeout=60) == 130, seen
     assert seen.splitlines()[-1].startswith("Interrupted. What was finished is kept"), seen
     assert "Traceback" not in seen
-    assert len(list(data_dir.glob("models/small-log/[!.]*/manifest.json"))) == 1
+    assert len(finished()) == 1
     assert not list(data_dir.glob("models/small-log/.*.building"))
 
 

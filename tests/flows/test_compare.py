@@ -21,6 +21,7 @@ from logllm_core.experiments.contenders import NOT_ASKED
 from logllm_core.experiments.standing import comparison_rows
 from logllm_core.logs.views import query
 from tests.flows.conftest import Run, check_error
+from tests.flows.served import ended_after
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -204,11 +205,13 @@ def test_killed_in_the_middle_and_run_again_it_goes_on_from_there(
     folder = settings.data_dir / "detectors" / "small-log"
     with (
         (tmp_path / "seen").open("w+") as seen,
-        subprocess.Popen(
-            [program, "compare-detectors", "small-log", *options],
-            env=environment,
-            stderr=seen,
-            start_new_session=True,
+        ended_after(
+            subprocess.Popen(
+                [program, "compare-detectors", "small-log", *options],
+                env=environment,
+                stderr=seen,
+                start_new_session=True,
+            )
         ) as running,
     ):
         while not is_third_under_way(settings):

@@ -20,17 +20,26 @@ from prefect.states import Pending
 from flows.processes import mark
 from flows.service import POOL
 from tests.flows.conftest import DATASET, RECIPE
-from tests.flows.served import Served, place_small_log, replace, signal_all, wait_until
+from tests.flows.served import (
+    ASKING_SECONDS,
+    Served,
+    keep_deployments,
+    place_small_log,
+    replace,
+    signal_all,
+    wait_until,
+)
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200), pytest.mark.xdist_group("served")]
 
-TRAIN = "train-logllm/demo"
-OUTAGE_SECONDS = 60
+TRAIN, PREPARE = "train-logllm/demo", "prepare-logs/demo"
+OUTAGE_SECONDS = 35  # a heartbeat comes every 30
 
 
 @pytest.fixture(scope="module")
 def _served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     served = Served.make(tmp_path_factory.mktemp("project"))
+    keep_deployments(served, TRAIN, PREPARE)
     place_small_log(served)
     try:
         yield served
@@ -136,14 +145,14 @@ def test_after_a_kill_of_the_worker_the_same_run_again_gives_the_same_weights(
 
 
 def test_a_training_outlives_its_server(served: Served, tiny_backbones: str) -> None:
-    training = Training(tiny_backbones, seed=2, num_epochs=600)
+    training = Training(tiny_backbones, seed=2, num_epochs=450)
     run = training.start_and_wait_for_checkpoint(served)
     signal_all(signal.SIGKILL, served.processes("server"))
     step = served.last_step()
     time.sleep(OUTAGE_SECONDS)
     assert served.last_step() > step
     served.up()
-    assert served.ends(run) == StateType.COMPLETED, served.said()
+    assert served.ends(run, 600) == StateType.COMPLETED, served.said()
     folder = training.trained(served.data_dir)
     assert_whole(folder)
     assert manifest(folder / "manifest.json")["results"]["num_resumes"] == 0
@@ -157,7 +166,7 @@ def test_no_run_stays_running_after_an_interrupted_worker_or_a_power_cut(
     replace(served.folder / "automations.yaml", "within: 300", "within: 70")
     served.up()  # which brings the automations up to date
     with served.client() as client:
-        deployment = client.read_deployment_by_name("prepare-logs/demo")
+        deployment = client.read_deployment_by_name(PREPARE)
         pending = client.create_flow_run_from_deployment(deployment.id, state=Pending()).id
 
     interrupted = Training(tiny_backbones, seed=3, num_epochs=40)
@@ -188,6 +197,7 @@ def test_no_run_stays_running_after_an_interrupted_worker_or_a_power_cut(
 def test_of_two_at_once_one_builds_and_the_other_waits(served: Served, tiny_backbones: str) -> None:
     training = Training(tiny_backbones, seed=5, num_epochs=45)
     with another_worker(served):
+        wait_until(lambda: served.has_worker("second"), pause_seconds=ASKING_SECONDS)
         runs = [training.start(served) for _ in range(2)]
         wait_until(lambda: {served.state(run) for run in runs} == {StateType.RUNNING})
         assert {served.ends(run) for run in runs} == {StateType.COMPLETED}, served.said()
@@ -214,6 +224,7 @@ def test_a_run_that_is_due_while_one_is_going_waits_its_turn(
     begun_early = False
     while served.state(first) == StateType.RUNNING:
         begun_early = begun_early or served.state(second) == StateType.RUNNING
+        time.sleep(ASKING_SECONDS)
     assert not begun_early
     assert served.ends(first) == StateType.COMPLETED, served.said()
     assert served.ends(second) == StateType.COMPLETED, served.said()

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -18,8 +18,8 @@ from logllm_core import tables
 from logllm_core.logs.cursors import new_parts
 from logllm_core.store import Store
 from tests.detection.new_logs import MIDDLE, lines, prepare_champion, row_key
+from tests.flows.served import PATIENCE_SECONDS, ended_after, wait_until
 
-PATIENCE_SECONDS = 120.0
 PROGRAM = f"""
 import sys
 from logllm_core.detection import judging
@@ -41,17 +41,14 @@ def started(data: Path, *arguments: object, **options: Any) -> Iterator[subproce
     """`logllm detect ... --model own --json`; killed at the end if it still runs."""
     command = [sys.executable, "-c", PROGRAM, "detect", *map(str, arguments)]
     given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
-    with subprocess.Popen(
+    process = subprocess.Popen(
         [*command, "--model", "own", "--data-dir", str(data), "--json"],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         start_new_session=True,
         **given,
-    ) as process:
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+    )
+    with ended_after(process):
+        yield process
 
 
 def kept(data: Path) -> list[dict[str, Any]]:
@@ -64,13 +61,6 @@ def kept(data: Path) -> list[dict[str, Any]]:
 
 def window_ids(output: str) -> list[int]:
     return [json.loads(line)["window_id"] for line in output.splitlines()]
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline, "it does not come"
-        time.sleep(0.02)
 
 
 def uninterrupted(tmp_path: Path, log: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import StateType
 
 from tests.flows.served import Served, place_small_log, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200), pytest.mark.xdist_group("served")]
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # as Debian places them
 

@@ -1,6 +1,7 @@
 """A log that grows, and the models that keep up with it: two-layer models, a real Prefect API."""
 
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -355,13 +356,22 @@ def test_drift_beyond_a_limit_is_an_event_that_names_the_data_set(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_of_two_retrainings_at_once_one_builds_and_the_other_finds_its_work_done(
-    growing: Growing,
+    growing: Growing, tmp_path: Path
 ) -> None:
     growing.grow()
     command = [sys.executable, "-c", "from flows.cli import main; main()", "retrain", "small-log"]
     command += ["--data-dir", str(growing.data_dir), "--json"]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen(
+            command,
+            env=os.environ | {"PREFECT_HOME": str(tmp_path / name)},  # a database each
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("one", "other")
+    ]
     outcomes = [json.loads(process.communicate(timeout=300)[0]) for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert [outcome["run"] is None for outcome in outcomes].count(True) == 1

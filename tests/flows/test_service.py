@@ -18,7 +18,7 @@ from prefect.client.schemas.objects import StateType
 
 from tests.flows.served import Served, is_alive, place_small_log, signal_all, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200), pytest.mark.xdist_group("served")]
 
 COMPLETED = FlowRunFilter(
     state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED]))

@@ -32,8 +32,9 @@ RECIPE = small.recipe(
     precision="float32",  # bfloat16 rounds more than processes may differ by
 )
 NUM_STEPS = 36
+TEMPORARY = "t"  # the name of a socket below it must not pass 107 characters
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("kills")]
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +43,8 @@ def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def use_own_places(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    (folder / "tmp").mkdir(exist_ok=True)
-    patch.setattr(tempfile, "tempdir", str(folder / "tmp"))
+    (folder / TEMPORARY).mkdir(exist_ok=True)
+    patch.setattr(tempfile, "tempdir", str(folder / TEMPORARY))
     patch.chdir(ROOT)  # from where the modules of the tests are found
 
 
@@ -147,7 +148,7 @@ def test_a_stage_that_was_cut_off_in_every_way_ends_as_if_undisturbed(
     assert found.results["num_resumes"] == 3
     assert small.files_of([found]) == small.files_of([undisturbed[0]])
     assert case.leftovers == []
-    assert list((case.data_dir / "tmp").glob("logllm-*")) == []
+    assert list((case.data_dir / TEMPORARY).glob("logllm-*")) == []
 
 
 def kill_a_worker(case: Case) -> None:
@@ -170,13 +171,13 @@ def kill_a_worker(case: Case) -> None:
 
 def train_there(case: Case) -> None:
     logger.remove()
-    tempfile.tempdir = str(case.data_dir / "tmp")
+    tempfile.tempdir = str(case.data_dir / TEMPORARY)
     train_stage(case.store, case.plan(), TOGETHER)
 
 
 def kill_all_of_it(case: Case) -> None:
     """The process that launched the others is killed; they end with it."""
-    start, end = newest_step(case), time.monotonic() + 60
+    start, end = newest_step(case), time.monotonic() + 180
     process = small.started(train_there, case)
     try:
         while newest_step(case) < start + 3:
