@@ -27,7 +27,7 @@ from flows.options import (
     Seeds,
     Shards,
 )
-from flows.showing import plain, print_json, read_changes
+from flows.showing import plain, print_json, read_changes, shared_notes
 
 if TYPE_CHECKING:
     from logllm_core.store import Artifact
@@ -185,9 +185,8 @@ def _print_ablation(ablation: "Artifact", *, as_json: bool) -> None:
         )
     output = Console()
     output.print(table)
-    for row in rows:
-        if row["note"] not in ("", NOT_ASKED):
-            output.print(plain(f"{row['variant']}: {row['note']}"), soft_wrap=True, highlight=False)
+    for line in shared_notes([(row["variant"], row["note"]) for row in rows], NOT_ASKED):
+        output.print(plain(line), soft_wrap=True, highlight=False)
     output.print(plain(content["verdict"]), soft_wrap=True, highlight=False)
     output.print(f"Ablation: {plain(page)}", soft_wrap=True, highlight=False)
 
@@ -205,9 +204,8 @@ def _print_comparison(comparison: "Artifact", *, as_json: bool) -> None:
         return
     output = Console()
     output.print(_table(rows))
-    for row in rows:
-        if row["note"] not in ("", NOT_ASKED):
-            output.print(plain(f"{row['detector']}: {row['note']}"), soft_wrap=True)
+    for line in shared_notes([(row["detector"], row["note"]) for row in rows], NOT_ASKED):
+        output.print(plain(line), soft_wrap=True, highlight=False)
     output.print(plain(content["verdict"]), soft_wrap=True, highlight=False)
     output.print(f"Comparison: {plain(page)}", soft_wrap=True, highlight=False)
 

@@ -52,3 +52,12 @@ def legible_lines(text: str) -> str:
 def plain(value: object) -> str:
     """The same for what rich prints, without markup."""
     return escape(legible(value))
+
+
+def shared_notes(notes: Sequence[tuple[str, str]], *obvious: str) -> list[str]:
+    """Names and their notes, a line a note; without empty ones and those that go without saying."""
+    return [
+        f"{', '.join(name for name, own in notes if own == note)}: {note}"
+        for note in dict.fromkeys(note for _, note in notes)
+        if note and note not in obvious
+    ]
