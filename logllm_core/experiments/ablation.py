@@ -17,7 +17,7 @@ from logllm_core.pages.rendering import render_page
 from logllm_core.pages.summary import Content, shown, shown_interval
 from logllm_core.store import Artifact, Json, Store
 
-VERSION = 1
+VERSION = 2
 TEMPLATES = Path(__file__).parent / "templates"
 FILE_NAME, PAGE_NAME = "ablation.json", "ablation.html"
 
