@@ -183,12 +183,8 @@ def _print_ablation(ablation: "Artifact", *, as_json: bool) -> None:
         table.add_row(
             plain(row["variant"]), *(["not run"] if row["note"] else cells[:1]), *cells[1:]
         )
-    output = Console()
-    output.print(table)
-    for line in shared_notes([(row["variant"], row["note"]) for row in rows], NOT_ASKED):
-        output.print(plain(line), soft_wrap=True, highlight=False)
-    output.print(plain(content["verdict"]), soft_wrap=True, highlight=False)
-    output.print(f"Ablation: {plain(page)}", soft_wrap=True, highlight=False)
+    notes = shared_notes([(row["variant"], row["note"]) for row in rows], NOT_ASKED)
+    _print(table, *notes, content["verdict"], f"Ablation: {page}")
 
 
 def _print_comparison(comparison: "Artifact", *, as_json: bool) -> None:
@@ -202,12 +198,15 @@ def _print_comparison(comparison: "Artifact", *, as_json: bool) -> None:
     if as_json:
         print_json({"dataset": comparison.dataset, "detectors": rows, "page": str(page)})
         return
+    notes = shared_notes([(row["detector"], row["note"]) for row in rows], NOT_ASKED)
+    _print(_table(rows), *notes, content["verdict"], f"Comparison: {page}")
+
+
+def _print(table: Table, *lines: str) -> None:
     output = Console()
-    output.print(_table(rows))
-    for line in shared_notes([(row["detector"], row["note"]) for row in rows], NOT_ASKED):
+    output.print(table)
+    for line in lines:
         output.print(plain(line), soft_wrap=True, highlight=False)
-    output.print(plain(content["verdict"]), soft_wrap=True, highlight=False)
-    output.print(f"Comparison: {plain(page)}", soft_wrap=True, highlight=False)
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

@@ -20,7 +20,6 @@ from torch.nn import functional
 
 from logllm_core.detectors.fitting import MethodSettings
 from logllm_core.detectors.interface import Bench, Ids, Scorer, Scores, Training
-from logllm_core.training.sampling import derived_seed
 
 NUM_CELLS = 1 << 14  # windows times events that are scored at once; bounds the memory
 
@@ -30,11 +29,6 @@ class ClassifierSettings(MethodSettings):
 
     # More are cut off at the window's end, and counted. The longest session of HDFS has 298.
     max_window_events: int = Field(default=300, ge=1)
-
-
-def seed_weights(name: str, bench: Bench) -> None:
-    """So that what is built next has the same weights in every run of this seed."""
-    torch.manual_seed(derived_seed(bench.seed, name, "weights"))
 
 
 def fit_classifier(

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from logllm_core.detectors.classifying import ClassifierSettings, fit_classifier, seed_weights
+from logllm_core.detectors.classifying import ClassifierSettings, fit_classifier
 from logllm_core.detectors.interface import Bench, Method, Scorer, Training
 
 NAME = "cnn"
@@ -62,7 +62,7 @@ class TemplateCnn(nn.Module):
 
 def fit(training: Training, settings: CnnSettings, bench: Bench) -> Scorer:
     """Codebook and filters are trained together."""
-    seed_weights(NAME, bench)
+    bench.seed_weights(NAME)
     network = TemplateCnn(training.events.num_known, settings).to(bench.device)
     return fit_classifier(NAME, network, training, settings, bench)
 

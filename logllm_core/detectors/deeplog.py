@@ -9,7 +9,6 @@ Axes: B histories, H events of a history, K known events, D units.
 from pydantic import Field
 from torch import Tensor, nn
 
-from logllm_core.detectors.classifying import seed_weights
 from logllm_core.detectors.histories import HistorySettings, fit_next, one_hot
 from logllm_core.detectors.interface import Bench, Method, Scorer, Training
 
@@ -44,7 +43,7 @@ class DeepLog(nn.Module):
 def fit(training: Training, settings: DeepLogSettings, bench: Bench) -> Scorer:
     """The network, taught on the windows' histories."""
     num_known = training.events.num_known
-    seed_weights(NAME, bench)
+    bench.seed_weights(NAME)
     network = DeepLog(num_known, settings).to(bench.device)
     return fit_next(NAME, network, training.windows, num_known, settings, bench)
 

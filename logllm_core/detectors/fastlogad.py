@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from logllm_core.detectors import deciding
-from logllm_core.detectors.classifying import batches, padded, seed_weights
+from logllm_core.detectors.classifying import batches, padded
 from logllm_core.detectors.fitting import AttentionSettings
 from logllm_core.detectors.interface import Bench, Ids, Method, Scorer, Scores, Training
 
@@ -186,7 +186,7 @@ def fit(training: Training, settings: FastLogAdSettings, bench: Bench) -> Scorer
     num_known = training.events.num_known
     kept, held = deciding.hold_out(len(training.windows), settings.held_out_fraction, bench.seed)
     pieces, _ = cut([training.windows[place] for place in kept], settings.max_piece_events)
-    seed_weights(NAME, bench)
+    bench.seed_weights(NAME)
     pair = _Pair(num_known, settings).to(bench.device)
 
     def groups(samples: NDArray[np.int64]) -> list[Group]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from logllm_core.config import Settings
 from logllm_core.detectors.encoding import FrozenEncoder
 from logllm_core.detectors.fitting import Trainer
+from logllm_core.training.sampling import derived_seed
 
 Ids = tuple[int, ...]
 Scores = NDArray[np.float64]
@@ -52,6 +53,10 @@ class Bench:
     device: torch.device
     trainer: Trainer
     encoder: FrozenEncoder
+
+    def seed_weights(self, name: str) -> None:
+        """So that what is built next has the same weights in every run of this seed."""
+        torch.manual_seed(derived_seed(self.seed, name, "weights"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from logllm_core.detectors.classifying import seed_weights
 from logllm_core.detectors.histories import HistorySettings, fit_next, one_hot
 from logllm_core.detectors.interface import Bench, Ids, Method, Scorer, Scores, Training
 from logllm_core.detectors.semantic import template_vectors
@@ -73,7 +72,7 @@ def fit(training: Training, settings: LogAnomalySettings, bench: Bench) -> Score
     num_known = training.events.num_known
     vectors_NE = template_vectors(training.events, bench.encoder)
     taken_for = match(vectors_NE, num_known, settings.min_similarity).tolist()
-    seed_weights(NAME, bench)
+    bench.seed_weights(NAME)
     network = LogAnomaly(torch.from_numpy(vectors_NE).to(bench.device), num_known, settings)
     score = fit_next(NAME, network.to(bench.device), training.windows, num_known, settings, bench)
 

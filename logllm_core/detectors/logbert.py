@@ -21,7 +21,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from logllm_core.detectors.classifying import batches, padded, seed_weights
+from logllm_core.detectors.classifying import batches, padded
 from logllm_core.detectors.deciding import beyond, hold_out, limit_of
 from logllm_core.detectors.fitting import AttentionSettings
 from logllm_core.detectors.interface import Bench, Ids, Method, Scorer, Scores, Training
@@ -134,7 +134,7 @@ def fit(training: Training, settings: LogBertSettings, bench: Bench) -> Scorer:
         [training.windows[place] for place in places.tolist()]
         for places in hold_out(len(training.windows), settings.held_out_fraction, bench.seed)
     )
-    seed_weights(NAME, bench)
+    bench.seed_weights(NAME)
     network = LogBert(training.events.num_known, settings).to(bench.device)
     # The same masks for all windows, so that a score does not hang on its neighbours.
     noise_L = torch.rand(MAX_KEYS).to(bench.device)  # of the same seed as the weights

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from logllm_core.detectors.classifying import ClassifierSettings, fit_classifier, seed_weights
+from logllm_core.detectors.classifying import ClassifierSettings, fit_classifier
 from logllm_core.detectors.interface import Bench, Method, Scorer, Training
 from logllm_core.detectors.recurrent import BothWays
 from logllm_core.detectors.semantic import template_vectors
@@ -60,7 +60,7 @@ class AttentionBiLstm(nn.Module):
 def fit(training: Training, settings: LogRobustSettings, bench: Bench) -> Scorer:
     """Semantic vectors once, then the network on them."""
     vectors_VE = torch.from_numpy(template_vectors(training.events, bench.encoder))
-    seed_weights(NAME, bench)
+    bench.seed_weights(NAME)
     network = AttentionBiLstm(vectors_VE.to(bench.device), settings).to(bench.device)
     return fit_classifier(NAME, network, training, settings, bench)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from logllm_core.detectors.classifying import ClassifierSettings, fit_classifier, seed_weights
+from logllm_core.detectors.classifying import ClassifierSettings, fit_classifier
 from logllm_core.detectors.encoding import FrozenEncoder
 from logllm_core.detectors.interface import Bench, Events, Method, Scorer, Training
 from logllm_core.detectors.semantic import words_of
@@ -80,7 +80,7 @@ def message_vectors(events: Events, encoder: FrozenEncoder) -> NDArray[np.float3
 def fit(training: Training, settings: NeuralLogSettings, bench: Bench) -> Scorer:
     """Message vectors once, then the network on them."""
     vectors_VE = torch.from_numpy(message_vectors(training.events, bench.encoder))
-    seed_weights(NAME, bench)
+    bench.seed_weights(NAME)
     network = MessageTransformer(vectors_VE.to(bench.device), settings).to(bench.device)
     return fit_classifier(NAME, network, training, settings, bench)
 

@@ -26,7 +26,7 @@ from sklearn.cluster import HDBSCAN
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor, nn
 
-from logllm_core.detectors.classifying import ClassifierSettings, fit_classifier, seed_weights
+from logllm_core.detectors.classifying import ClassifierSettings, fit_classifier
 from logllm_core.detectors.interface import Bench, Ids, Labels, Method, Scorer, Scores, Training
 from logllm_core.detectors.recurrent import BothWays
 from logllm_core.detectors.semantic import template_vectors
@@ -108,7 +108,7 @@ def fit(training: Training, settings: PlelogSettings, bench: Bench) -> Scorer:
         *(METHOD.title, int(clusters.clusters_W.max()) + 1, len(bag_W), int(is_known_W.sum())),
         int((chances_W > 0.5).sum()),
     )
-    seed_weights(NAME, bench)
+    bench.seed_weights(NAME)
     network = AttentionGru(torch.from_numpy(vectors_VE).to(bench.device), settings)
     return fit_classifier(
         NAME,

@@ -190,12 +190,10 @@ def keep_deployments(served: Served, *names: str) -> None:
     """Leave others out of the project's file: each takes its time to deploy."""
     path = served.folder / "prefect.yaml"
     content = yaml.safe_load(path.read_text())
-    flows = {"train-logllm": "train_logllm", "prepare-logs": "prepare_logs"}
-    wanted = {(flows[flow], name) for flow, name in (name.split("/") for name in names)}
     content["deployments"] = [
         found
         for found in content["deployments"]
-        if (found["entrypoint"].rpartition(".")[2], found["name"]) in wanted
+        if f"{found['entrypoint'].rpartition('.')[2].replace('_', '-')}/{found['name']}" in names
     ]
     assert len(content["deployments"]) == len(names)
     path.write_text(yaml.safe_dump(content))
