@@ -60,7 +60,7 @@ def compare_detectors(dataset: str, settings: CompareSettings = DEFAULTS) -> Art
     check_shares(recipes[0], settings.num_processes)
     _check_templates(recipes[0])
     prepared = prepare(found, recipes[0], settings)
-    places = models.find_backbones(settings.store, settings.backbones)
+    places = models.find_backbones(settings.store, settings.backbones, recipes[0].pooling)
     arena = Arena(
         dataset=found,
         recipes=recipes,

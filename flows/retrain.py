@@ -26,6 +26,7 @@ from logllm_core.store import Artifact
 from logllm_core.training.plan import StagePlan
 from logllm_core.training.recipes import Recipe
 from logllm_core.training.sampling import check_labelled
+from logllm_core.training.trained import pooling_of
 from tasks import detection, evaluation, logs, models, training
 
 DEFAULTS = RetrainSettings()
@@ -93,7 +94,7 @@ def _retrain(dataset: Dataset, settings: RetrainSettings) -> Retrained:
         line=decisions.line,
         champion_model=model,
         recipe=recipe,
-        places=models.find_backbones(store, champion.backbones),
+        places=models.find_backbones(store, champion.backbones, pooling_of(model)),
         prepared=prepared,
         settings=settings,
     )

@@ -20,7 +20,11 @@ from logllm_core.training.plan import Execution
 from logllm_core.training.recipes import Recipe, recipe_named
 
 MIRROR_VARIABLE = "LOGLLM_MIRROR"
-FIXED = {"masking", "embedder"}  # of a champion's recipe: it must judge what a candidate does
+FIXED = {
+    "masking",
+    "embedder",
+    "pooling",
+}  # of a champion's recipe: it must judge what a candidate does
 OVERRIDES = {"masking", "quantization", "seed"}  # settings of a recipe that a run may change
 TRACKED_CATALOG = Path(__file__).resolve().parents[1] / "data" / "datasets"
 

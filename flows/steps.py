@@ -25,7 +25,7 @@ def report_on(name: str, settings: TrainSettings, *, may_train: bool) -> Artifac
     backbones_named(settings.backbones)  # a wrong name is told before any work
     prepared = prepare(dataset, recipes[0], settings)
     check_labelled(dataset.name, is_labelled=dataset.labels is not None)
-    places = models.find_backbones(settings.store, settings.backbones)
+    places = models.find_backbones(settings.store, settings.backbones, recipes[0].pooling)
     trained = []
     for number, recipe in enumerate(recipes, start=1):
         if len(recipes) > 1:

@@ -4,14 +4,14 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from logllm_core.detection import champion
-from logllm_core.model import backbones
+from logllm_core.model import Pooling, backbones
 from logllm_core.model.places import Places
 from logllm_core.store import Artifact, Store
 
 
 @task(task_run_name="find-backbones-{name}", cache_policy=NO_CACHE)
-def find_backbones(store: Store, name: str) -> Places:
-    return backbones.find_backbones(store, name)
+def find_backbones(store: Store, name: str, pooling: Pooling | None) -> Places:
+    return backbones.find_backbones(store, name, pooling)
 
 
 @task(task_run_name="promote-first-{run.dataset}", cache_policy=NO_CACHE)

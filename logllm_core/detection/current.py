@@ -12,6 +12,7 @@ from logllm_core.errors import LogLLMError
 from logllm_core.logs.messages import Masking
 from logllm_core.model.backbones import find_backbones
 from logllm_core.store import Store
+from logllm_core.training.trained import pooling_of
 
 Stamp = tuple[int, int, int]
 
@@ -68,7 +69,7 @@ class CurrentJudge:
             known = known_messages(self._store, self._dataset, champion)
             memory = open_memory(self._store, trained)
             judge = Judge(
-                places=find_backbones(self._store, champion.backbones),
+                places=find_backbones(self._store, champion.backbones, pooling_of(trained)),
                 recipe=champion.recipe,
                 trained=trained,
                 known_texts=known,

@@ -57,6 +57,7 @@ def encode_vocabulary(
         config={
             "encoder": identity["encoder"],
             "encoder_content": identity["encoder_content"],
+            "pooling": identity["pooling"],
             "quantization": recipe.quantization,
             "precision": recipe.precision,
             "max_message_tokens": recipe.max_message_tokens,
@@ -84,7 +85,7 @@ def _build(
     def encode() -> tuple[NDArray[np.float32], int]:
         """The encoder is gone when this returns, and its memory with it."""
         begin_peak_memory(device)
-        encoder, tokenizer = backbones.load_encoder(places.encoder, loading)
+        encoder, tokenizer = backbones.load_encoder(places, loading)
         vocabulary = TokenizedVocabulary(
             read_vocabulary(messages), tokenizer, max_message_tokens=recipe.max_message_tokens
         )

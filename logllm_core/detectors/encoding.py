@@ -33,7 +33,7 @@ class FrozenEncoder:
     @cached_property
     def _loaded(self) -> tuple[TextEncoder, MessageTokenizer]:
         loading = Loading(quantization="none", device=self._device, dtype=torch.float32)
-        return backbones.load_encoder(self._places.encoder, loading)
+        return backbones.load_encoder(self._places, loading)
 
     @torch.no_grad()
     def token_vectors(

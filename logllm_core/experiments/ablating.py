@@ -38,7 +38,7 @@ def run_variant(store: Store, job: Job) -> Artifact:
             training that was asked to stop, or whatever else a training may say.
     """
     recipe, dataset = job.setup.recipe, job.setup.dataset
-    places = find_backbones(store, job.setup.backbones)
+    places = find_backbones(store, job.setup.backbones, job.setup.recipe.pooling)
     stages: list[Artifact] = []
     for stage in recipe.trained_stages:
         plan = StagePlan(

@@ -27,11 +27,17 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import logging as transformers_logging
 
 from logllm_core.errors import LogLLMError
-from logllm_core.model import Embedder, Part, Quantization
+from logllm_core.model import Embedder, Part, Pooling, Quantization
 from logllm_core.model.dropout import QuickDropout
 from logllm_core.model.encoders import IdEncoder, TextEncoder
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.places import Places, backbones_named, fetch_safetensors, local_place
+from logllm_core.model.places import (
+    Places,
+    backbones_named,
+    fetch_safetensors,
+    local_place,
+    published_pooling,
+)
 from logllm_core.model.prompt import QUESTION, Tokenizer, tokenize_prompt
 from logllm_core.model.vocabulary import MessageTokenizer
 from logllm_core.model.weights import trainable_parameters
@@ -53,9 +59,15 @@ DECODER_LORA = LoraConfig(
 )
 
 
-def find_backbones(store: Store, name: str) -> Places:
-    """The places of the backbones; a GGUF decoder is re-saved into the store once."""
+def find_backbones(store: Store, name: str, pooling: Pooling | None = None) -> Places:
+    """The places of the backbones; a GGUF decoder is re-saved into the store once.
+
+    Args:
+        pooling: a recipe's; None: as the table of backbones, or else the encoder's folder, says.
+    """
     named = backbones_named(name)
+    encoder = local_place(named.encoder)
+    pooling = pooling or named.pooling or published_pooling(encoder)
     decoder = local_place(named.decoder)
     if decoder.endswith(".gguf"):
         if not Path(decoder).is_file():
@@ -69,7 +81,7 @@ def find_backbones(store: Store, name: str) -> Places:
             build=lambda out_dir: _save_gguf_as_safetensors(Path(decoder), out_dir),
         )
         decoder = str(artifact.path)
-    return Places(named=named, encoder=local_place(named.encoder), decoder=decoder)
+    return Places(named=named, encoder=encoder, decoder=decoder, pooling=pooling)
 
 
 def _save_gguf_as_safetensors(gguf: Path, out_dir: Path) -> dict[str, Json]:
@@ -130,7 +142,8 @@ def load_backbones(places: Places, loading: Loading, known_ids: Tensor | None = 
         encoder: nn.Module | None = None
         if loading.embedder == "encoder":
             fetch_safetensors(places.encoder)
-            encoder = text_encoder(AutoModel.from_pretrained(places.encoder, **kwargs))
+            bert = AutoModel.from_pretrained(places.encoder, **kwargs)
+            encoder = text_encoder(bert, places.pooling)
         elif loading.embedder == "message-id":
             assert known_ids is not None
             config = AutoConfig.from_pretrained(places.encoder, trust_remote_code=False)
@@ -155,24 +168,21 @@ def load_backbones(places: Places, loading: Loading, known_ids: Tensor | None = 
     )
 
 
-def load_encoder(place: str, loading: Loading) -> tuple[TextEncoder, MessageTokenizer]:
+def load_encoder(places: Places, loading: Loading) -> tuple[TextEncoder, MessageTokenizer]:
     """The pretrained encoder as it was published, without adapters, ready to encode.
-
-    Args:
-        place: hub id or folder.
 
     Raises:
         LogLLMError: the model is not to be had, or is not of BERT's architecture.
     """
     _hush_progress_bars()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-        fetch_safetensors(place)
-        bert = AutoModel.from_pretrained(place, **_reading(loading))
+        tokenizer = AutoTokenizer.from_pretrained(places.encoder, trust_remote_code=False)
+        fetch_safetensors(places.encoder)
+        bert = AutoModel.from_pretrained(places.encoder, **_reading(loading))
     except (OSError, ValueError, SafetensorError) as fault:  # transformers raises any of them
-        raise _cannot_be_loaded(f"The encoder {place}", fault) from fault
-    _check_pooler(bert)
-    encoder = TextEncoder(bert).to(loading.device).requires_grad_(False).eval()
+        raise _cannot_be_loaded(f"The encoder {places.encoder}", fault) from fault
+    _check_bert(bert, places.pooling)
+    encoder = TextEncoder(bert, places.pooling).to(loading.device).requires_grad_(False).eval()
     _never_repack(encoder)
     return encoder, cast(MessageTokenizer, tokenizer)
 
@@ -212,20 +222,21 @@ def _hush_progress_bars() -> None:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def text_encoder(bert: PreTrainedModel) -> TextEncoder:
+def text_encoder(bert: PreTrainedModel, pooling: Pooling = "pooler") -> TextEncoder:
     """A BERT model with adapters.
 
     Raises:
         LogLLMError: it is not of BERT's architecture.
     """
-    _check_pooler(bert)
-    return TextEncoder(_with_adapters(bert, ENCODER_LORA))
+    _check_bert(bert, pooling)
+    return TextEncoder(_with_adapters(bert, ENCODER_LORA), pooling)
 
 
-def _check_pooler(bert: PreTrainedModel) -> None:
-    if getattr(bert, "pooler", None) is None:
+def _check_bert(bert: PreTrainedModel, pooling: Pooling) -> None:
+    if getattr(bert, "pooler", None) is None and pooling == "pooler":
         raise LogLLMError(
-            f"The encoder is a {type(bert).__name__} without a pooler; a BERT model is wanted."
+            f"The encoder is a {type(bert).__name__} without a pooler; a BERT model is wanted, or "
+            "--set pooling=mean."
         )
 
 

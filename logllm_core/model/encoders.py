@@ -1,36 +1,62 @@
 """Encoders: from messages to vectors [M, E]. M messages, L tokens of a message, E encoder width."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from logllm_core.model import Pooling
 from logllm_core.model.vocabulary import EncoderInput, MessageTokens
 
 
+def _pooler(output: Any, group: MessageTokens) -> Tensor:
+    pooled: Tensor = output.pooler_output
+    return pooled.float()
+
+
+def _mean(output: Any, group: MessageTokens) -> Tensor:
+    """Over all tokens, [CLS] and [SEP] too, as sentence-transformers has it."""
+    is_token_ML1 = group.is_token_ML[..., None]
+    states_MLE: Tensor = output.last_hidden_state
+    total_ME = states_MLE.float().masked_fill(~is_token_ML1, 0.0).sum(dim=1)
+    return total_ME / is_token_ML1.sum(dim=1)
+
+
+def _cls(output: Any, group: MessageTokens) -> Tensor:
+    states_MLE: Tensor = output.last_hidden_state
+    return states_MLE[:, 0].float()
+
+
+POOL: Mapping[Pooling, Callable[[Any, MessageTokens], Tensor]] = {
+    "pooler": _pooler,
+    "mean": _mean,
+    "cls": _cls,
+}
+
+
 class TextEncoder(nn.Module):
-    """A BERT model's pooled output (dense and tanh on [CLS]; paper, section IV-B1).
+    """A BERT model, and how the states of a message's tokens become its vector.
 
     Args:
-        bert: gives `pooler_output` [M, E] for `input_ids` [M, L].
+        bert: gives `last_hidden_state` [M, L, E] and `pooler_output` [M, E] for `input_ids` [M, L].
+        pooling: a row of `POOL`; the paper's is the pooler (section IV-B1).
     """
 
     bert: Any
 
-    def __init__(self, bert: nn.Module) -> None:
+    def __init__(self, bert: nn.Module, pooling: Pooling = "pooler") -> None:
         super().__init__()
         self.bert = bert
+        self._pool = POOL[pooling]
 
     def forward(self, groups: EncoderInput) -> Tensor:
         assert isinstance(groups, tuple)
-        return torch.cat([self._pooled(group) for group in groups])
+        return torch.cat([self._vectors(group) for group in groups])
 
-    def _pooled(self, group: MessageTokens) -> Tensor:
-        output = self.bert(
-            input_ids=group.token_ids_ML, attention_mask=group.is_token_ML.long()
-        ).pooler_output
-        assert isinstance(output, Tensor)
-        return output.float()
+    def _vectors(self, group: MessageTokens) -> Tensor:
+        output = self.bert(input_ids=group.token_ids_ML, attention_mask=group.is_token_ML.long())
+        return self._pool(output, group)
 
 
 class IdEncoder(nn.Module):

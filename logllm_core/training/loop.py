@@ -130,7 +130,7 @@ class StageRun:
         if not outcome.is_finite:
             self._refuse(outcome.loss, places)
         rate = learning_rate(self.stage, self.recipe, self.state.progress.step, len(self.batches))
-        self.state.take_step(outcome.loss, rate)
+        self.state.take_step(outcome.loss, rate, max_norm=self.recipe.max_gradient_norm)
         return outcome
 
     def _halve(self, shortage: RuntimeError) -> None:
@@ -256,8 +256,16 @@ class StageRun:
 
 
 def learning_rate(stage: Stage, recipe: Recipe, step: int, num_steps: int) -> float:
-    """The rate at a step (from 0): multiplied by the decay after each tenth of the stage."""
-    return stage.learning_rate * recipe.learning_rate_decay ** (TENTHS * step // num_steps)
+    """The rate at a step (from 0).
+
+    It rises in equal steps up to the stage's own while the stage warms up. "tenths" multiplies it
+    by the decay after each tenth of the stage; "cosine" lets it fall to 0 along half a cosine.
+    """
+    num_warmup = round(recipe.warmup_fraction * num_steps)
+    rate = stage.learning_rate * min(1.0, (step + 1) / (num_warmup + 1))
+    if recipe.rate_schedule == "cosine":
+        return rate * (1 + math.cos(math.pi * step / num_steps)) / 2
+    return rate * recipe.learning_rate_decay ** (TENTHS * step // num_steps)
 
 
 def set_trainable(model: LogLLM, stage: Stage, recipe: Recipe) -> dict[str, torch.nn.Parameter]:

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from logllm_core.config import Settings
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.messages import Masking
-from logllm_core.model import Embedder, Part, Precision, Quantization
+from logllm_core.model import Embedder, Part, Pooling, Precision, Quantization
 from logllm_core.model.prompt import QUESTION
 
 
@@ -33,11 +33,16 @@ class Recipe(Settings):
     micro_batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = 4
     beta: float = Field(default=0.3, ge=0, lt=1)  # wanted share of the minority class, eq. (1)
     learning_rate_decay: float = Field(default=1.0, gt=0, le=1)  # at each tenth of a stage
+    # "cosine": the rate falls to 0 along half a cosine; "tenths": by learning_rate_decay.
+    rate_schedule: Literal["tenths", "cosine"] = "tenths"
+    warmup_fraction: float = Field(default=0.0, ge=0, lt=1)  # of a stage, while the rate rises
+    max_gradient_norm: float | None = Field(default=None, gt=0)  # a longer gradient is cut to it
     # An epoch is as long as ever, but each distinct window occurs in it equally often.
     is_even: bool = False
     has_lora_dropout: bool = True  # both as the reference code in fact trains
     has_encoder_dropout: bool = False
     embedder: Embedder = "encoder"  # see logllm_core.model
+    pooling: Pooling | None = None  # of the encoder; None: as the backbones have it
     question: str = QUESTION
     projector_init: Literal["torch", "aligned"] = "torch"  # see LogLLM.align_projector
     validation_fraction: float = Field(default=0.0, ge=0, lt=1)  # of the training part
@@ -73,6 +78,8 @@ class Recipe(Settings):
             raise ValueError("num_validations needs a validation_fraction above 0")
         if self.patience and not self.num_validations:
             raise ValueError("patience counts validations: num_validations must be above 0")
+        if self.rate_schedule == "cosine" and self.learning_rate_decay != 1:
+            raise ValueError("learning_rate_decay belongs to the rate_schedule tenths")
         if self.is_compiled and self.recomputes_activations:
             raise ValueError("is_compiled and recomputes_activations exclude each other")
         if not self.trained_stages:

@@ -54,8 +54,14 @@ class StageState:
         """One line of JSON a step."""
         return "".join(json.dumps(row) + "\n" for row in self.rows)
 
-    def take_step(self, loss: float, rate: float) -> None:
-        """Change the weights by their gradients."""
+    def take_step(self, loss: float, rate: float, *, max_norm: float | None = None) -> None:
+        """Change the weights by their gradients.
+
+        Args:
+            max_norm: a gradient, all of it as one vector, that is longer is cut to this length.
+        """
+        if max_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters.values(), max_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()

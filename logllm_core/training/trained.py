@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from logllm_core.logs.messages import read_vocabulary
 from logllm_core.logs.windows import read_windows
-from logllm_core.model import backbones
+from logllm_core.model import Pooling, backbones
 from logllm_core.model.backbones import Loaded, Loading
 from logllm_core.model.batches import Collator
 from logllm_core.model.devices import dtype_of
@@ -92,6 +92,12 @@ def load_weights(
     if trained is not None:
         load_trainable_state(loaded.model, state)
     return loaded
+
+
+def pooling_of(trained: Artifact) -> Pooling:
+    """How the encoder of a trained stage pools; models of before pooling was a setting: as BERT."""
+    pooling: Pooling = trained.manifest["config"]["backbones"].get("pooling", "pooler")
+    return pooling
 
 
 def _read_vocabulary(

@@ -36,7 +36,7 @@ from logllm_core.model.logllm import LogLLM
 from logllm_core.model.scoring import encode_windows, score_windows, window_log_odds
 from logllm_core.store import Artifact, Kind, Store
 from logllm_core.training.recipes import RECIPES
-from logllm_core.training.trained import load_model
+from logllm_core.training.trained import load_model, pooling_of
 
 Window = tuple[int, ...]
 Found = list[dict[int, float]]  # of each window, what each message contributed
@@ -270,7 +270,8 @@ def loaded(
     changes = {"precision": precision} if precision else {}
     recipe = RECIPES["quick"].model_copy(update=config["recipe"] | changes)
     backbones = config["backbones"]
-    places = find_backbones(store, f"{backbones['encoder']},{backbones['decoder']}")
+    named = f"{backbones['encoder']},{backbones['decoder']}"
+    places = find_backbones(store, named, pooling_of(trained))
     (device,) = devices_of(1)
     model, collator = load_model(
         places, recipe, trained, messages=messages, windows=windows, device=device

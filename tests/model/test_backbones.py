@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from logllm_core.model.backbones import Loaded, Loading
 from logllm_core.model.dropout import QuickDropout
 from logllm_core.model.encoders import IdEncoder, TextEncoder
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.places import Places, backbones_named, local_place
+from logllm_core.model.places import Places, backbones_named, local_place, published_pooling
 from logllm_core.model.vocabulary import EncoderInput
 from logllm_core.store import Store
 from tests import tiny
@@ -82,7 +83,7 @@ def test_a_gguf_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 def test_the_encoder_alone_is_the_pretrained_one_without_adapters(tmp_path: Path) -> None:
     places = tiny_places(tmp_path)
     loading = Loading(device=CPU, dtype=torch.float32)
-    encoder, tokenizer = backbones.load_encoder(places.encoder, loading)
+    encoder, tokenizer = backbones.load_encoder(places, loading)
     assert not [name for name, _ in encoder.named_parameters() if "lora" in name]
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
     assert not any(module.training for module in encoder.modules())
@@ -98,15 +99,15 @@ def test_an_encoder_alone_of_another_architecture_is_refused(tmp_path: Path) -> 
     places = tiny_places(tmp_path)
     loading = Loading(device=CPU, dtype=torch.float32)
     with pytest.raises(LogLLMError, match="The encoder is a LlamaModel without a pooler"):
-        backbones.load_encoder(places.decoder, loading)
+        backbones.load_encoder(replace(places, encoder=places.decoder), loading)
     with pytest.raises(LogLLMError, match=r"The encoder /no/model cannot be loaded: .* Give hub"):
-        backbones.load_encoder("/no/model", loading)
+        backbones.load_encoder(replace(places, encoder="/no/model"), loading)
 
 
 def test_the_encoder_alone_may_be_in_four_bits(tmp_path: Path) -> None:
     places = tiny_places(tmp_path)
     loading = Loading(device=CPU, dtype=torch.float32, quantization="nf4")
-    encoder, _ = backbones.load_encoder(places.encoder, loading)
+    encoder, _ = backbones.load_encoder(places, loading)
     layers = [module for module in encoder.modules() if isinstance(module, Linear4bit)]
     assert len(layers) >= 2 * 6
     whole = load(places, quantization="nf4").model
@@ -118,6 +119,7 @@ def test_the_encoder_alone_may_be_in_four_bits(tmp_path: Path) -> None:
 def test_models_of_another_architecture_are_refused() -> None:
     with pytest.raises(LogLLMError, match="The encoder is a BertModel without a pooler"):
         backbones.text_encoder(BertModel(tiny.encoder().config, add_pooling_layer=False))
+    backbones.text_encoder(BertModel(tiny.encoder().config, add_pooling_layer=False), "mean")
     with pytest.raises(LogLLMError, match="The decoder is a BertModel; a Llama-like model"):
         backbones.assemble(None, tiny.encoder(), tiny.decoder_tokenizer())
 
@@ -331,6 +333,8 @@ def test_a_gguf_decoder_is_saved_again_once_and_says_the_same(tmp_path: Path) ->
     places = backbones.find_backbones(store, "small")
     again = backbones.find_backbones(store, "small")
     assert places == again
+    # As the encoder's own folder says, too.
+    assert places.pooling == published_pooling(places.encoder) == "mean"
     loaded = load(places)
     model = loaded.model
     assert model.projector is not None

@@ -2,8 +2,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from logllm_core.model import POOLINGS
 from logllm_core.model.backbones import text_encoder
-from logllm_core.model.encoders import IdEncoder
+from logllm_core.model.encoders import IdEncoder, TextEncoder
 from logllm_core.model.vocabulary import MessageTokens
 from tests import tiny
 
@@ -35,6 +36,23 @@ def test_a_text_encoder_gives_the_pooled_output_and_heeds_no_padding() -> None:
         is_token_ML=torch.tensor([[True, True, True, False, False]]),
     )
     torch.testing.assert_close(encoder((padded,)), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_mean_and_the_state_of_cls_are_of_a_message_s_own_tokens_alone() -> None:
+    torch.manual_seed(0)
+    bert = tiny.encoder()
+    bert.eval()
+    states_LE = bert(input_ids=torch.tensor([[2, 5, 3]])).last_hidden_state[0]
+    padded = MessageTokens(
+        token_ids_ML=torch.tensor([[2, 5, 3, 7, 7]]),
+        is_token_ML=torch.tensor([[True, True, True, False, False]]),
+    )
+    found = {name: TextEncoder(bert, name)((padded,))[0] for name in POOLINGS}
+    mean_E = (states_LE[0] + states_LE[1] + states_LE[2]) / 3
+    torch.testing.assert_close(found["mean"], mean_E, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found["cls"], states_LE[0], rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(found["mean"], found["pooler"], atol=0.01)
+    assert not torch.allclose(found["cls"], found["pooler"], atol=0.01)
 
 
 def encoder_of(*known_ids: int) -> IdEncoder:

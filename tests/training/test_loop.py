@@ -19,6 +19,7 @@ from logllm_core.training import loop
 from logllm_core.training.loop import StageRun, learning_rate
 from logllm_core.training.plan import Execution
 from logllm_core.training.recipes import Stage
+from logllm_core.training.state import StageState
 from tests import tiny
 from tests.training import small
 
@@ -136,6 +137,42 @@ def test_the_rate_falls_after_every_tenth_of_a_stage() -> None:
     rates = [learning_rate(one, of, step, 20) for step in range(20)]
     assert rates[:4] == [1.0, 1.0, 0.5, 0.5]
     assert rates[-1] == 0.5**9
+
+
+def test_the_rate_warms_up_and_falls_along_a_cosine() -> None:
+    one = small.stage(rate=1.0)
+    of = small.recipe(one, rate_schedule="cosine", warmup_fraction=0.25)
+    rates = [learning_rate(one, of, step, 12) for step in range(12)]
+    # Three steps of warm-up: a quarter, a half, three quarters, then the whole.
+    cosine = [(1 + np.cos(np.pi * step / 12)) / 2 for step in range(12)]
+    shares = [0.25, 0.5, 0.75] + [1.0] * 9
+    np.testing.assert_allclose(rates, np.multiply(shares, cosine))
+    assert rates[6] == pytest.approx(0.5)
+    assert 0 < rates[-1] < 0.02
+
+
+def test_a_long_gradient_is_cut_to_its_limit_and_a_short_one_stays() -> None:
+    weight = torch.nn.Parameter(torch.zeros(2))
+    state = StageState({"weight": weight}, micro_batch_size=1)
+    for gradient, expected in (([3.0, 4.0], [0.3, 0.4]), ([0.03, 0.04], [0.03, 0.04])):
+        assert weight.grad is not None
+        weight.grad.copy_(torch.tensor(gradient))  # of length 5, and of .05
+        state.take_step(1.0, 0.0, max_norm=0.5)
+        torch.testing.assert_close(weight.grad, torch.tensor(expected), rtol=1e-4, atol=0)
+
+
+def test_a_recipe_s_limit_reaches_the_steps(tmp_path: Path) -> None:
+    free, cut = (
+        trained(tmp_path / str(limit), max_gradient_norm=limit) for limit in (1e6, 1e-12)
+    )
+    # Adam divides by the gradient's size; below its epsilon of 1e-8 hardly a step is left.
+    begin = trainable_state(tiny.model())
+    moved = [
+        max(float((found - begin[name]).abs().max()) for name, found in weights.items())
+        for weights in (trainable_state(free.model), trainable_state(cut.model))
+    ]
+    assert moved[0] > 1e-2
+    assert moved[1] < 1e-3
 
 
 def test_each_step_is_in_the_metrics(tmp_path: Path) -> None:
