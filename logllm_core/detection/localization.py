@@ -1,18 +1,21 @@
 """Which messages made a window look anomalous.
 
-The contribution of a message is the mean of two differences of the log-odds of "anomalous" against
-"normal": how much lower they would be without the message (leave one out), and how much higher they
-are for a window of the message alone than for an empty one. The first misses what another message
-says as well: with either of the two gone the window looks as anomalous as before. The second misses
-what a message means beside others. They are the last and the first term of a Shapley value, and for
-a window of two distinct messages they are all of it. Measured beside other ways:
-`tests/benchmarks/localization.py`.
+A message is first asked about alone: how much higher the log-odds of "anomalous" against "normal"
+are for a window of the message alone than for an empty one. Where one of a window's messages alone
+is called anomalous, that explains the alarm, and these are the contributions. Messages are alone in
+many windows alike, so this costs next to nothing.
 
-Windows are scored again for this, without or with but some of their messages. What these variants
-have in common is computed once, as for all windows.
+Where none is, the alarm came from their company, such as the order of two, and each message is left
+out, too. Its contribution is then the mean of the two differences: what the window loses without
+it, and what it gives alone. They are the last and the first term of a Shapley value, and for a
+window of two distinct messages they are all of it. Leaving out costs a variant a message, and is
+blind to what another message says as well: with either of the two gone the window looks as
+anomalous as before. Measured beside other ways: `tests/benchmarks/localization.py`.
+
+What variants have in common is computed once, as for all windows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -50,24 +53,58 @@ def contributions(
         return []
     if vectors is None:
         vectors = encode_windows(model, collator, distinct)
-    found: dict[Window, dict[int, float]] = {}
-    num_variants = sum(map(_num_variants, distinct))
-    with track("Localizing", total=num_variants, unit="variants") as advance:
+    odds = _Odds(model, collator, vectors)
+    with track("Localizing", total=len(distinct), unit="windows") as advance:
+        found: dict[Window, dict[int, float]] = {}
         for chunk in _chunks(distinct):
-            variants = {
-                (window, message): (_without(window, message), _alone(window, message))
-                for window in chunk
-                for message in dict.fromkeys(window)
-            }
-            asked = sorted({EMPTY, *chunk, *(one for pair in variants.values() for one in pair)})
-            log_odds = window_log_odds(model, collator, asked, vectors, advance)
-            odds = dict(zip(asked, log_odds.tolist(), strict=True))
-            for (window, message), (without, alone) in variants.items():
-                value = (odds[window] - odds[without] + odds[alone] - odds[EMPTY]) / 2
-                found.setdefault(window, {})[message] = value
-            # What windows have in common is asked once.
-            advance(sum(map(_num_variants, chunk)) - len(asked))
+            found |= _contributions(chunk, odds)
+            advance(len(chunk))
     return [found[window] for window in cut]
+
+
+class _Odds:
+    """Log-odds of variants; those of messages alone are remembered, as many windows share them."""
+
+    def __init__(self, model: LogLLM, collator: Collator, vectors: EncoderVectors | None) -> None:
+        self._model, self._collator, self._vectors = model, collator, vectors
+        self._alone: dict[Window, float] = {}
+
+    def alone(self, asked: set[Window]) -> Mapping[Window, float]:
+        self._alone |= self.of(asked - self._alone.keys())
+        return self._alone
+
+    def of(self, asked: set[Window]) -> dict[Window, float]:
+        variants = sorted(asked)
+        if not variants:
+            return {}
+        odds = window_log_odds(
+            self._model, self._collator, variants, self._vectors, lambda _: None
+        )
+        return dict(zip(variants, odds.tolist(), strict=True))
+
+
+def _contributions(
+    windows: Sequence[Window], odds: _Odds
+) -> dict[Window, dict[int, float]]:
+    alone = odds.alone({EMPTY, *(_alone(w, message) for w in windows for message in w)})
+    gained = {
+        window: {message: alone[_alone(window, message)] for message in dict.fromkeys(window)}
+        for window in windows
+    }
+    # The decision is at even odds.
+    company = [window for window in windows if max(gained[window].values()) <= 0]
+    variants = {_without(window, message) for window in company for message in window}
+    whole = odds.of({*company, *variants})
+    found = {}
+    for window in windows:
+        given = {message: value - alone[EMPTY] for message, value in gained[window].items()}
+        if window in whole:
+            given = {
+                message: (value + whole[window] - whole[_without(window, message)]) / 2
+                for message, value in given.items()
+            }
+        found[window] = given
+    return found
 
 
 def _without(window: Window, message: int) -> Window:

@@ -39,6 +39,8 @@ class Recipe(Settings):
     max_gradient_norm: float | None = Field(default=None, gt=0)  # a longer gradient is cut to it
     # An epoch is as long as ever, but each distinct window occurs in it equally often.
     is_even: bool = False
+    # Of so many samples a run of the window's lines is shown; see logllm_core.training.crops.
+    crop_fraction: float = Field(default=0.0, ge=0, le=1)
     has_lora_dropout: bool = True  # both as the reference code in fact trains
     has_encoder_dropout: bool = False
     embedder: Embedder = "encoder"  # see logllm_core.model

@@ -1,10 +1,11 @@
+import itertools
 import random
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from logllm_core.detection import localization
@@ -44,11 +45,48 @@ def expected(
     ]
 
 
+# Models that call none of the messages alone anomalous, and models that call all so.
+CALM = {"encoder": 3, "message-id": 3, "none": 4}
+ALARMED = {"encoder": 0, "message-id": 2, "none": 1}
+
+
 @pytest.mark.parametrize("embedder", EMBEDDERS)
-def test_a_contribution_is_the_mean_of_what_the_message_takes_away_and_what_it_gives_alone(
+def test_where_a_message_explains_the_alarm_contributions_are_what_each_gives_alone(
     embedder: Embedder,
 ) -> None:
-    model = tiny.model(embedder=embedder, num_known=3)  # and message 3 is not known by its id
+    model = tiny.model(ALARMED[embedder], embedder=embedder, num_known=3)
+    collator = tiny.collator(TEXTS, model, embedder=embedder)
+    (found,) = contributions(model, collator, [(2, 0, 2, 3)])
+    empty, *alone = (
+        log_odds_alone(model, collator, window) for window in [(), (2, 2), (0,), (3,)]
+    )
+    assert max(alone) > 0
+    assert list(found) == [2, 0, 3]  # as they first occur
+    np.testing.assert_allclose(list(found.values()), np.subtract(alone, empty), atol=1e-4)
+
+
+def test_messages_alone_are_asked_about_once_for_all_windows() -> None:
+    model = tiny.model(ALARMED["encoder"])
+    num_asked: list[int] = []
+    model.decoder.model.register_forward_pre_hook(
+        lambda _module, _arguments, named: num_asked.append(named["inputs_embeds"].shape[1]),
+        with_kwargs=True,
+    )
+    collator = tiny.collator(TEXTS, model)
+    contributions(model, collator, [(0, 1, 3)])
+    taken = sum(num_asked)
+    num_asked.clear()
+    # The same messages in every order: none of these windows is asked about itself.
+    contributions(model, collator, [*itertools.permutations((0, 1, 3))])
+    assert sum(num_asked) == taken
+
+
+@pytest.mark.parametrize("embedder", EMBEDDERS)
+def test_else_a_contribution_is_the_mean_of_what_the_message_takes_away_and_what_it_gives_alone(
+    embedder: Embedder,
+) -> None:
+    # Message 3 is not known by its id.
+    model = tiny.model(CALM[embedder], embedder=embedder, num_known=3)
     collator = tiny.collator(TEXTS, model, embedder=embedder)
     first, second = contributions(model, collator, [(2, 0, 2, 3), (1, 1, 0)])
     assert list(first) == [2, 0, 3]  # as they first occur
@@ -94,26 +132,30 @@ def test_a_window_of_one_message_is_held_against_the_empty_one(embedder: Embedde
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.lists(st.sampled_from([1, 3]), min_size=2, max_size=6), st.integers(0, 3))
+@given(st.lists(st.sampled_from([1, 3]), min_size=2, max_size=6), st.integers(0, 7))
 def test_two_messages_share_all_that_sets_a_window_apart_from_the_empty_one(
     window: list[int], seed: int
 ) -> None:
+    """Where neither explains it alone."""
     model = tiny.model(seed)
     collator = tiny.collator(TEXTS, model)
+    alone = [(message,) * window.count(message) for message in set(window)]
+    assume(all(log_odds_alone(model, collator, own) <= 0 for own in alone))
     (found,) = contributions(model, collator, [tuple(window)])
     whole, empty = (log_odds_alone(model, collator, own) for own in (tuple(window), ()))
     assert sum(found.values()) == pytest.approx(whole - empty, abs=1e-4)
 
 
 @pytest.mark.parametrize("chunk_variants", [1, 20, 8_192])
+@pytest.mark.parametrize("seed", [CALM["encoder"], ALARMED["encoder"], 1])
 def test_many_windows_have_what_each_has_on_its_own(
-    monkeypatch: pytest.MonkeyPatch, chunk_variants: int
+    monkeypatch: pytest.MonkeyPatch, chunk_variants: int, seed: int
 ) -> None:
     monkeypatch.setattr(localization, "CHUNK_VARIANTS", chunk_variants)
     dice = random.Random(1)
     windows = [tuple(dice.choices(range(4), k=dice.randint(1, 6))) for _ in range(15)]
     windows += windows[:5]
-    model = tiny.model()
+    model = tiny.model(seed)
     collator = tiny.collator(TEXTS, model)
     together = contributions(model, collator, windows)
     for window, found in zip(windows, together, strict=True):

@@ -162,9 +162,7 @@ def test_a_long_gradient_is_cut_to_its_limit_and_a_short_one_stays() -> None:
 
 
 def test_a_recipe_s_limit_reaches_the_steps(tmp_path: Path) -> None:
-    free, cut = (
-        trained(tmp_path / str(limit), max_gradient_norm=limit) for limit in (1e6, 1e-12)
-    )
+    free, cut = (trained(tmp_path / str(limit), max_gradient_norm=limit) for limit in (1e6, 1e-12))
     # Adam divides by the gradient's size; below its epsilon of 1e-8 hardly a step is left.
     begin = trainable_state(tiny.model())
     moved = [
