@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help setup demo up down test test-slow bench gpu-check lint types clean
+.PHONY: help setup demo up down test test-slow bench steadiness gpu-check lint types clean
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
@@ -33,6 +33,9 @@ test-slow: $(READY) ## run what takes long: clusters, long logs
 
 bench: $(READY) ## measure preparing, training and scoring on simulated logs, beside the plain way
 	$(BIN)/python -m tests.benchmarks
+
+steadiness: $(READY) ## train with several seeds on several logs, threads and precisions (hours)
+	$(BIN)/python -m tests.benchmarks.steadiness
 
 gpu-check: $(READY) ## take a few steps of the paper's configuration on a GPU
 	$(BIN)/python -m tests.benchmarks.gpu_check

@@ -77,15 +77,11 @@ class _Odds:
         variants = sorted(asked)
         if not variants:
             return {}
-        odds = window_log_odds(
-            self._model, self._collator, variants, self._vectors, lambda _: None
-        )
+        odds = window_log_odds(self._model, self._collator, variants, self._vectors, lambda _: None)
         return dict(zip(variants, odds.tolist(), strict=True))
 
 
-def _contributions(
-    windows: Sequence[Window], odds: _Odds
-) -> dict[Window, dict[int, float]]:
+def _contributions(windows: Sequence[Window], odds: _Odds) -> dict[Window, dict[int, float]]:
     alone = odds.alone({EMPTY, *(_alone(w, message) for w in windows for message in w)})
     gained = {
         window: {message: alone[_alone(window, message)] for message in dict.fromkeys(window)}

@@ -39,6 +39,9 @@ class Recipe(Settings):
     max_gradient_norm: float | None = Field(default=None, gt=0)  # a longer gradient is cut to it
     # An epoch is as long as ever, but each distinct window occurs in it equally often.
     is_even: bool = False
+    # The answer is for a log in which classes are as common as in the training split, not as
+    # common as beta makes them; see logllm_core.training.sampling.prior_of.
+    is_prior_corrected: bool = False
     # Of so many samples a run of the window's lines is shown; see logllm_core.training.crops.
     crop_fraction: float = Field(default=0.0, ge=0, le=1)
     has_lora_dropout: bool = True  # both as the reference code in fact trains

@@ -57,9 +57,7 @@ def test_where_a_message_explains_the_alarm_contributions_are_what_each_gives_al
     model = tiny.model(ALARMED[embedder], embedder=embedder, num_known=3)
     collator = tiny.collator(TEXTS, model, embedder=embedder)
     (found,) = contributions(model, collator, [(2, 0, 2, 3)])
-    empty, *alone = (
-        log_odds_alone(model, collator, window) for window in [(), (2, 2), (0,), (3,)]
-    )
+    empty, *alone = (log_odds_alone(model, collator, window) for window in [(), (2, 2), (0,), (3,)])
     assert max(alone) > 0
     assert list(found) == [2, 0, 3]  # as they first occur
     np.testing.assert_allclose(list(found.values()), np.subtract(alone, empty), atol=1e-4)
