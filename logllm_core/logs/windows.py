@@ -37,8 +37,6 @@ class Windows:
     window_ids: NDArray[np.int64]
     message_ids: list[tuple[int, ...]]
     is_anomalous: NDArray[np.bool_] | None  # None where nothing is labelled
-    # Whether each line is an alert; None where they were not asked for, or lines have no labels.
-    alerts: list[tuple[bool, ...]] | None = None
 
     def __len__(self) -> int:
         return len(self.message_ids)
@@ -72,9 +70,9 @@ def build_windows(
     )
 
 
-def read_windows(windows: Artifact, split: Split, *, with_alerts: bool = False) -> Windows:
+def read_windows(windows: Artifact, split: Split) -> Windows:
     """The windows of one split, without their lines."""
-    columns = ["window_id", "message_ids", "is_anomalous", *(["alerts"] if with_alerts else [])]
+    columns = ["window_id", "message_ids", "is_anomalous"]
     table = tables.read(windows.path / f"split={split}", tables.WINDOWS, columns)
     labels = table["is_anomalous"]
     is_labelled = windows.manifest["config"]["is_labelled"]
@@ -82,13 +80,7 @@ def read_windows(windows: Artifact, split: Split, *, with_alerts: bool = False) 
         window_ids=table["window_id"].to_numpy(),
         message_ids=[tuple(ids) for ids in table["message_ids"].to_pylist()],
         is_anomalous=labels.to_numpy().astype(bool) if is_labelled else None,
-        alerts=_alerts(table["alerts"]) if with_alerts and is_labelled else None,
     )
-
-
-def _alerts(column: pa.ChunkedArray) -> list[tuple[bool, ...]] | None:
-    """None where only sessions are labelled."""
-    return None if column.null_count else [tuple(alerts) for alerts in column.to_pylist()]
 
 
 def split_files(windows: Artifact, split: Split) -> list[str]:

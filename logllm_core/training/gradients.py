@@ -10,7 +10,6 @@ from logllm_core.logs.windows import Windows
 from logllm_core.model import NO_PRIOR, ClassPrior, devices
 from logllm_core.model.batches import Collator, EncoderVectors
 from logllm_core.model.logllm import LogLLM
-from logllm_core.training.crops import shown
 from logllm_core.training.interruption import Interruption
 from logllm_core.training.processes import Team
 from logllm_core.training.recipes import Recipe
@@ -63,15 +62,14 @@ def accumulate(
     assert material.train.is_anomalous is not None
     num_tokens = _num_answer_tokens(model, material.train.is_anomalous[places].tolist())
     loss, shortage = torch.zeros((), device=team.device), None
-    step = str(state.progress.step)
-    windows = shown(material.train, places, recipe, stage_name, step)
+    windows = [material.train.message_ids[place] for place in places]
     parts = list(material.collator.of_like_length(windows, state.progress.micro_batch_size))
     starts = np.cumsum([0, *map(len, parts)])[:-1]
     try:
         for number, (start, part) in enumerate(zip(starts.tolist(), parts, strict=True)):
             if number % team.num_processes != team.rank:
                 continue
-            words = ("dropout", stage_name, step, str(start))
+            words = ("dropout", stage_name, str(state.progress.step), str(start))
             torch.manual_seed(derived_seed(recipe.seed, *words))
             labels = material.train.is_anomalous[places[part]].tolist()
             batch = material.collator.training_batch(

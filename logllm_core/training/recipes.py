@@ -42,8 +42,6 @@ class Recipe(Settings):
     # The answer is for a log in which classes are as common as in the training split, not as
     # common as beta makes them; see logllm_core.training.sampling.prior_of.
     is_prior_corrected: bool = False
-    # Of so many samples a run of the window's lines is shown; see logllm_core.training.crops.
-    crop_fraction: float = Field(default=0.0, ge=0, le=1)
     has_lora_dropout: bool = True  # both as the reference code in fact trains
     has_encoder_dropout: bool = False
     embedder: Embedder = "encoder"  # see logllm_core.model

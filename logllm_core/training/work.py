@@ -28,7 +28,7 @@ def work(order: Order, team: Team) -> dict[str, Json]:
     """
     plan = order.plan
     stage, recipe = plan.stage, plan.recipe
-    train = read_windows(plan.windows, "train", with_alerts=recipe.crop_fraction > 0)
+    train = read_windows(plan.windows, "train")
     sampling.check_both_classes(plan.dataset, train)
     validation = read_windows(plan.windows, "validation") if recipe.num_validations else None
     model, collator = trained.load_model(
