@@ -15,6 +15,3 @@ POOLINGS: tuple[Pooling, ...] = ("pooler", "mean", "cls")
 # Of frozen weights and of products; what trains stays float32. "auto": what the device multiplies
 # fastest, so that another machine's rounding may differ.
 Precision = Literal["auto", "float32", "bfloat16"]
-# What is added to the logits of the two answers where they part, indexed by is_anomalous.
-ClassPrior = tuple[float, float]
-NO_PRIOR: ClassPrior = (0.0, 0.0)

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from logllm_core.model import NO_PRIOR, ClassPrior
 from logllm_core.model.batches import EncoderVectors, WindowBatch
 from logllm_core.model.prompt import PromptTokens
 from logllm_core.model.vocabulary import (
@@ -84,24 +83,11 @@ class LogLLM(nn.Module):
             weight_DE *= wanted / found
         self.projector.bias.copy_(-(weight_DE @ mean_E))
 
-    def forward(self, batch: WindowBatch, prior: ClassPrior = NO_PRIOR) -> Tensor:
-        """Token-mean cross entropy over the answers and their EOS, a scalar (section IV-C2).
-
-        Args:
-            prior: what is added to the logits of "normal" and "anomalous" where the answers part.
-                Not there when windows are scored, so what it stands for is not learned.
-        """
+    def forward(self, batch: WindowBatch) -> Tensor:
+        """Token-mean cross entropy over the answers and their EOS, a scalar (section IV-C2)."""
         assert batch.targets_R is not None
-        logits_RV = self.decoder.lm_head(self._answer_states(batch)).float()
-        if prior != NO_PRIOR:
-            deciding = list(self.prompt.deciding_tokens)
-            is_deciding_R = torch.isin(
-                batch.targets_R, torch.tensor(deciding, device=logits_RV.device)
-            )
-            added_V = torch.zeros(logits_RV.shape[-1], device=logits_RV.device)
-            added_V[deciding] = torch.tensor(prior, device=logits_RV.device)
-            logits_RV = logits_RV + is_deciding_R[:, None] * added_V
-        return functional.cross_entropy(logits_RV, batch.targets_R)
+        logits_RV = self.decoder.lm_head(self._answer_states(batch))
+        return functional.cross_entropy(logits_RV.float(), batch.targets_R)
 
     @torch.no_grad()
     def answer_log_probabilities(self, batch: WindowBatch) -> Tensor:
@@ -110,7 +96,8 @@ class LogLLM(nn.Module):
         The answers share their first words. Given those, the next token decides, just as it decides
         a greedy decoding; the tokens after it follow from it. So one position a window is compared.
         """
-        deciding = list(self.prompt.deciding_tokens)
+        shared = self.prompt.num_shared_answer_tokens
+        deciding = [answer[shared] for answer in self.prompt.answers]
         states_RD = self._answer_states(batch)
         logits_RV = self.decoder.lm_head(states_RD).float()
         # In bfloat16 a logit of 10 has steps of 1/16: too coarse for the two that are compared.

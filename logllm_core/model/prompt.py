@@ -37,12 +37,6 @@ class PromptTokens:
         pairs = zip(normal, anomalous, strict=False)
         return next(place for place, (a, b) in enumerate(pairs) if a != b)
 
-    @property
-    def deciding_tokens(self) -> tuple[int, int]:
-        """The first token of each answer in which they differ, indexed by is_anomalous."""
-        normal, anomalous = (answer[self.num_shared_answer_tokens] for answer in self.answers)
-        return normal, anomalous
-
 
 def tokenize_prompt(tokenizer: Tokenizer, *, question: str = QUESTION) -> PromptTokens:
     """Tokenise the prompt once.

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from logllm_core.logs.windows import Windows
-from logllm_core.model import NO_PRIOR, ClassPrior, devices
+from logllm_core.model import devices
 from logllm_core.model.batches import Collator, EncoderVectors
 from logllm_core.model.logllm import LogLLM
 from logllm_core.training.interruption import Interruption
@@ -26,7 +26,6 @@ class Material:
     collator: Collator
     batches: list[Indices]  # places of each step's windows among those of `train`
     vectors: EncoderVectors | None  # of all these windows' messages, where the encoder is frozen
-    prior: ClassPrior = NO_PRIOR  # see sampling.prior_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +75,7 @@ def accumulate(
                 [windows[place] for place in part], labels, material.vectors
             )
             share = _num_answer_tokens(model, labels) / num_tokens
-            part = model(batch.to(team.device), material.prior) * share
+            part = model(batch.to(team.device)) * share
             part.backward()
             loss += part.detach()
     except RuntimeError as fault:

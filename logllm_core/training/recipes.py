@@ -39,9 +39,6 @@ class Recipe(Settings):
     max_gradient_norm: float | None = Field(default=None, gt=0)  # a longer gradient is cut to it
     # An epoch is as long as ever, but each distinct window occurs in it equally often.
     is_even: bool = False
-    # The answer is for a log in which classes are as common as in the training split, not as
-    # common as beta makes them; see logllm_core.training.sampling.prior_of.
-    is_prior_corrected: bool = False
     has_lora_dropout: bool = True  # both as the reference code in fact trains
     has_encoder_dropout: bool = False
     embedder: Embedder = "encoder"  # see logllm_core.model
@@ -161,7 +158,7 @@ RECIPES: Mapping[str, Recipe] = {
             name="quick",
             stages=(
                 _stage("1", ("decoder",), 1, 2e-3, num_samples=160),
-                _stage("3", _ALL, 1, 1e-3, min_samples=1_600, num_samples=6_000),
+                _stage("3", _ALL, 1, 1e-3, min_samples=1_600, num_samples=1_600),
             ),
             batch_size=8,
             micro_batch_size=8,

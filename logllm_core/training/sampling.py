@@ -1,7 +1,6 @@
 """Which windows a stage sees, in which order (paper, section IV-C1)."""
 
 import hashlib
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,7 +8,6 @@ from numpy.typing import NDArray
 
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.windows import Windows
-from logllm_core.model import NO_PRIOR, ClassPrior
 from logllm_core.training.recipes import Recipe, Stage
 
 Indices = NDArray[np.int64]
@@ -115,23 +113,6 @@ def batches(stage: Stage, recipe: Recipe, windows: Windows) -> list[Indices]:
         for places in epochs(stage, recipe, windows)
         for start in range(0, len(places), recipe.batch_size)
     ]
-
-
-def prior_of(batches: list[Indices], windows: Windows) -> ClassPrior:
-    """By how much each class is commoner in a stage's batches than in the log, as log-odds.
-
-    Added to the logits while training, and to none when windows are scored, it makes the answer one
-    for the log as it is, though anomalous windows were repeated (logit adjustment; Menon et al.,
-    "Long-tail learning via logit adjustment", ICLR 2021).
-    """
-    assert windows.is_anomalous is not None
-    seen, own = (
-        float(labels.mean())
-        for labels in (windows.is_anomalous[np.concatenate(batches)], windows.is_anomalous)
-    )
-    if seen in (0, 1):  # so few samples that they are of one class
-        return NO_PRIOR
-    return math.log((1 - seen) / (1 - own)), math.log(seen / own)
 
 
 def digest(found: list[Indices]) -> str:

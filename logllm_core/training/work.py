@@ -3,7 +3,6 @@
 import numpy as np
 
 from logllm_core.logs.windows import Windows, read_windows
-from logllm_core.model import NO_PRIOR
 from logllm_core.model.batches import Collator
 from logllm_core.model.devices import dtype_of
 from logllm_core.model.logllm import LogLLM
@@ -53,7 +52,6 @@ def work(order: Order, team: Team) -> dict[str, Json]:
         collator=collator,
         batches=batches,
         vectors=vectors,
-        prior=sampling.prior_of(batches, train) if recipe.is_prior_corrected else NO_PRIOR,
     )
     dtype = str(dtype_of(recipe.precision, team.device))
     made_for = {

@@ -1,6 +1,5 @@
 """The model against the plain path: every occurrence encoded, whole sequences, full logits."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -34,37 +33,6 @@ def test_the_loss_is_the_plain_paths() -> None:
     batch = tiny.collator(TEXTS, model).training_batch(WINDOWS, LABELS)
     expected = plain_loss(model, tiny.vocabulary(TEXTS), WINDOWS, LABELS)
     torch.testing.assert_close(model(batch), expected, rtol=1e-5, atol=0)
-
-
-def test_a_prior_is_added_where_the_answers_part_and_nowhere_else() -> None:
-    model = tiny.model().eval()
-    batch = tiny.collator(TEXTS, model).training_batch(WINDOWS, LABELS)
-    prior = (-0.5, 2.0)
-    with torch.no_grad():
-        logits_RV = model.decoder.lm_head(model._answer_states(batch))
-        assert batch.targets_R is not None
-        for row, target in enumerate(batch.targets_R.tolist()):
-            if target in model.prompt.deciding_tokens:
-                for token, added in zip(model.prompt.deciding_tokens, prior, strict=True):
-                    logits_RV[row, token] += added
-        expected = torch.nn.functional.cross_entropy(logits_RV, batch.targets_R)
-        torch.testing.assert_close(model(batch, prior), expected)
-        assert abs(float(expected - model(batch))) > 1e-3
-
-
-def test_a_model_that_learns_with_a_prior_answers_without_it() -> None:
-    """Of one window, three of four labels are anomalous, but it is said that one of four is so."""
-    model = tiny.model()
-    prior = (math.log(0.25 / 0.75), math.log(0.75 / 0.25))
-    parameters = backbones.set_trainable(model, ("decoder",), has_lora_dropout=False)
-    optimizer = torch.optim.AdamW(parameters.values(), lr=2e-2)
-    batch = tiny.collator(TEXTS, model).training_batch([(0, 1)] * 4, [True, True, True, False])
-    for _ in range(120):
-        optimizer.zero_grad()
-        torch.autograd.backward(model(batch, prior))
-        optimizer.step()
-    backbones.set_trainable(model, ())
-    assert float(probabilities(model, [(0, 1)])) == pytest.approx(0.25, abs=0.03)
 
 
 def test_gradients_are_the_plain_paths() -> None:

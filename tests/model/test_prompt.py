@@ -29,7 +29,6 @@ def test_answers_end_in_eos_and_part_at_the_fourth_token() -> None:
     prompt = tokenize_prompt(tiny.decoder_tokenizer())
     assert all(answer[-1] == 2 for answer in prompt.answers)
     assert prompt.num_shared_answer_tokens == 3  # "The sequence is"
-    assert prompt.deciding_tokens == (prompt.answers[0][3], prompt.answers[1][3])
 
 
 def test_the_question_ends_in_a_backslash_and_an_n_as_in_the_paper() -> None:

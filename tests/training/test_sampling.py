@@ -1,4 +1,3 @@
-import math
 from collections import Counter
 
 import numpy as np
@@ -201,19 +200,3 @@ def test_the_references_pools_are_as_large_as_the_codes(
     reference = recipe_named("reference")
     places = next(sampling.epochs(reference.stages[1], reference, found))
     assert abs(len(places) - num_expected) <= 1  # the code cuts where we round
-
-
-def test_a_prior_says_how_much_commoner_the_batches_make_each_class() -> None:
-    # One window of ten is anomalous, three samples of six are.
-    found = sampling.prior_of(
-        [np.array([0, 9, 1]), np.array([9, 9, 2])],
-        windows([(0,)] * 10, [False] * 9 + [True]),
-    )
-    assert found == pytest.approx((math.log(0.5 / 0.9), math.log(0.5 / 0.1)))
-
-
-def test_batches_as_the_log_is_need_no_prior_and_those_of_one_class_have_none() -> None:
-    log = windows([(0,)] * 4, [False, False, False, True])
-    assert sampling.prior_of([np.arange(4)], log) == pytest.approx((0, 0))
-    assert sampling.prior_of([np.array([0, 1])], log) == (0, 0)
-    assert sampling.prior_of([np.array([3])], log) == (0, 0)
