@@ -39,7 +39,8 @@ Shards = Annotated[
     int | None, typer.Option("--shards", help="How many shares of the files. Default: one a core.")
 ]
 RecipeName = Annotated[
-    str, typer.Option("--recipe", help="quick, paper, reference, or a TOML file of your own.")
+    str,
+    typer.Option("--recipe", help="quick, paper, cosine, reference, or a TOML file of your own."),
 ]
 BackboneName = Annotated[
     str,

@@ -179,6 +179,21 @@ RECIPES: Mapping[str, Recipe] = {
                 _stage("3", _ALL, 2, 5e-5),
             ),
         ),
+        # The paper's stages, settled as `quick` is, for large backbones on a GPU.
+        Recipe(
+            name="cosine",
+            stages=(
+                _stage("1", ("decoder",), 1, 5e-4, num_samples=1_000),
+                _stage("2", _EMBEDDER, 2, 5e-5),
+                _stage("3", _ALL, 2, 5e-5),
+            ),
+            micro_batch_size="auto",
+            rate_schedule="cosine",
+            warmup_fraction=0.1,
+            max_gradient_norm=1.0,
+            is_even=True,
+            validation_fraction=0.1,
+        ),
         # As the public code trains: stage 2 in two steps, 50,000 samples at least, rates that fall.
         Recipe(
             name="reference",

@@ -34,13 +34,28 @@ def test_the_references_recipe_trains_stage_2_in_two_steps() -> None:
     assert reference.learning_rate_decay == 0.7
 
 
-def test_every_recipe_has_the_three_stages() -> None:
+def test_every_recipe_has_the_three_stages_but_the_quick_one() -> None:
     for recipe in RECIPES.values():
-        assert sorted({stage.name[0] for stage in recipe.stages}) == ["1", "2", "3"]
+        stages = ["1", "3"] if recipe.name == "quick" else ["1", "2", "3"]
+        assert sorted({stage.name[0] for stage in recipe.stages}) == stages
+
+
+def test_the_paper_s_and_the_reference_s_rates_neither_warm_up_nor_are_gradients_cut() -> None:
+    for name in ("paper", "reference"):
+        recipe = recipe_named(name)
+        assert (recipe.rate_schedule, recipe.warmup_fraction) == ("tenths", 0)
+        assert (recipe.max_gradient_norm, recipe.pooling) == (None, None)
+
+
+def test_a_decay_by_tenths_has_no_place_beside_a_cosine() -> None:
+    with pytest.raises(LogLLMError, match="learning_rate_decay belongs to the rate_schedule"):
+        recipe_named("quick").overridden({"learning_rate_decay": 0.7})
 
 
 def test_an_unknown_recipe_is_an_error_that_lists_the_known_ones() -> None:
-    with pytest.raises(LogLLMError, match=r'recipe "slow"\. Known: quick, paper, reference'):
+    with pytest.raises(
+        LogLLMError, match=r'recipe "slow"\. Known: quick, paper, cosine, reference'
+    ):
         recipe_named("slow")
 
 
