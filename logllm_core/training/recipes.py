@@ -152,8 +152,8 @@ def _stage(
 RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        # Minutes on a laptop, with the backbones `small`: higher rates, bounded samples. No stage 2:
-        # in so few steps it taught nothing that stage 3 does not (docs/steadiness.md).
+        # Minutes on a laptop, with the backbones `small`: higher rates, bounded samples. No stage
+        # 2: in so few steps it taught nothing that stage 3 does not (docs/steadiness.md).
         Recipe(
             name="quick",
             stages=(
