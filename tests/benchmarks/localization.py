@@ -54,8 +54,14 @@ class Ready:
 
 
 def product(ready: Ready, windows: Sequence[Window]) -> Found:
-    """The mean of leaving out and alone."""
+    """Alone; where no message alone is called anomalous, the mean of alone and leaving out."""
     return localization.contributions(ready.model, ready.collator, windows, ready.vectors)
+
+
+def mean_of_both(ready: Ready, windows: Sequence[Window]) -> Found:
+    """The mean of leaving out and alone, for every window."""
+    both = zip(leave_one_out(ready, windows), alone(ready, windows), strict=True)
+    return [{m: (left[m] + given[m]) / 2 for m in given} for left, given in both]
 
 
 def leave_one_out(ready: Ready, windows: Sequence[Window]) -> Found:
@@ -166,7 +172,8 @@ def saliency(ready: Ready, group: Sequence[Window], reference_D: Tensor, place: 
 
 
 METHODS: dict[str, Callable[[Ready, Sequence[Window]], Found]] = {
-    "mean of the next two": product,
+    "the product's: alone, and else the mean": product,
+    "mean of the next two": mean_of_both,
     "leave one out": leave_one_out,
     "alone": alone,
     "replace by mean": replace_by_mean,
