@@ -66,8 +66,9 @@ def cells(options: argparse.Namespace) -> Iterator[Cell]:
     logs = [f"log-{seed}" for seed in options.logs]
     if os.environ.get(MIRROR):
         logs += [HDFS] * options.hdfs
-    for log, seed, threads, precision in product(
-        logs, options.seeds, options.threads, options.precisions
+    # Stopped early, it has a little of every log.
+    for seed, threads, precision, log in product(
+        options.seeds, options.threads, options.precisions, logs
     ):
         yield Cell(log=log, seed=seed, num_threads=threads, precision=precision)
 
@@ -204,6 +205,11 @@ def read(path: Path, options: Sequence[str]) -> list[Outcome]:
     ]
 
 
+def keep(path: Path, outcome: Outcome, options: Sequence[str]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"options": list(options), "outcome": asdict(outcome)}) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks.steadiness", description=__doc__
@@ -225,9 +231,7 @@ def main() -> None:
     wanted = [cell for cell in cells(given) if cell not in done]
     with ThreadPoolExecutor(given.jobs) as pool:
         for found in pool.map(lambda cell: run(cell, folder, given.train_options), wanted):
-            with path.open("a", encoding="utf-8") as file:
-                row = {"options": given.train_options, "outcome": asdict(found)}
-                file.write(json.dumps(row) + "\n")
+            keep(path, found, given.train_options)
             outcomes.append(found)
             Console().print(each([found])[0])
     Console().print(f"\n{processor()}\n", soft_wrap=True)
