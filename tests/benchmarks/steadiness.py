@@ -106,12 +106,13 @@ def run(cell: Cell, folder: Path, options: Sequence[str]) -> Outcome:
             file.seek(0)
         if process.returncode:
             raise SystemExit(f"{cell} failed:\n{errors.read()}")
-        report = json.loads(out.read().strip().splitlines()[-1])
+        page = Path(json.loads(out.read().strip().splitlines()[-1])["report"])
+    report = json.loads(page.with_name("report.json").read_text(encoding="utf-8"))
     return outcome(cell, report, cpu_seconds=used.ru_utime + used.ru_stime)
 
 
 def outcome(cell: Cell, report: dict[str, Any], *, cpu_seconds: float) -> Outcome:
-    """Of what `logllm train --json` prints: the report."""
+    """Of what the report says."""
     f1_of = {name: found["at_decision"]["f1"] or 0.0 for name, found in report["detectors"].items()}
     own = f1_of.pop(MODEL)
     best = max(f1_of, key=lambda name: f1_of[name])
@@ -229,11 +230,14 @@ def main() -> None:
     outcomes = read(path, given.train_options)
     done = {found.cell for found in outcomes}
     wanted = [cell for cell in cells(given) if cell not in done]
-    with ThreadPoolExecutor(given.jobs) as pool:
+    pool = ThreadPoolExecutor(given.jobs)
+    try:
         for found in pool.map(lambda cell: run(cell, folder, given.train_options), wanted):
             keep(path, found, given.train_options)
             outcomes.append(found)
             Console().print(each([found])[0])
+    finally:
+        pool.shutdown(cancel_futures=True)  # after a fault the next trainings do not begin
     Console().print(f"\n{processor()}\n", soft_wrap=True)
     for rows in (summary(outcomes), each(outcomes)):
         sys.stdout.write(markdown(rows) + "\n")
