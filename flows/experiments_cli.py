@@ -120,7 +120,7 @@ def compare_detectors(
     from flows.display import shown_progress
     from flows.settings import CompareSettings
 
-    options = {key: given[key] for key in CompareSettings.model_fields}
+    options = {key: given[key] for key in CompareSettings.model_fields if key in given}
     settings = CompareSettings.parse(options, origin="The command line")
     with shown_progress():
         comparison = compare(name, settings)
@@ -158,7 +158,7 @@ def ablate(
     from flows.display import shown_progress
     from flows.settings import AblateSettings
 
-    options = {key: given[key] for key in AblateSettings.model_fields}
+    options = {key: given[key] for key in AblateSettings.model_fields if key in given}
     settings = AblateSettings.parse(options, origin="The command line")
     with shown_progress():
         ablation = ablate_logllm(name, settings)

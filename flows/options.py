@@ -58,6 +58,15 @@ Seeds = Annotated[
         "--seeds", min=1, help="Train with so many seeds, from --seed upwards, and tell the spread."
     ),
 ]
+KeepSeed = Annotated[
+    str,
+    typer.Option(
+        "--keep",
+        metavar="SEED",
+        help="Of several seeds, the one that is reported and becomes champion: first, or best, as "
+        "the validation split ranks them.",
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

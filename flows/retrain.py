@@ -154,7 +154,7 @@ def _decide(attempt: Attempt, stages: list[Artifact]) -> Decision:
         prepared,
         [stages],
     )
-    contest = evaluation.hold_contest(store, prepared.windows, after, before, attempt.line)
+    contest = evaluation.hold_contest(store, prepared.windows, after, before, attempt.line, run)
     made = models.decide(
         store, run, champion, is_promoted=contest.is_promoted, reason=contest.reason
     )

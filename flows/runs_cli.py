@@ -71,14 +71,16 @@ def print_report(report: "Artifact", *, as_json: bool) -> None:
     content = read_report(report)
     page = report.path / "report.html"
     if as_json:
-        own = {"figures": content["detectors"][MODEL], "seeds": content["seeds"]}
+        own = {"figures": content["detectors"][MODEL]}
+        own |= {key: content[key] for key in ("seeds", "learned")}
         print_json({"dataset": report.dataset, **own, "report": str(page)})
         return
     output = Console()
     output.print(_figures_table(content))
     if content["seeds"]:
         output.print(plain(_over_seeds(content["seeds"])), soft_wrap=True, highlight=False)
-    output.print(plain(content["verdict"]), soft_wrap=True, highlight=False)
+    style = "yellow" if content["learned"]["is_too_little"] else None
+    output.print(plain(content["verdict"]), soft_wrap=True, highlight=False, style=style)
     output.print(f"Report: {plain(page)}", soft_wrap=True, highlight=False)
 
 
@@ -95,7 +97,7 @@ def _figures_table(content: dict[str, Any]) -> Table:
 
 
 def _over_seeds(seeds: dict[str, Any]) -> str:
-    from logllm_core.pages.summary import LABELS, shown
+    from logllm_core.pages.summary import LABELS, seed_choice, shown
 
     told = [
         f"{LABELS[key]} {shown(found['mean'])} (standard deviation {shown(found['std'])})"
@@ -103,7 +105,8 @@ def _over_seeds(seeds: dict[str, Any]) -> str:
         if (found := seeds["figures"][key])
     ]
     named = ", ".join(map(str, seeds["seeds"]))
-    return f"Mean over the seeds {named}: {', '.join(told) or 'undefined'}."
+    mean = f"Mean over the seeds {named}: {', '.join(told) or 'undefined'}."
+    return f"{mean} {choice}" if (choice := seed_choice(seeds)) else mean
 
 
 def _runs_table(found: "list[ListedRun]") -> Table:

@@ -108,12 +108,29 @@ class TrainSettings(RunSettings):
     quantization: Quantization | None = None  # default: the recipe's
     seed: int | None = None  # default: the recipe's
     num_seeds: int = Field(default=1, ge=1)  # trained one after the other, from `seed` upwards
+    # Of several seeds the one that the report is about: the first, or the one that the validation
+    # split prefers.
+    keep: Literal["first", "best"] = "first"
     checkpoint_minutes: float = Field(default=10.0, ge=0)  # of training that a crash may cost
     num_processes: int = Field(default=1, ge=1)  # that train a stage together, one a GPU
 
+    @property
+    def chooses_seed(self) -> bool:
+        return self.keep == "best" and self.num_seeds > 1
+
     def find_recipes(self) -> list[Recipe]:
-        """The recipe, and the same with each of the further seeds."""
+        """The recipe, and the same with each of the further seeds.
+
+        Raises:
+            LogLLMError: one of them is to be kept by a validation split that the recipe lacks.
+        """
         first = self.find_recipe()
+        if self.chooses_seed and not first.validation_fraction:
+            raise LogLLMError(
+                f"The recipe {first.name} has no validation split (validation_fraction is 0), and "
+                "--keep best chooses a seed by it. Give --set validation_fraction=0.1, or --keep "
+                "first."
+            )
         further = range(first.seed + 1, first.seed + self.num_seeds)
         return [first, *(first.overridden({"seed": seed}) for seed in further)]
 
@@ -130,6 +147,7 @@ class CompareSettings(TrainSettings):
     # deeplog, ... and logllm; none named: all. `overrides` may hold settings of methods, too:
     # {"deeplog.num_epochs": 2}
     only: tuple[str, ...] = ()
+    keep: Literal["first"] = "first"  # chosen among seeds, LogLLM alone would have an advantage
 
     @property
     def method_changes(self) -> dict[str, Any]:
@@ -152,6 +170,7 @@ class AblateSettings(TrainSettings):
     only: tuple[str, ...] = ()  # groups and variants, by name; none named: all
     sizes: tuple[str, ...] = ()  # further backbones, for Table V
     num_seeds: int = Field(default=3, ge=1)  # of the group "seeds"
+    keep: Literal["first"] = "first"  # each seed is a variant of its own, with a run of its own
 
 
 class DetectSettings(DataSettings):

@@ -1,6 +1,6 @@
 """Tasks that measure and report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from prefect import task
@@ -10,13 +10,18 @@ from prefect.events import emit_event
 
 from logllm_core.detection import drift
 from logllm_core.detection.champion import Champion, Decision
-from logllm_core.evaluation import contest, report, runs, upkeep
+from logllm_core.evaluation import contest, report, runs, seed_choice, upkeep
 from logllm_core.logs.catalog import Dataset
 from logllm_core.pages import markdown, summary
 from logllm_core.store import Artifact, Store
 from logllm_core.training.recipes import Recipe
 
 DRIFT_EXCEEDED = "logllm.drift.exceeded"
+
+
+@task(task_run_name="choose-seed", cache_policy=NO_CACHE)
+def choose_seed(predictions: Mapping[int, Artifact]) -> seed_choice.Kept:
+    return seed_choice.choose_seed(predictions)
 
 
 @task(task_run_name="build-report-{dataset.name}", cache_policy=NO_CACHE)
@@ -56,8 +61,9 @@ def hold_contest(
     candidate: Artifact,
     champion: Artifact,
     line: Sequence[Decision],
+    report: Artifact,
 ) -> contest.Contest:
-    return contest.hold_contest(store, windows, candidate, champion, line)
+    return contest.hold_contest(store, windows, candidate, champion, line, report=report)
 
 
 @task(task_run_name="publish-decision-{dataset}", cache_policy=NO_CACHE)

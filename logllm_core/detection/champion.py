@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from loguru import logger
 from pydantic import Field
@@ -143,15 +143,22 @@ def promote(store: Store, run: Artifact, *, reason: str) -> Champion:
 
 
 def promote_first(store: Store, run: Artifact) -> Champion:
-    """Make a run's model the champion where there is none yet; returns the champion."""
+    """Make a run's model the champion where there is none yet; returns the champion.
+
+    One that learned too little is better than none; the decision's reason says so.
+    """
     with _locked(store, run.dataset):
         decisions = read_decisions(store, run.dataset)
         if decisions.champion:
             return decisions.champion
-        reason = "It is the first model of this data set."
+        shortfall = _read_report(run)["learned"]["shortfall"]
+        reason = (
+            f"It is the first model of this data set{', but ' + shortfall if shortfall else ''}."
+        )
         made = _decision(store, run, reason=reason, is_promoted=True)
         _write(store, run.dataset, decisions, made)
-    logger.info("{}: run {} is the champion, the first", run.dataset, run.fingerprint)
+    tell = logger.warning if shortfall else logger.info
+    tell("{}: run {} is the champion. {}", run.dataset, run.fingerprint, reason)
     return made
 
 
@@ -235,8 +242,7 @@ def _locked(store: Store, dataset: str) -> Iterator[None]:
 def _decision(store: Store, run: Artifact, *, reason: str, is_promoted: bool) -> Decision:
     """What is to be remembered of a run."""
     manifest = run.manifest
-    report = json.loads((run.path / "report.json").read_text(encoding="utf-8"))
-    stages = [stage["artifact"] for stage in report["stages"]]
+    stages = [stage["artifact"] for stage in _read_report(run)["stages"]]
     first = _model(store, run.dataset, stages[0])
     started = first.manifest["inputs"] if is_whole(first.path) else {}
     values = {
@@ -255,6 +261,11 @@ def _decision(store: Store, run: Artifact, *, reason: str, is_promoted: bool) ->
     made = Decision.parse(values, origin=f"The run {run.path}")
     model_of(store, run.dataset, made)
     return made
+
+
+def _read_report(run: Artifact) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((run.path / "report.json").read_text(encoding="utf-8"))
+    return content
 
 
 def _write(store: Store, dataset: str, decisions: Decisions, made: Decision) -> None:

@@ -7,7 +7,7 @@ split already.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from loguru import logger
@@ -17,6 +17,7 @@ from logllm_core.detection.champion import Decision
 from logllm_core.detection.newer import Newer, newer_windows
 from logllm_core.evaluation.bootstrap import Interval, difference
 from logllm_core.evaluation.metrics import Labels, Scores, judge, rank
+from logllm_core.evaluation.runs import read_report
 from logllm_core.logs.windows import read_windows
 from logllm_core.pages.summary import LABELS, shown, shown_interval
 from logllm_core.store import Artifact, Store
@@ -59,18 +60,23 @@ def hold_contest(
     candidate: Artifact,
     champion: Artifact,
     line: Sequence[Decision],
+    *,
+    report: Artifact,
 ) -> Contest:
     """Compare two models' predictions for the test split of the newest windows.
 
     Args:
         candidate, champion: predictions of these windows.
         line: the champion and the models that it goes back to.
+        report: on the candidate, which tells whether it learned too little.
     """
     known = [store.data_dir / "windows" / windows.dataset / made.windows for made in line]
     fair = newer_windows(windows, known, ("train", "validation"))
     labels = read_windows(windows, "test").is_anomalous
     assert labels is not None, "unlabelled windows train no candidate"
     contest = compete(labels, _scores(candidate), _scores(champion), fair)
+    if shortfall := read_report(report)["learned"]["shortfall"]:
+        contest = held_back(contest, shortfall)
     logger.info("{}: {}", windows.dataset, contest.reason)
     return contest
 
@@ -99,6 +105,12 @@ def compete(is_anomalous: Labels, candidate: Scores, champion: Scores, fair: New
         is_promoted=is_promoted,
         reason=f"{reason} {fair.unknown}" if fair.unknown else reason,
     )
+
+
+def held_back(contest: Contest, shortfall: str) -> Contest:
+    """The same, but no candidate that learned too little is promoted, whatever its figures are."""
+    stays = "The champion stays: the candidate" if contest.is_promoted else "The candidate"
+    return replace(contest, is_promoted=False, reason=f"{stays} {shortfall}. {contest.reason}")
 
 
 def told(compared: Compared) -> str:

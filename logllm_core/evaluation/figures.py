@@ -7,6 +7,7 @@ import numpy as np
 
 from logllm_core.evaluation.bootstrap import difference, intervals
 from logllm_core.evaluation.metrics import Labels, Scores, choose_threshold, judge, rank
+from logllm_core.evaluation.seed_choice import Kept
 from logllm_core.pages import MODEL
 from logllm_core.pages.summary import LABELS, shown
 from logllm_core.store import Json
@@ -82,16 +83,22 @@ def differences(
     return found
 
 
-def over_seeds(is_anomalous: Labels, scores: Mapping[int, Scores]) -> dict[str, Json] | None:
+def over_seeds(
+    is_anomalous: Labels, scores: Mapping[int, Scores], kept: Kept | None = None
+) -> dict[str, Json] | None:
     """Mean and spread of the model's figures over the seeds that it was trained with.
 
     `std` is the sample's standard deviation (n - 1). None with a single seed.
+
+    Args:
+        kept: how the report's own seed was chosen; None where it is the first.
     """
     if len(scores) < 2:
         return None
     runs = [asdict(judge(is_anomalous, s)) | asdict(rank(is_anomalous, s)) for s in scores.values()]
     return {
         "seeds": list(scores),
+        "kept": kept and asdict(kept),
         "figures": {name: _spread([run[name] for run in runs]) for name in SEED_FIGURES},
     }
 
@@ -112,15 +119,20 @@ def _spread(values: list[float | None]) -> dict[str, Json] | None:
 def verdict(
     detectors: Mapping[str, Mapping[str, Json]],
     differences: Mapping[str, Mapping[str, Json] | None],
+    warning: str | None = None,
 ) -> str:
-    """The report's first paragraph: how the model stands beside the simple detectors."""
+    """The report's first paragraph: how the model stands beside the simple detectors.
+
+    Args:
+        warning: that it learned too little; it comes first.
+    """
     standing = [_standing(detectors, name, differences[name]) for name in ("f1", "pr_auc")]
     text = f"{MODEL} reaches {standing[0]}, and {standing[1]}."
     winners = _winners(detectors)
     if winners:
         named = "; ".join(f"{name} ({', '.join(by)})" for name, by in winners.items())
         text += f" It is beaten by {named}."
-    return text
+    return f"{warning} {text}" if warning else text
 
 
 def _standing(

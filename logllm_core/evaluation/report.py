@@ -22,9 +22,11 @@ from logllm_core.evaluation.figures import (
     over_seeds,
     verdict,
 )
+from logllm_core.evaluation.learned import Learned, judge_training
 from logllm_core.evaluation.lines import localization, read_contributions
 from logllm_core.evaluation.metrics import Labels, Scores, judge, rank
 from logllm_core.evaluation.novelty import subsets
+from logllm_core.evaluation.seed_choice import Kept
 from logllm_core.logs.catalog import Dataset
 from logllm_core.logs.splitting import Split
 from logllm_core.logs.windows import Windows, read_windows
@@ -32,7 +34,7 @@ from logllm_core.pages import MODEL, charts, page
 from logllm_core.store import Artifact, Json, Store
 from logllm_core.training.recipes import Recipe
 
-VERSION = 3
+VERSION = 4
 DATASET_FACTS = ("title", "page", "licence", "citation")
 
 
@@ -47,6 +49,7 @@ class Run:
     predictions: Artifact
     vectors: Artifact | None  # the frozen encoder's; None where messages are too many
     others: Mapping[int, Artifact]  # predictions of the further seeds, by seed
+    kept: Kept | None = None  # how the seed was chosen; None where it is the first
 
 
 def build_report(
@@ -55,7 +58,8 @@ def build_report(
     """Evaluate the predictions on the test split beside the baselines, and write both reports.
 
     Args:
-        recipe: of the first seed, which all but the spread over seeds is about.
+        recipe: of the seed that all but the spread over seeds is about: the first, or the one
+            that was kept.
     """
     inputs = {
         "raw": run.raw,
@@ -71,6 +75,7 @@ def build_report(
         config={
             "recipe": recipe.model_dump(mode="json"),
             "backbones": backbones,
+            "keep": "best" if run.kept else "first",
             "dataset": dataset.model_dump(mode="json", include=set(DATASET_FACTS)),
         },
         inputs=inputs | {f"predictions of seed {seed}": p for seed, p in run.others.items()},
@@ -98,7 +103,8 @@ def _build(
         times=columns["start_time"].to_pylist(),
     )
     (out_dir / "report.html").write_text(page.render(content, pictures), encoding="utf-8")
-    logger.info("{}: {}", dataset.name, content["verdict"])
+    tell = logger.warning if content["learned"]["is_too_little"] else logger.info
+    tell("{}: {}", dataset.name, content["verdict"])
     return {
         "verdict": content["verdict"],
         "figures": content["detectors"][MODEL],
@@ -119,6 +125,7 @@ def _measured(
     test, validation = judged["test"], judged.get("validation")
     detectors = detector_figures(test, validation)
     to_best = differences(detectors, test)
+    learned = _judge_training(recipe, run, train, validation)
     types = read_alert_types(run.messages, run.windows, test_windows.window_ids)
     contributions = read_contributions(run.predictions)
     own = test.scores[MODEL]
@@ -131,11 +138,12 @@ def _measured(
         **{fact: getattr(dataset, fact) for fact in DATASET_FACTS},
         "recipe": recipe.name,
         "backbones": backbones,
-        "verdict": verdict(detectors, to_best),
+        "verdict": verdict(detectors, to_best, learned.warning),
+        "learned": asdict(learned),
         "detectors": detectors,
         "not_applicable": not_applicable,
         "differences": to_best,
-        "seeds": over_seeds(test.is_anomalous, {recipe.seed: own} | others),
+        "seeds": over_seeds(test.is_anomalous, {recipe.seed: own} | others, run.kept),
         "validation": validation and _validation_figures(validation),
         "subsets": subsets(train, test_windows, test.is_anomalous, test.scores),
         "alerts": types and recall_by_alert(types, test.is_anomalous, test.scores),
@@ -179,6 +187,18 @@ def _judge(
         for split in scored
     }
     return judged, baselines.not_applicable
+
+
+def _judge_training(recipe: Recipe, run: Run, train: Windows, validation: Judged | None) -> Learned:
+    assert train.is_anomalous is not None, "unlabelled windows train no model"
+    return judge_training(
+        run.stages[-1].results["last_loss"],
+        float(train.is_anomalous.mean()),
+        recipe,
+        validation,
+        other_seeds=tuple(run.others),
+        is_chosen=run.kept is not None,
+    )
 
 
 def _labels(dataset: Dataset, windows: Windows) -> Labels:

@@ -16,6 +16,7 @@ from logllm_core.pages.summary import (
     as_setting,
     cut,
     figures_of,
+    seed_choice,
     shown,
     shown_interval,
 )
@@ -114,7 +115,9 @@ def _seeds(content: Content) -> list[str]:
         [LABELS[key], *(shown(found and found[part]) for part in ("mean", "std", "min", "max"))]
         for key, found in seeds["figures"].items()
     ]
-    return [f"Seeds {', '.join(map(str, seeds['seeds']))}.", "", *table(columns, rows)]
+    listed = f"Seeds {', '.join(map(str, seeds['seeds']))}."
+    sentences = [listed, *([escape(choice)] if (choice := seed_choice(seeds)) else [])]
+    return [" ".join(sentences), "", *table(columns, rows)]
 
 
 def _differences(content: Content) -> list[str]:

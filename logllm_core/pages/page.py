@@ -7,6 +7,7 @@ from typing import Any
 from logllm_core.pages import MODEL
 from logllm_core.pages.charts import MAX_ALERT_TYPES
 from logllm_core.pages.rendering import render_page, tinted
+from logllm_core.pages.summary import seed_choice
 
 # The kinds of windows in the order of the page; what it calls several, and what one is.
 KINDS = {
@@ -29,6 +30,7 @@ def render(content: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         "max_alert_types": MAX_ALERT_TYPES,
         "model_name": MODEL,
         "model": content["detectors"][MODEL],
+        "seed_choice": seed_choice(content["seeds"]),
         "groups": list(_groups(content)),
         "alert_names": _alert_names(content["windows"]),
     }

@@ -76,6 +76,22 @@ def figure_rows(content: Content) -> list[dict[str, Json]]:
     return rows
 
 
+def seed_choice(seeds: Content | None) -> str | None:
+    """Which of several seeds was kept and why, as a sentence; None where it is the first."""
+    kept = seeds and seeds["kept"]
+    if not kept:
+        return None
+    figures = "; ".join(
+        f"seed {found['seed']}: PR-AUC {shown(found['pr_auc'])}, "
+        f"log loss {shown(found['log_loss'])}"
+        for found in sorted(kept["validation"], key=lambda found: int(found["seed"]))
+    )
+    return (
+        f"Seed {kept['seed']} is kept, which the validation split prefers by PR-AUC, then by log "
+        f"loss, then as the smaller seed ({figures}); the test split had no say."
+    )
+
+
 def alert_rows(content: Content) -> list[dict[str, Json]]:
     """A row an alert type, those of most test windows first; none where lines have no labels."""
     alerts = content["alerts"]

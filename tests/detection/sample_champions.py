@@ -28,9 +28,12 @@ def model(store: Store, number: int, previous: Artifact | None = None) -> Artifa
     return artifact(store, "models", number, **({"previous": previous} if previous else {}))
 
 
-def run(store: Store, number: int, *stages: Artifact) -> Artifact:
+def run(store: Store, number: int, *stages: Artifact, shortfall: str | None = None) -> Artifact:
     """The run of a model; another run has other windows."""
-    report = {"stages": [{"artifact": stage.fingerprint} for stage in stages]}
+    report = {
+        "stages": [{"artifact": stage.fingerprint} for stage in stages],
+        "learned": {"shortfall": shortfall},
+    }
 
     def build(out_dir: Path) -> dict[str, object]:
         (out_dir / "report.json").write_text(json.dumps(report))

@@ -254,3 +254,16 @@ def test_the_file_can_be_read_by_a_person(store: Store) -> None:
     content = json.loads(champion_path(store, NAME).read_text())
     assert content["decisions"][0]["run"] == made.run
     assert is_whole(store.data_dir / "models" / NAME / made.trained)
+
+
+def test_a_first_model_that_learned_too_little_is_champion_and_the_reason_says_so(
+    store: Store,
+) -> None:
+    made = promote_first(
+        store, run(store, 1, model(store, 1), shortfall="learned too little: its loss is 0.093")
+    )
+    assert made.is_promoted
+    assert made.reason == (
+        "It is the first model of this data set, but learned too little: its loss is 0.093."
+    )
+    assert find_champion(store, NAME) == made

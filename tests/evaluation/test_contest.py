@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from logllm_core.detection.newer import Newer
-from logllm_core.evaluation.contest import Contest, compete
+from logllm_core.evaluation.contest import Contest, compete, held_back
 from logllm_core.evaluation.metrics import Labels, Scores
 
 NUM_WINDOWS = 36
@@ -130,3 +130,16 @@ def test_windows_of_a_training_count_for_neither() -> None:
     assert (contest.figures[0].candidate, contest.figures[0].champion) == (1, 0)
     assert contest.is_promoted
     assert contest.reason.endswith("on 30 new windows, 10 anomalous. Some are gone.")
+
+
+def test_one_that_learned_too_little_is_not_promoted_whatever_its_figures_are() -> None:
+    better = held(finding(9), finding(6))
+    contest = held_back(better, "learned too little: its loss ended at 0.093")
+    assert not contest.is_promoted
+    assert contest.reason == (
+        "The champion stays: the candidate learned too little: its loss ended at 0.093. "
+        + better.reason
+    )
+    assert contest.figures == better.figures
+    worse = held_back(held(finding(3), finding(12)), "learned too little: so")
+    assert worse.reason.startswith("The candidate learned too little: so. The candidate is worse")

@@ -11,6 +11,7 @@ from logllm_core.evaluation.figures import (
     strongest,
     verdict,
 )
+from logllm_core.evaluation.seed_choice import Kept, SeedFigures
 
 LABELS = np.array([True, False])
 
@@ -143,3 +144,20 @@ def test_the_verdict_on_normal_windows_alone_claims_nothing() -> None:
     assert verdict(detectors, NO_DIFFERENCES) == (
         "LogLLM reaches F1 undefined, and PR-AUC undefined."
     )
+
+
+def test_a_model_that_learned_too_little_is_told_first() -> None:
+    detectors = {"LogLLM": detector(None, None), "rule": detector(None, None)}
+    assert verdict(detectors, NO_DIFFERENCES, "This model learned too little: so.") == (
+        "This model learned too little: so. LogLLM reaches F1 undefined, and PR-AUC undefined."
+    )
+
+
+def test_how_a_seed_was_chosen_stands_beside_the_spread() -> None:
+    scores = {6: np.array([0.9, 0.6]), 5: np.array([0.9, 0.1])}
+    figures = (SeedFigures(seed=5, pr_auc=0.5, log_loss=0.2),)
+    found = over_seeds(LABELS, scores, Kept(seed=6, validation=figures))
+    assert found is not None
+    assert found["seeds"] == [6, 5]
+    assert found["kept"]["seed"] == 6
+    assert found["kept"]["validation"] == ({"seed": 5, "pr_auc": 0.5, "log_loss": 0.2},)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from logllm_core import tables
 from logllm_core.errors import LogLLMError
 from logllm_core.evaluation import report
 from logllm_core.evaluation.runs import read_report
+from logllm_core.evaluation.seed_choice import Kept, SeedFigures
 from logllm_core.logs.catalog import Dataset
 from logllm_core.logs.messages import read_vocabulary
 from logllm_core.logs.sources import obtain_log
@@ -203,6 +205,42 @@ def test_every_detector_stands_on_the_same_windows(content: dict[str, Any]) -> N
 def test_the_spread_over_seeds_is_reported(content: dict[str, Any]) -> None:
     assert content["seeds"]["seeds"] == [0, 1]
     assert content["seeds"]["figures"]["f1"]["values"] == [0.5, 1.0]
+    assert content["seeds"]["kept"] is None
+
+
+def test_how_the_seed_was_kept_is_reported(folder: Path, dataset: Dataset, run: report.Run) -> None:
+    figures = tuple(
+        SeedFigures(seed=seed, pr_auc=pr_auc, log_loss=0.5) for seed, pr_auc in ((0, 1.0), (1, 0.5))
+    )
+    chosen = replace(run, kept=Kept(seed=0, validation=figures))
+    built = _report(folder, dataset, chosen)
+    assert built != _report(folder, dataset, run)
+    assert read_report(built)["seeds"]["kept"] == {
+        "seed": 0,
+        "validation": [
+            {"seed": 0, "pr_auc": 1.0, "log_loss": 0.5},
+            {"seed": 1, "pr_auc": 0.5, "log_loss": 0.5},
+        ],
+    }
+    advice = read_report(built)["learned"]["advice"]
+    assert advice == "Train longer (--set stages.3.num_epochs=2) or with another seed (--seed 2)."
+    text = (built.path / "report.html").read_text()
+    assert "Seed 0 is kept, which the validation split prefers" in text
+
+
+def test_a_model_that_learned_too_little_is_told_in_the_first_paragraph(
+    content: dict[str, Any],
+) -> None:
+    # Of twelve training windows four are anomalous: (1/3 ln 3 + 2/3 ln 3/2) / 6 a token.
+    learned = content["learned"]
+    assert learned["is_too_little"]
+    assert (learned["last_loss"], learned["prior_loss"]) == (0.5, pytest.approx(0.1060857))
+    assert (learned["pr_auc"], learned["rival_pr_auc"]) == (1, 1)
+    assert content["verdict"].startswith(
+        "This model learned too little: its loss ended at 0.500, where answering by the classes' "
+        "shares alone costs 0.106. Train longer (--set stages.3.num_epochs=2) or with another seed "
+        "(--seed 2, or --seeds 3 --keep best). LogLLM reaches F1 "
+    )
 
 
 def test_alert_types_lines_and_repeats_are_reported(content: dict[str, Any]) -> None:

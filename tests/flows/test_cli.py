@@ -116,6 +116,15 @@ def test_train_prints_the_figures_and_the_reports_path(
     assert found["report"] == str(page)
     assert found["figures"]["at_decision"]["f1"] is not None
     assert found["seeds"] is None
+    assert found["learned"]["last_loss"] > 0
+
+
+def test_the_best_seed_without_a_validation_split_is_one_error(run: Run, data_dir: Path) -> None:
+    given = ("small-log", "--data-dir", data_dir, "--recipe", "paper", "--seeds", 2)
+    result = run("train", *given, "--keep", "best")
+    check_error(result, "The recipe paper has no validation split", "--keep first")
+    assert not (data_dir / "raw").exists()
+    check_error(run("train", *given, "--keep", "worst"), "keep: ", "worst")
 
 
 def test_log_text_in_a_table_is_shown_as_it_is(run: Run, data_dir: Path) -> None:

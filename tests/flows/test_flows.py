@@ -20,6 +20,7 @@ from flows.settings import RunSettings, TrainSettings
 from flows.steps import run_stages
 from flows.train import train_logllm
 from logllm_core import tables
+from logllm_core.detection.champion import find_champion
 from logllm_core.detection.scoring import predict
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.views import query
@@ -145,12 +146,45 @@ def test_several_seeds_are_one_report_with_their_spread(settings: TrainSettings)
     assert query(settings.store, count)[1] == first
 
 
+def test_the_seed_that_the_validation_split_prefers_is_reported_shown_and_champion(
+    settings: TrainSettings,
+) -> None:
+    changes = {"keep": "best", "overrides": {"validation_fraction": 0.4}}
+    chosen = with_seeds(settings, 2, seed=5).model_copy(update=changes)
+    report = train_logllm("small-log", chosen)
+    content = json.loads((report.path / "report.json").read_text())
+    made = {
+        predictions.manifest["config"]["recipe"]["seed"]: predictions
+        for predictions in settings.store.all("predictions", "small-log")
+    }
+    by_validation = {seed: average_precision(made[seed], "validation") for seed in (5, 6)}
+    kept = max(by_validation, key=lambda seed: by_validation[seed])
+    assert content["seeds"]["kept"]["seed"] == content["settings"]["seed"] == kept
+    figures = content["seeds"]["kept"]["validation"]
+    assert {found["seed"]: found["pr_auc"] for found in figures} == pytest.approx(by_validation)
+    assert set(content["seeds"]["seeds"]) == {5, 6}
+    assert content["detectors"]["LogLLM"]["pr_auc"] == pytest.approx(average_precision(made[kept]))
+
+    champion = find_champion(settings.store, "small-log")
+    assert champion is not None
+    assert champion.recipe.seed == kept
+    assert champion.trained == content["stages"][-1]["artifact"]
+    assert champion.trained == made[kept].manifest["inputs"]["trained"]
+    _, rows = query(
+        settings.store,
+        "select probability from \"small-log\".predictions where split = 'test' order by window_id",
+    )
+    table = tables.read(made[kept].path / "split=test", tables.PREDICTIONS)
+    assert [row[0] for row in rows] == table["probability"].to_pylist()
+    assert evaluate_logllm("small-log", chosen) == report
+
+
 def with_seeds(settings: TrainSettings, num_seeds: int, *, seed: int) -> TrainSettings:
     return settings.model_copy(update={"num_seeds": num_seeds, "seed": seed})
 
 
-def average_precision(predictions: Artifact) -> float:
-    table = tables.read(predictions.path / "split=test", tables.PREDICTIONS)
+def average_precision(predictions: Artifact, split: str = "test") -> float:
+    table = tables.read(predictions.path / f"split={split}", tables.PREDICTIONS)
     labels, scores = (table[name].to_numpy() for name in ("is_anomalous", "probability"))
     return float(average_precision_score(labels, scores))
 

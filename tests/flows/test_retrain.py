@@ -377,3 +377,20 @@ def test_of_two_retrainings_at_once_one_builds_and_the_other_finds_its_work_done
     assert [outcome["run"] is None for outcome in outcomes].count(True) == 1
     assert len(growing.decisions) == 2
     assert growing.decisions[-1].run in {outcome["run"] for outcome in outcomes}
+
+
+def test_a_candidate_that_learned_too_little_is_not_promoted_and_the_reason_says_why(
+    growing: Growing,
+) -> None:
+    before = growing.champion
+    assert before.reason.startswith("It is the first model of this data set, but learned too litt")
+    growing.grow()
+    # Two steps from scratch: not even the answers' words are learned.
+    outcome = growing.retrain(
+        start="scratch",
+        overrides={"stages.3.num_samples": 16, "stages.3.num_epochs": 1},
+    )
+    assert not outcome.is_promoted
+    assert "candidate learned too little: its loss ended at " in outcome.reason
+    assert growing.champion == before
+    assert growing.decisions[-1].reason == outcome.reason

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.settings import CompareSettings, TrainSettings
+from flows.settings import AblateSettings, CompareSettings, TrainSettings
 from flows.showing import read_changes
 from logllm_core.errors import LogLLMError
 
@@ -104,3 +104,25 @@ def test_a_setting_given_twice_is_refused_beside_those_of_methods() -> None:
     settings = CompareSettings(overrides={"seed": 1, "cnn.batch_size": 2}, seed=4)
     with pytest.raises(LogLLMError, match="seed is given twice"):
         settings.find_recipe()
+
+
+def test_the_best_seed_is_refused_where_no_validation_split_can_choose_it() -> None:
+    settings = TrainSettings(recipe="paper", num_seeds=3, keep="best")
+    with pytest.raises(
+        LogLLMError,
+        match=r"The recipe paper has no validation split \(validation_fraction is 0\), and --keep "
+        r"best chooses a seed by it\. Give --set validation_fraction=0\.1, or --keep first\.",
+    ):
+        settings.find_recipes()
+    with_one = settings.model_copy(update={"overrides": {"validation_fraction": 0.1}})
+    assert len(with_one.find_recipes()) == 3
+    # Of one seed there is nothing to choose.
+    alone = settings.model_copy(update={"num_seeds": 1})
+    assert not alone.chooses_seed
+    assert len(alone.find_recipes()) == 1
+
+
+@pytest.mark.parametrize("kind", [CompareSettings, AblateSettings])
+def test_no_seed_is_chosen_where_all_stand_side_by_side(kind: type[TrainSettings]) -> None:
+    with pytest.raises(LogLLMError, match=r"keep: .*'first'.*found.*best"):
+        kind.parse({"num_seeds": 3, "keep": "best"}, origin="The deployment")

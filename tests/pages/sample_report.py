@@ -59,6 +59,16 @@ def small_content() -> dict[str, Any]:
         "recipe": "quick",
         "backbones": "small",
         "verdict": f"{MODEL} reaches F1 0.571, level with {OTHERS[0]} (0.571).",
+        "learned": {
+            "is_too_little": False,
+            "last_loss": 0.012,
+            "prior_loss": 0.102,
+            "pr_auc": None,
+            "rival": None,
+            "rival_pr_auc": None,
+            "shortfall": None,
+            "advice": None,
+        },
         "detectors": {MODEL: model, OTHERS[0]: other},
         "not_applicable": {OTHERS[2]: "The lines have no labels."},
         "differences": {
@@ -67,6 +77,7 @@ def small_content() -> dict[str, Any]:
         },
         "seeds": {
             "seeds": [0, 1, 2],
+            "kept": None,
             "figures": {
                 "f1": {"values": [0.5, 0.6, 0.7], "mean": 0.6, "std": 0.1, "min": 0.5, "max": 0.7},
                 "pr_auc": None,

@@ -18,6 +18,7 @@ from logllm_core.pages.summary import (
     alert_rows,
     as_setting,
     figure_rows,
+    seed_choice,
     shown_interval,
 )
 from tests.pages.sample_parts import HOSTILE
@@ -213,3 +214,22 @@ def test_an_escaped_text_shows_as_it_stands(text: str) -> None:
     cell = Html(f"| x |\n|---|\n| {escape(text)} |")
     assert cell.tags == ["table", "thead", "tr", "th", "tbody", "tr", "td"]
     assert " ".join(cell.text.split()) == f"x {wanted}"
+
+
+def test_which_seed_is_kept_and_by_which_figures_is_a_sentence(content: dict[str, Any]) -> None:
+    assert seed_choice(content["seeds"]) is None
+    assert seed_choice(None) is None
+    content["seeds"]["kept"] = {
+        "seed": 1,
+        "validation": [
+            {"seed": 1, "pr_auc": 0.95, "log_loss": 0.1},
+            {"seed": 0, "pr_auc": None, "log_loss": 0.25},
+        ],
+    }
+    sentence = (
+        "Seed 1 is kept, which the validation split prefers by PR-AUC, then by log loss, then as "
+        "the smaller seed (seed 0: PR-AUC undefined, log loss 0.250; seed 1: PR-AUC 0.950, log "
+        "loss 0.100); the test split had no say."
+    )
+    assert seed_choice(content["seeds"]) == sentence
+    assert sentence in Html(as_markdown(content, PAGE)).text

@@ -1,0 +1,185 @@
+"""Whether a training taught the model anything: what a run itself can tell, without test labels.
+
+With few steps or an unlucky seed a model may answer by the classes' shares alone, or little better.
+Two witnesses say so: the loss that the last stage ended at, and the validation split, where simple
+detectors stand beside the model.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+
+from logllm_core.evaluation.bootstrap import difference
+from logllm_core.evaluation.figures import Judged
+from logllm_core.evaluation.metrics import rank
+from logllm_core.pages import MODEL
+from logllm_core.pages.summary import shown
+from logllm_core.training.recipes import Recipe
+
+# "The sequence is normal.": five, and the end; of these the fourth decides. So many they are for
+# the decoders at hand; a tokenizer that takes one more for "anomalous" moves the limit by a tenth.
+NUM_ANSWER_TOKENS = 6
+# Of what the classes' shares alone cost. The last ten steps of the recipe `quick` are 80 windows,
+# so a model that knows nothing else ends within about 7 % of that cost (one deviation; the shares
+# .3 and .7 lose .61 nats, give or take .39 a window), and good trainings end below a fifth of it.
+# Half is far from both.
+MAX_LOSS_FRACTION = 0.5
+# Of the rarer class in the pool: with less, the last steps hold so few of its windows that chance
+# decides what they lose.
+MIN_SHARE = 0.1
+# So far behind the strongest simple detector on the validation split, and beyond the 95 % interval.
+# Being the strongest of nine there is luck in part, and a tree that is better by a hair beyond any
+# chance does not make a failure of a good model.
+MIN_DEFEAT = 0.1
+# Of fewer, the resamples hold the same handful again and again, and the interval is too narrow.
+MIN_ANOMALOUS = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Learned:
+    """What came of a training."""
+
+    is_too_little: bool
+    last_loss: float  # token-mean cross entropy, mean of the last stage's last ten steps
+    prior_loss: float  # the same of answers by the classes' shares alone
+    pr_auc: float | None  # on the validation split; None without one, or with one class
+    rival: str | None  # the simple detector with the highest PR-AUC there
+    rival_pr_auc: float | None
+    shortfall: str | None  # "learned too little: ...", for a sentence about the model
+    advice: str | None  # what to do about it, in one sentence
+
+    @property
+    def warning(self) -> str | None:
+        """Both as sentences; None where it learned enough."""
+        return f"This model {self.shortfall}. {self.advice}" if self.is_too_little else None
+
+
+def judge_training(
+    last_loss: float,
+    anomalous_share: float,
+    recipe: Recipe,
+    validation: Judged | None,
+    *,
+    other_seeds: Sequence[int] = (),
+    is_chosen: bool = False,
+) -> Learned:
+    """Decide whether a model learned too little.
+
+    It did where its loss ended above half of what answering by the shares alone costs, unless it
+    lost less than that and no simple detector ranks the validation windows better: then it was the
+    labels or the last few windows. And it did where a simple detector ranks them much better,
+    beyond chance.
+
+    Args:
+        last_loss: `last_loss` of the last stage's results.
+        anomalous_share: of the training windows, before the pool is balanced.
+        validation: the split as the model and the simple detectors judge it; None without one.
+        other_seeds: that the same was trained with, so that a further one can be advised.
+        is_chosen: whether the validation split chose among all these.
+    """
+    by_shares = prior_loss(anomalous_share, beta=recipe.beta)
+    standing = _Standing.of(validation)
+    has_high_loss = last_loss > MAX_LOSS_FRACTION * by_shares
+    is_excused = last_loss < by_shares and standing.is_unbeaten
+    is_rare = _rarer_share(anomalous_share, recipe.beta) < MIN_SHARE
+    is_loss_too_high = has_high_loss and not is_excused and not is_rare
+    reasons = []
+    if is_loss_too_high:
+        reasons.append(
+            f"its loss ended at {shown(last_loss)}, where answering by the classes' shares alone "
+            f"costs {shown(by_shares)}"
+        )
+    if standing.is_defeated:
+        reasons.append(
+            f"on the validation split (PR-AUC {shown(standing.pr_auc)}) it is behind "
+            f"{standing.rival} ({shown(standing.rival_pr_auc)}) by more than chance explains"
+        )
+    longer = _longer(recipe) if is_loss_too_high else ""
+    seeds = _further_seeds(recipe, other_seeds, is_chosen=is_chosen)
+    return Learned(
+        is_too_little=bool(reasons),
+        last_loss=last_loss,
+        prior_loss=by_shares,
+        pr_auc=standing.pr_auc,
+        rival=standing.rival,
+        rival_pr_auc=standing.rival_pr_auc,
+        shortfall=f"learned too little: {', and '.join(reasons)}" if reasons else None,
+        advice=f"Train {longer}with another seed ({seeds})." if reasons else None,
+    )
+
+
+def prior_loss(anomalous_share: float, *, beta: float) -> float:
+    """The token-mean cross entropy of answers by the shares of the balanced pool, in nats.
+
+    Args:
+        anomalous_share: of the training windows; the rarer class is repeated up to `beta`.
+    """
+    share = _rarer_share(anomalous_share, beta)
+    entropy = -sum(part * log(part) for part in (share, 1 - share) if part)
+    return entropy / NUM_ANSWER_TOKENS
+
+
+def _rarer_share(anomalous_share: float, beta: float) -> float:
+    share = max(min(anomalous_share, 1 - anomalous_share), beta)
+    return min(share, 1 - share)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Standing:
+    """The model beside the strongest simple detector, by PR-AUC on the validation split."""
+
+    pr_auc: float | None = None
+    rival: str | None = None
+    rival_pr_auc: float | None = None
+    is_unbeaten: bool = False
+    is_defeated: bool = False  # by much, and beyond chance
+
+    @classmethod
+    def of(cls, validation: Judged | None) -> "_Standing":
+        if validation is None:
+            return cls()
+        pr_aucs = {
+            # Sums in another order differ beyond nine places, and are no victory.
+            name: round(pr_auc, 9)
+            for name, scores in validation.scores.items()
+            if (pr_auc := rank(validation.is_anomalous, scores).pr_auc) is not None
+        }
+        if MODEL not in pr_aucs:
+            return cls()
+        pr_auc, rival = pr_aucs[MODEL], _strongest(pr_aucs)
+        if rival is None:
+            return cls(pr_auc=pr_auc)
+        return cls(
+            pr_auc=pr_auc,
+            rival=rival,
+            rival_pr_auc=pr_aucs[rival],
+            is_unbeaten=pr_auc >= pr_aucs[rival],
+            is_defeated=pr_aucs[rival] - pr_auc >= MIN_DEFEAT and _is_sure(validation, rival),
+        )
+
+
+def _strongest(pr_aucs: Mapping[str, float]) -> str | None:
+    others = [name for name in pr_aucs if name != MODEL]
+    return max(others, key=lambda name: pr_aucs[name], default=None)
+
+
+def _is_sure(validation: Judged, rival: str) -> bool:
+    """Whether the 95 % interval of the difference lies below 0 whole."""
+    if validation.is_anomalous.sum() < MIN_ANOMALOUS:
+        return False
+    model, other = validation.scores[MODEL], validation.scores[rival]
+    both = difference(validation.is_anomalous, model, other, "pr_auc")
+    return bool(both and both[1] and both[1][1] < 0)
+
+
+def _longer(recipe: Recipe) -> str:
+    stage = recipe.trained_stages[-1]
+    return f"longer (--set stages.{stage.name}.num_epochs={2 * stage.num_epochs}) or "
+
+
+def _further_seeds(recipe: Recipe, others: Sequence[int], *, is_chosen: bool) -> str:
+    """One that was not tried, or the best of several where the validation split has yet to say."""
+    further = f"--seed {max([recipe.seed, *others]) + 1}"
+    if recipe.validation_fraction and not is_chosen:
+        further += f", or --seeds {max(len(others) + 1, 3)} --keep best"
+    return further
