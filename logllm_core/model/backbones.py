@@ -31,13 +31,8 @@ from logllm_core.model import Embedder, Part, Pooling, Quantization
 from logllm_core.model.dropout import QuickDropout
 from logllm_core.model.encoders import IdEncoder, TextEncoder
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.places import (
-    Places,
-    backbones_named,
-    fetch_safetensors,
-    local_place,
-    published_pooling,
-)
+from logllm_core.model.places import Places, backbones_named, fetch_safetensors, local_place
+from logllm_core.model.pooling import published_pooling
 from logllm_core.model.prompt import QUESTION, Tokenizer, tokenize_prompt
 from logllm_core.model.vocabulary import MessageTokenizer
 from logllm_core.model.weights import trainable_parameters

@@ -15,7 +15,8 @@ from logllm_core.model.backbones import Loaded, Loading
 from logllm_core.model.dropout import QuickDropout
 from logllm_core.model.encoders import IdEncoder, TextEncoder
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.places import Places, backbones_named, local_place, published_pooling
+from logllm_core.model.places import Places, backbones_named, local_place
+from logllm_core.model.pooling import published_pooling
 from logllm_core.model.vocabulary import EncoderInput
 from logllm_core.store import Store
 from tests import tiny

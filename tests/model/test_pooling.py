@@ -8,7 +8,8 @@ import pytest
 from logllm_core.errors import LogLLMError
 from logllm_core.model import Pooling
 from logllm_core.model.backbones import find_backbones
-from logllm_core.model.places import BACKBONES, POOLING, published_pooling
+from logllm_core.model.places import BACKBONES
+from logllm_core.model.pooling import POOLING, published_pooling
 from logllm_core.store import Json, Store
 from tests import tiny
 

@@ -1,0 +1,78 @@
+"""How an encoder pools, by its publisher's word. Imports no torch."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+from logllm_core.errors import LogLLMError
+from logllm_core.model import POOLINGS, Pooling
+
+POOLING = "1_Pooling/config.json"  # where sentence-transformers says how its models pool
+# Its names for what is offered here.
+PUBLISHED_POOLINGS: Mapping[str, Pooling] = {
+    "mean": "mean",
+    "mean_tokens": "mean",
+    "cls": "cls",
+    "cls_token": "cls",
+}
+_NAME_POOLING = "Choose one with --set pooling=mean, or another encoder with --backbones."
+
+
+def published_pooling(encoder: str) -> Pooling:
+    """How an encoder pools by its own `1_Pooling/config.json`; without one, as BERT: the pooler.
+
+    Args:
+        encoder: hub id or folder.
+
+    Raises:
+        LogLLMError: it pools in another way, or the hub cannot be asked.
+    """
+    found = _pooling_file(encoder)
+    if found is None:
+        return "pooler"
+    try:
+        content = json.loads(found.read_bytes())
+        # Once a flag a mode, in newer releases the mode's name.
+        asked = content.get("pooling_mode") or [
+            name.removeprefix("pooling_mode_")
+            for name, value in content.items()
+            if name.startswith("pooling_mode_") and value
+        ]
+    except (ValueError, AttributeError, RecursionError) as fault:
+        raise LogLLMError(
+            f"{found} does not say how {encoder} pools: {fault}. {_NAME_POOLING}"
+        ) from None
+    modes = asked if isinstance(asked, list) else [asked]
+    poolings = [PUBLISHED_POOLINGS.get(str(mode)) for mode in modes]
+    if len(poolings) != 1 or poolings[0] is None:
+        raise LogLLMError(
+            f"{encoder} pools by {', '.join(map(str, modes)) or 'nothing'} ({found}). Known: "
+            f"{', '.join(POOLINGS)}. {_NAME_POOLING}"
+        )
+    return poolings[0]
+
+
+def _pooling_file(encoder: str) -> Path | None:
+    """None where the encoder has none."""
+    if Path(encoder).is_dir():
+        path = Path(encoder) / POOLING
+        return path if path.is_file() else None
+    try:
+        return Path(hf_hub_download(encoder, POOLING))
+    except LocalEntryNotFoundError as fault:  # offline, and never asked before
+        reason = next(iter(str(fault).splitlines()), type(fault).__name__)
+        raise LogLLMError(
+            f"How {encoder} pools cannot be asked: {reason} {_NAME_POOLING}"
+        ) from fault
+    except EntryNotFoundError:
+        return None
+    except OSError as fault:  # no such model, or it may not be read
+        reason = next(iter(str(fault).splitlines()), type(fault).__name__)
+        raise LogLLMError(
+            f"The encoder {encoder} cannot be had: {reason} Give hub ids that you may read (for "
+            "gated models, log in with `hf auth login`) or folders that hold config.json and "
+            "safetensors."
+        ) from fault
