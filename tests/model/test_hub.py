@@ -14,6 +14,7 @@ from urllib.parse import urlparse
 
 import pytest
 
+from logllm_core.model.pooling import POOLING
 from tests import tiny
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -25,13 +26,13 @@ from logllm_core.errors import LogLLMError
 from logllm_core.model import backbones
 from logllm_core.store import Store
 
-places = backbones.find_backbones(Store(data_dir=Path(sys.argv[1])), sys.argv[2])
 try:
+    places = backbones.find_backbones(Store(data_dir=Path(sys.argv[1])), sys.argv[2])
     loading = backbones.Loading(device=torch.device("cpu"), dtype=torch.float32)
     model = backbones.load_backbones(places, loading).model
 except LogLLMError as fault:
     sys.exit(f"refused: {fault}")
-print(model.projector)
+print(model.projector, places.pooling)
 """
 
 
@@ -99,10 +100,33 @@ def test_backbones_load_by_hub_id(hub: tuple[str, list[str]], tmp_path: Path) ->
     done = load(address, tmp_path, "acme/encoder,acme/decoder")
     assert done.returncode == 0, done.stderr
     assert "in_features=16, out_features=32" in done.stdout
+    assert done.stdout.endswith(" pooler\n")  # the hub has no word on it
     for name in ("encoder", "decoder"):
         pattern = f"/acme/{name}/resolve/(main|{COMMIT})/model.safetensors"
         assert any(re.fullmatch(pattern, path) for path in asked)
     assert not any(path.endswith((".bin", ".py", ".pkl")) for path in asked)
+
+
+def test_an_encoder_of_a_hub_pools_as_its_files_there_say(
+    hub: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    path = tmp_path / "models" / "encoder" / POOLING
+    path.parent.mkdir()
+    path.write_text('{"pooling_mode_mean_tokens": true}')
+    done = load(hub[0], tmp_path, "acme/encoder,acme/decoder")
+    assert done.stdout.endswith(" mean\n"), done.stderr
+
+
+def test_an_encoder_that_no_hub_has_is_one_clear_error(
+    hub: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    done = load(hub[0], tmp_path, "acme/nothing,acme/decoder")
+    assert done.returncode == 1
+    assert "refused: The encoder acme/nothing cannot be had: " in done.stderr
+    done = load("http://127.0.0.1:9", tmp_path, "acme/encoder,acme/decoder")  # nobody is there
+    assert done.returncode == 1
+    assert "refused: How acme/encoder pools cannot be asked: " in done.stderr
+    assert "--set pooling=mean" in done.stderr
 
 
 def test_a_hub_id_that_does_not_exist_is_one_clear_error(
