@@ -32,7 +32,7 @@ from logllm_core.pages import MODEL, charts, page
 from logllm_core.store import Artifact, Json, Store
 from logllm_core.training.recipes import Recipe
 
-VERSION = 3
+VERSION = 4
 DATASET_FACTS = ("title", "page", "licence", "citation")
 
 
@@ -226,5 +226,6 @@ def _describe_scoring(predictions: Artifact) -> dict[str, Json]:
     return {
         **counts,
         **costs,
+        "rounding": results["rounding"],
         "windows_a_second": num_scored / seconds if seconds else None,
     }
