@@ -25,12 +25,13 @@ from logllm_core.model.devices import begin_peak_memory, devices_of, explained_s
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.places import Places
 from logllm_core.model.rounding import (
-    ALONE,
+    FEW,
+    IN_FEW,
     IN_FLOAT32,
     Rounding,
     Way,
-    alone,
     has_cheap_float32,
+    in_batches_of,
     in_float32,
     measure_rounding,
 )
@@ -179,7 +180,7 @@ def _ask(
 
 def _ways(model: LogLLM, collator: Collator, load: Callable[[], LogLLM]) -> dict[str, Way]:
     """The other ways of scoring that cost little."""
-    ways = {ALONE: alone(model, collator)}
+    ways = {IN_FEW: in_batches_of(FEW, model, collator)}
     return ways | ({IN_FLOAT32: in_float32(load, collator)} if has_cheap_float32(model) else {})
 
 

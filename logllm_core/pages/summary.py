@@ -62,7 +62,7 @@ def rounding_sentence(content: Content) -> str | None:
         "1 window" if rounding["num_windows"] == 1 else f"{rounding['num_windows']:,} windows"
     )
     measured = (
-        f"rounding (log-odds {_shown_log_odds(rounding['log_odds'])}, measured on {compared}: "
+        f"rounding (log-odds {_shown_log_odds(rounding['log_odds'])}, measured on {compared}, "
         f"{' and '.join(rounding['by_way'])})"
     )
     if not number:

@@ -13,7 +13,7 @@ from logllm_core.detection.localization import contributions
 from logllm_core.logs.views import query, refresh_views
 from logllm_core.logs.windows import read_windows
 from logllm_core.model import Embedder
-from logllm_core.model.rounding import ALONE, IN_FLOAT32, MOST_COMPARED
+from logllm_core.model.rounding import IN_FEW, IN_FLOAT32, MOST_COMPARED
 from logllm_core.model.scoring import probabilities, score_log_odds, score_windows
 from logllm_core.store import Artifact
 from logllm_core.training.trained import load_model
@@ -172,7 +172,7 @@ def distinct_windows(setting: Setting) -> set[tuple[int, ...]]:
 def test_float32_is_compared_with_other_batches_alone(tmp_path: Path) -> None:
     setting = prepare(tmp_path)
     found = setting.predict().results["rounding"]
-    assert list(found["by_way"]) == [ALONE]
+    assert list(found["by_way"]) == [IN_FEW]
     assert found["num_windows"] == min(len(distinct_windows(setting)), MOST_COMPARED)
     assert 0 < found["log_odds"] < 1e-4  # float32 has 24 bits, log-odds of a few
 
@@ -184,7 +184,7 @@ def test_bfloat16_is_compared_with_float32_by_the_same_weights(
     setting = prepare(tmp_path, precision="bfloat16", embedder=embedder)
     predictions = setting.predict()
     found = predictions.results["rounding"]
-    assert list(found["by_way"]) == [ALONE, IN_FLOAT32]
+    assert list(found["by_way"]) == [IN_FEW, IN_FLOAT32]
     assert found["log_odds"] == max(found["by_way"].values())
     model, collator = load_model(
         setting.places,
@@ -208,7 +208,7 @@ def test_bfloat16_is_compared_with_float32_by_the_same_weights(
 
 def test_quantised_weights_are_compared_in_other_batches_alone(tmp_path: Path) -> None:
     setting = prepare(tmp_path, precision="bfloat16", quantization="nf4")
-    assert list(setting.predict().results["rounding"]["by_way"]) == [ALONE]
+    assert list(setting.predict().results["rounding"]["by_way"]) == [IN_FEW]
 
 
 @pytest.mark.parametrize(("off", "is_within"), [(0.0, False), (30.0, True)])
@@ -227,7 +227,7 @@ def test_windows_nearer_to_the_decision_than_rounding_are_counted_in_each_split(
         return np.array([given[window] for window in windows])
 
     given: dict[tuple[int, ...], float] = {}
-    monkeypatch.setattr(f"{scoring.__name__}.alone", way)
+    monkeypatch.setattr(f"{scoring.__name__}.in_batches_of", way)
     monkeypatch.setattr(f"{scoring.__name__}.score_log_odds", scored)
     results = prepare(tmp_path).predict().results
     assert max(map(abs, given.values())) < 30  # untrained, it is sure of nothing

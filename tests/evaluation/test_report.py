@@ -30,7 +30,7 @@ STAGE = {"stage": {"name": "1", "trains": ["decoder"], "learning_rate": 5e-4}}
 # third window is an alert: in the first of validation, in the second and the fifth of test. One of
 # these two is found, and one normal window is a false alarm.
 TEST = [0.1, 0.9, 0.7, 0.2, 0.4, 0.3]
-ROUNDING = {"log_odds": 0.08, "num_windows": 6, "by_way": {"each window alone": 0.08}}
+ROUNDING = {"log_odds": 0.08, "num_windows": 6, "by_way": {"in batches of four": 0.08}}
 OTHER_SEED = [0.1, 0.9, 0.1, 0.2, 0.6, 0.3]  # makes no mistake
 VALIDATION = [0.3, 0.2]  # anomalous, normal
 

@@ -98,7 +98,7 @@ def small_content() -> dict[str, Any]:
             "rounding": {
                 "log_odds": 0.0816,
                 "num_windows": 8,
-                "by_way": {"each window alone": 0.03, "in float32": 0.0816},
+                "by_way": {"in batches of four": 0.03, "in float32": 0.0816},
             },
             "scoring_seconds": 12.5,
             "localization_seconds": 2.5,
@@ -153,7 +153,7 @@ def bare_content() -> dict[str, Any]:
         | {
             "windows_a_second": None,
             "num_windows_within_rounding": 0,
-            "rounding": {"log_odds": 0.0, "num_windows": 0, "by_way": {"each window alone": 0.0}},
+            "rounding": {"log_odds": 0.0, "num_windows": 0, "by_way": {"in batches of four": 0.0}},
         },
         "settings": settings | {"overrides": {}},
         "confusion": {kind: {"num_windows": 0, "num_shown": 0} for kind in kinds},

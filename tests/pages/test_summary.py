@@ -151,21 +151,21 @@ def test_the_markdown_tells_every_part_of_the_report(content: dict[str, Any]) ->
             3,
             0.0816,
             "3 of 10 test windows lie nearer to the decision than rounding (log-odds 0.082, "
-            "measured on 8 windows: each window alone and in float32); on another processor their "
+            "measured on 8 windows, in batches of four and in float32); on another processor their "
             "verdict may differ.",
         ),
         (
             1,
             0.001,
             "1 of 10 test windows lies nearer to the decision than rounding (log-odds 0.001, "
-            "measured on 8 windows: each window alone and in float32); on another processor its "
+            "measured on 8 windows, in batches of four and in float32); on another processor its "
             "verdict may differ.",
         ),
         (
             0,
             0.0009,
             "No test window lies nearer to the decision than rounding (log-odds below 0.001, "
-            "measured on 8 windows: each window alone and in float32).",
+            "measured on 8 windows, in batches of four and in float32).",
         ),
     ],
 )
