@@ -3,7 +3,7 @@ each message of an anomalous one contributed.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 import torch
 from loguru import logger
 from numpy.typing import NDArray
+from scipy.special import logit
 
 from logllm_core import tables
 from logllm_core.detection import DECISION
@@ -19,15 +20,28 @@ from logllm_core.detection.localization import contributions
 from logllm_core.logs.splitting import Split
 from logllm_core.logs.windows import Windows, read_windows
 from logllm_core.model import backbones
+from logllm_core.model.batches import Collator
 from logllm_core.model.devices import begin_peak_memory, devices_of, explained_shortage, peak_memory
+from logllm_core.model.logllm import LogLLM
 from logllm_core.model.places import Places
-from logllm_core.model.scoring import encode_windows, score_windows
+from logllm_core.model.rounding import (
+    FEW,
+    IN_FEW,
+    IN_FLOAT32,
+    Rounding,
+    Way,
+    has_cheap_float32,
+    in_batches_of,
+    in_float32,
+    measure_rounding,
+)
+from logllm_core.model.scoring import encode_windows, probabilities, score_log_odds
 from logllm_core.store import Artifact, Json, Store
 from logllm_core.training import cards
 from logllm_core.training.recipes import Recipe
-from logllm_core.training.trained import load_model
+from logllm_core.training.trained import load_model, load_weights
 
-VERSION = 3
+VERSION = 4
 VERDICTS = np.array(["normal", "anomalous"])
 SCORED_SPLITS: tuple[Split, ...] = ("validation", "test")
 MAX_LOCALIZED = 2_000  # distinct windows: a model that flags all would take days
@@ -40,8 +54,10 @@ class Answers:
     """What the model says of windows."""
 
     probabilities: NDArray[np.float64]
+    margins: NDArray[np.float64]  # how far from the decision, in log-odds
     are_cut: NDArray[np.bool_]
     contributions: list[dict[int, float] | None]  # by message id; None where not localized
+    rounding: Rounding
     scoring_seconds: float
     localization_seconds: float
 
@@ -61,7 +77,8 @@ def predict(
     `contributions/split=*/part-0.parquet` says of each window whose verdict is "anomalous" what
     each of its distinct messages contributed. A message that the window's cut leaves out has no
     row there. Of more than MAX_LOCALIZED distinct flagged windows evenly chosen ones have rows;
-    the results tell how many are flagged and how many were localized.
+    the results tell how many are flagged and how many were localized, how far rounding moves
+    log-odds, and how many windows lie that near to the decision.
     """
     (device,) = devices_of(1)
 
@@ -78,6 +95,11 @@ def predict(
             "peak_gpu_memory_bytes": peak.gpu_bytes,
             "scoring_seconds": round(answers.scoring_seconds, 3),
             "localization_seconds": round(answers.localization_seconds, 3),
+            "rounding": {
+                "log_odds": answers.rounding.log_odds,
+                "num_windows": answers.rounding.num_windows,
+                "by_way": dict(answers.rounding.by_way),
+            },
         }
         start = 0
         for split, own in found.items():
@@ -91,6 +113,7 @@ def predict(
                 ),
                 "num_cut_windows": int(answers.are_cut[part].sum()),
                 "num_flagged_windows": int((answers.probabilities[part] > DECISION).sum()),
+                "num_windows_within_rounding": answers.rounding.num_within(answers.margins[part]),
                 "num_localized_windows": sum(
                     contributed is not None for contributed in answers.contributions[part]
                 ),
@@ -128,25 +151,43 @@ def _ask(
     model, collator = load_model(
         places, recipe, trained, messages=messages, windows=windows, device=device
     )
+    ways = _ways(model, collator, lambda: _in_float32(places, recipe, trained, device))
     backbones.set_trainable(model, ())
     are_cut = np.fromiter(map(collator.is_cut, every), dtype=bool, count=len(every))
     began = time.perf_counter()
     cut = [collator.cut(window) for window in every]
     vectors = encode_windows(model, collator, cut)
-    probabilities = score_windows(model, collator, every, vectors)
+    log_odds = score_log_odds(model, collator, every, vectors)
+    chances = probabilities(log_odds)
     scored = time.perf_counter()
     found: list[dict[int, float] | None] = [None] * len(every)
-    flagged = _to_localize(cut, probabilities > DECISION)
+    flagged = _to_localize(cut, chances > DECISION)
     localized = contributions(model, collator, [cut[place] for place in flagged], vectors)
     for place, own in zip(flagged, localized, strict=True):
         found[place] = own
+    localization_seconds = time.perf_counter() - scored
+    margins = np.abs(log_odds - logit(DECISION))
     return Answers(
-        probabilities=probabilities,
+        probabilities=chances,
+        margins=margins,
         are_cut=are_cut,
         contributions=found,
+        rounding=measure_rounding(cut, log_odds, margins, ways),
         scoring_seconds=scored - began,
-        localization_seconds=time.perf_counter() - scored,
+        localization_seconds=localization_seconds,
     )
+
+
+def _ways(model: LogLLM, collator: Collator, load: Callable[[], LogLLM]) -> dict[str, Way]:
+    """The other ways of scoring that cost little."""
+    ways = {IN_FEW: in_batches_of(FEW, model, collator)}
+    return ways | ({IN_FLOAT32: in_float32(load, collator)} if has_cheap_float32(model) else {})
+
+
+def _in_float32(places: Places, recipe: Recipe, trained: Artifact, device: torch.device) -> LogLLM:
+    """Not compiled, which would take longer than what it is asked."""
+    plain = recipe.model_copy(update={"precision": "float32", "is_compiled": False})
+    return load_weights(places, plain, trained, device=device).model
 
 
 def _to_localize(windows: Sequence[Ids], are_flagged: NDArray[np.bool_]) -> list[int]:

@@ -34,7 +34,7 @@ from logllm_core.pages import MODEL, charts, page
 from logllm_core.store import Artifact, Json, Store
 from logllm_core.training.recipes import Recipe
 
-VERSION = 4
+VERSION = 5
 DATASET_FACTS = ("title", "page", "licence", "citation")
 
 
@@ -246,5 +246,6 @@ def _describe_scoring(predictions: Artifact) -> dict[str, Json]:
     return {
         **counts,
         **costs,
+        "rounding": results["rounding"],
         "windows_a_second": num_scored / seconds if seconds else None,
     }

@@ -26,6 +26,25 @@ def score_windows(
 ) -> NDArray[np.float64]:
     """Probability of "anomalous" against "normal" for each window, in the order given.
 
+    See `score_log_odds`.
+    """
+    return probabilities(score_log_odds(model, collator, windows, vectors))
+
+
+def probabilities(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of log-odds (nats)."""
+    found: NDArray[np.float64] = torch.from_numpy(log_odds).sigmoid().numpy()
+    return found
+
+
+def score_log_odds(
+    model: LogLLM,
+    collator: Collator,
+    windows: Sequence[tuple[int, ...]],
+    vectors: EncoderVectors | None = None,
+) -> NDArray[np.float64]:
+    """Log-odds of "anomalous" against "normal" for each window, in the order given.
+
     Leaves the model ready to score, with nothing to train.
 
     Args:
@@ -36,14 +55,13 @@ def score_windows(
     cut = [window[: collator.max_window_messages] for window in windows]
     place_of = {window: place for place, window in enumerate(dict.fromkeys(cut))}
     distinct = list(place_of)
-    chances = np.empty(len(distinct))
+    log_odds = np.empty(len(distinct))
     if distinct:
         if vectors is None:
             vectors = encode_windows(model, collator, distinct)
         with track("Scoring", total=len(distinct), unit="windows") as advance:
             log_odds = window_log_odds(model, collator, distinct, vectors, advance)
-        chances = torch.from_numpy(log_odds).sigmoid().numpy()
-    return chances[[place_of[window] for window in cut]]
+    return log_odds[[place_of[window] for window in cut]]
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from logllm_core.pages.summary import (
     as_setting,
     cut,
     figures_of,
+    rounding_sentence,
     seed_choice,
     shown,
     shown_interval,
@@ -97,9 +98,11 @@ def _figures(content: Content) -> list[str]:
         for key, (value, bounds) in detectors[MODEL].items()
     ]
     reasons = content["not_applicable"].items()
+    rounding = rounding_sentence(content)
     return [
         *table([MODEL, "value", "95 %"], own),
         "",
+        *([escape(rounding), ""] if rounding else []),
         *table(columns, rows),
         *([""] if reasons else []),
         *(f"- Not applicable: {name}. {escape(reason)}" for name, reason in reasons),

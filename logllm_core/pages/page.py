@@ -7,7 +7,7 @@ from typing import Any
 from logllm_core.pages import MODEL
 from logllm_core.pages.charts import MAX_ALERT_TYPES
 from logllm_core.pages.rendering import render_page, tinted
-from logllm_core.pages.summary import seed_choice
+from logllm_core.pages.summary import rounding_sentence, seed_choice
 
 # The kinds of windows in the order of the page; what it calls several, and what one is.
 KINDS = {
@@ -32,6 +32,7 @@ def render(content: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         "model": content["detectors"][MODEL],
         "seed_choice": seed_choice(content["seeds"]),
         "groups": list(_groups(content)),
+        "rounding_sentence": rounding_sentence(content),
         "alert_names": _alert_names(content["windows"]),
     }
     return render_page("report.html.j2", shown, pictures)

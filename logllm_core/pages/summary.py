@@ -12,6 +12,7 @@ Content = Mapping[str, Any]  # of report.json
 UNDEFINED = "undefined"
 NUM_SHOWN_ALERTS = 100  # types of alerts, those of most windows first
 NUM_SHOWN_CHARACTERS = 200  # of a text from the log
+MIN_SHOWN_LOG_ODDS = 0.001  # with three places; float32 rounds to less
 LABELS = {
     "precision": "precision",
     "recall": "recall",
@@ -49,6 +50,32 @@ def shown_interval(bounds: Sequence[float] | None, *, key: str = "") -> str:
     low, high = bounds
     between = "-" if low >= 0 else " to "
     return f"{shown(low, key=key)}{between}{shown(high, key=key)}"
+
+
+def rounding_sentence(content: Content) -> str | None:
+    """How many test windows rounding may judge otherwise; None where none were compared."""
+    scoring = content["scoring"]
+    rounding, number = scoring["rounding"], scoring["num_windows_within_rounding"]
+    if not rounding["num_windows"]:
+        return None
+    compared = (
+        "1 window" if rounding["num_windows"] == 1 else f"{rounding['num_windows']:,} windows"
+    )
+    measured = (
+        f"rounding (log-odds {_shown_log_odds(rounding['log_odds'])}, measured on {compared}, "
+        f"{' and '.join(rounding['by_way'])})"
+    )
+    if not number:
+        return f"No test window lies nearer to the decision than {measured}."
+    lie, their = ("lies", "its") if number == 1 else ("lie", "their")
+    return (
+        f"{number:,} of {scoring['num_windows']:,} test windows {lie} nearer to the decision than "
+        f"{measured}; on another processor {their} verdict may differ."
+    )
+
+
+def _shown_log_odds(value: float) -> str:
+    return f"{value:.3f}" if value >= MIN_SHOWN_LOG_ODDS else f"below {MIN_SHOWN_LOG_ODDS}"
 
 
 def figures_of(detector: Content) -> dict[str, tuple[float | None, Sequence[float] | None]]:

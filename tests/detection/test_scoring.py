@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.special import logit
 
 from logllm_core import tables
 from logllm_core.detection import scoring
@@ -12,7 +13,8 @@ from logllm_core.detection.localization import contributions
 from logllm_core.logs.views import query, refresh_views
 from logllm_core.logs.windows import read_windows
 from logllm_core.model import Embedder
-from logllm_core.model.scoring import score_windows
+from logllm_core.model.rounding import IN_FEW, IN_FLOAT32, MOST_COMPARED
+from logllm_core.model.scoring import probabilities, score_log_odds, score_windows
 from logllm_core.store import Artifact
 from logllm_core.training.trained import load_model
 from tests.detection.setting import CPU, Setting, prepare
@@ -47,6 +49,7 @@ def check(setting: Setting, predictions: Artifact) -> list[str]:
     threshold = middle(
         [row["probability"] for split in SPLITS for row in rows(predictions, split)[0]]
     )
+    rounding = predictions.results["rounding"]["log_odds"]
     for split in SPLITS:
         windows = read_windows(setting.windows, split)
         predicted, contributed = rows(predictions, split)
@@ -69,6 +72,9 @@ def check(setting: Setting, predictions: Artifact) -> list[str]:
             "num_cut_windows": 0,
             "num_flagged_windows": len({window_id for window_id, _ in wanted}),
             "num_localized_windows": len({window_id for window_id, _ in wanted}),
+            "num_windows_within_rounding": sum(
+                abs(logit(row["probability"]) - logit(threshold)) < rounding for row in predicted
+            ),
         }
     return verdicts
 
@@ -78,11 +84,11 @@ def _middling_decision(monkeypatch: pytest.MonkeyPatch) -> None:
     """Untrained models answer one word to all; a decision among their answers parts them."""
 
     def scored(*arguments: Any) -> Any:
-        found = score_windows(*arguments)
-        monkeypatch.setattr(f"{scoring.__name__}.DECISION", middle(found))
+        found = score_log_odds(*arguments)
+        monkeypatch.setattr(f"{scoring.__name__}.DECISION", middle(probabilities(found)))
         return found
 
-    monkeypatch.setattr(f"{scoring.__name__}.score_windows", scored)
+    monkeypatch.setattr(f"{scoring.__name__}.score_log_odds", scored)
 
 
 @pytest.mark.usefixtures("_middling_decision")
@@ -157,6 +163,78 @@ def test_of_too_many_flagged_windows_evenly_chosen_ones_are_localized(
     assert all(len(set(found)) <= 1 for found in places.values())
     assert sum(any(found) for found in places.values()) in {1, 2}
     assert 0 < num_localized < num_flagged
+
+
+def distinct_windows(setting: Setting) -> set[tuple[int, ...]]:
+    return {ids for split in SPLITS for ids in read_windows(setting.windows, split).message_ids}
+
+
+def test_float32_is_compared_with_other_batches_alone(tmp_path: Path) -> None:
+    setting = prepare(tmp_path)
+    found = setting.predict().results["rounding"]
+    assert list(found["by_way"]) == [IN_FEW]
+    assert found["num_windows"] == min(len(distinct_windows(setting)), MOST_COMPARED)
+    assert 0 < found["log_odds"] < 1e-4  # float32 has 24 bits, log-odds of a few
+
+
+@pytest.mark.parametrize("embedder", ["encoder", "message-id", "none"])
+def test_bfloat16_is_compared_with_float32_by_the_same_weights(
+    tmp_path: Path, embedder: Embedder
+) -> None:
+    setting = prepare(tmp_path, precision="bfloat16", embedder=embedder)
+    predictions = setting.predict()
+    found = predictions.results["rounding"]
+    assert list(found["by_way"]) == [IN_FEW, IN_FLOAT32]
+    assert found["log_odds"] == max(found["by_way"].values())
+    model, collator = load_model(
+        setting.places,
+        setting.recipe.model_copy(update={"precision": "float32"}),
+        setting.trained,
+        messages=setting.messages,
+        windows=setting.windows,
+        device=CPU,
+    )
+    differences = []
+    for split in SPLITS:
+        windows = read_windows(setting.windows, split).message_ids
+        exact = logit(score_windows(model, collator, windows))
+        scored = logit([row["probability"] for row in rows(predictions, split)[0]])
+        differences += np.abs(exact - scored).tolist()
+    # There are no more windows than are compared.
+    assert found["num_windows"] == len(distinct_windows(setting)) <= MOST_COMPARED
+    assert found["by_way"][IN_FLOAT32] == pytest.approx(max(differences), abs=1e-4)
+    assert found["by_way"][IN_FLOAT32] > 1e-3
+
+
+def test_quantised_weights_are_compared_in_other_batches_alone(tmp_path: Path) -> None:
+    setting = prepare(tmp_path, precision="bfloat16", quantization="nf4")
+    assert list(setting.predict().results["rounding"]["by_way"]) == [IN_FEW]
+
+
+@pytest.mark.parametrize(("off", "is_within"), [(0.0, False), (30.0, True)])
+def test_windows_nearer_to_the_decision_than_rounding_are_counted_in_each_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, off: float, is_within: bool
+) -> None:
+    def way(*_: Any) -> Any:
+        return lambda windows: window_log_odds_of(windows) + off
+
+    def scored(*arguments: Any) -> Any:
+        found = score_log_odds(*arguments)
+        given.update(zip(map(tuple, arguments[2]), found, strict=True))
+        return found
+
+    def window_log_odds_of(windows: Sequence[tuple[int, ...]]) -> NDArray[np.float64]:
+        return np.array([given[window] for window in windows])
+
+    given: dict[tuple[int, ...], float] = {}
+    monkeypatch.setattr(f"{scoring.__name__}.in_batches_of", way)
+    monkeypatch.setattr(f"{scoring.__name__}.score_log_odds", scored)
+    results = prepare(tmp_path).predict().results
+    assert max(map(abs, given.values())) < 30  # untrained, it is sure of nothing
+    assert results["rounding"]["log_odds"] == off
+    for split in SPLITS:
+        expected = results[split]["num_windows"] if is_within else 0
+        assert results[split]["num_windows_within_rounding"] == expected
 
 
 def test_scoring_and_localizing_are_timed_apart(tmp_path: Path) -> None:

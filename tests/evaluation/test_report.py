@@ -32,6 +32,7 @@ STAGE = {"stage": {"name": "1", "trains": ["decoder"], "learning_rate": 5e-4}}
 # third window is an alert: in the first of validation, in the second and the fifth of test. One of
 # these two is found, and one normal window is a false alarm.
 TEST = [0.1, 0.9, 0.7, 0.2, 0.4, 0.3]
+ROUNDING = {"log_odds": 0.08, "num_windows": 6, "by_way": {"in batches of four": 0.08}}
 OTHER_SEED = [0.1, 0.9, 0.1, 0.2, 0.6, 0.3]  # makes no mistake
 VALIDATION = [0.3, 0.2]  # anomalous, normal
 
@@ -102,11 +103,12 @@ def _predictions(
         found: Mapping[Split, list[float]] = {"validation": VALIDATION, "test": probabilities}
         for split, chances in found.items():
             _write(out_dir, split, windows, chances, read_vocabulary(messages))
-        counts = {"num_distinct_windows": 2, "num_cut_windows": 0}
+        counts = {"num_distinct_windows": 2, "num_cut_windows": 0, "num_windows_within_rounding": 1}
         return {
             "validation": {"num_windows": 2} | counts,
             "test": {"num_windows": 6} | counts,
             "num_localized_windows": 2,
+            "rounding": ROUNDING,
             "scoring_seconds": 4.0,
             "localization_seconds": 1.0,
             "peak_memory_bytes": 1_000_000_000,
@@ -261,6 +263,8 @@ def test_the_cost_is_reported(content: dict[str, Any]) -> None:
     assert content["stages"][0]["windows_a_second"] == 2.0
     assert content["scoring"]["windows_a_second"] == 2.0
     assert content["scoring"]["num_windows"] == 6
+    assert content["scoring"]["rounding"] == ROUNDING
+    assert content["scoring"]["num_windows_within_rounding"] == 1
 
 
 def test_the_environment_is_that_of_the_training(content: dict[str, Any], run: report.Run) -> None:

@@ -105,6 +105,12 @@ def small_content() -> dict[str, Any]:
             "num_windows": 10,
             "num_distinct_windows": 9,
             "num_cut_windows": 1,
+            "num_windows_within_rounding": 3,
+            "rounding": {
+                "log_odds": 0.0816,
+                "num_windows": 8,
+                "by_way": {"in batches of four": 0.03, "in float32": 0.0816},
+            },
             "scoring_seconds": 12.5,
             "localization_seconds": 2.5,
             "windows_a_second": 0.8,
@@ -154,7 +160,12 @@ def bare_content() -> dict[str, Any]:
         "subsets": {"unseen_sequences": subset, "unseen_message_sets": subset},
         "calibration": calibration_content((0,) * 10) | {"ece": None, "brier": None},
         "stages": [stage_content("1", ["decoder"], best_validation=None, num_resumes=0)],
-        "scoring": scoring | {"windows_a_second": None},
+        "scoring": scoring
+        | {
+            "windows_a_second": None,
+            "num_windows_within_rounding": 0,
+            "rounding": {"log_odds": 0.0, "num_windows": 0, "by_way": {"in batches of four": 0.0}},
+        },
         "settings": settings | {"overrides": {}},
         "confusion": {kind: {"num_windows": 0, "num_shown": 0} for kind in kinds},
         "windows": [],

@@ -18,6 +18,7 @@ from logllm_core.pages.summary import (
     alert_rows,
     as_setting,
     figure_rows,
+    rounding_sentence,
     seed_choice,
     shown_interval,
 )
@@ -142,6 +143,44 @@ def test_the_markdown_tells_every_part_of_the_report(content: dict[str, Any]) ->
     assert html.tags.count("h2") == 10
     # Detectors, the model's own, seeds, two subsets, alerts, lines, bins, splits, cost.
     assert html.tags.count("table") == 10
+
+
+@pytest.mark.parametrize(
+    ("number", "log_odds", "told"),
+    [
+        (
+            3,
+            0.0816,
+            "3 of 10 test windows lie nearer to the decision than rounding (log-odds 0.082, "
+            "measured on 8 windows, in batches of four and in float32); on another processor their "
+            "verdict may differ.",
+        ),
+        (
+            1,
+            0.001,
+            "1 of 10 test windows lies nearer to the decision than rounding (log-odds 0.001, "
+            "measured on 8 windows, in batches of four and in float32); on another processor its "
+            "verdict may differ.",
+        ),
+        (
+            0,
+            0.0009,
+            "No test window lies nearer to the decision than rounding (log-odds below 0.001, "
+            "measured on 8 windows, in batches of four and in float32).",
+        ),
+    ],
+)
+def test_windows_that_rounding_may_judge_otherwise_are_told_in_a_sentence(
+    content: dict[str, Any], number: int, log_odds: float, told: str
+) -> None:
+    content["scoring"]["num_windows_within_rounding"] = number
+    content["scoring"]["rounding"]["log_odds"] = log_odds
+    assert rounding_sentence(content) == told
+    assert told in Html(as_markdown(content, PAGE)).text
+
+
+def test_of_no_windows_nothing_is_told_about_rounding() -> None:
+    assert rounding_sentence(bare_content()) is None
 
 
 def test_every_row_of_a_table_has_all_its_cells(content: dict[str, Any]) -> None:
