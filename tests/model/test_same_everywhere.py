@@ -20,7 +20,7 @@ from logllm_core.store import Store
 from logllm_core.training.trained import WEIGHTS
 from tests.model.steady_model import FOLDER, WINDOWS, Asked, load_steady, read_asked, says
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 TOLERANCES: dict[Precision, float] = {"float32": 5e-4, "bfloat16": 0.5}  # of log-odds
 MAX_BYTES = 2_500_000  # of both files: they are in every checkout
