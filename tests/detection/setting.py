@@ -68,8 +68,9 @@ def prepare(folder: Path, *, is_labelled: bool = True, **changes: Any) -> Settin
         save_weights(model, out_dir)
         return {}
 
+    config = {"recipe": recipe.shaping, "backbones": places.identity}
     trained = store.reuse_or_build(
-        "models", "own", config=recipe.shaping, inputs={}, version=1, build=train
+        "models", "own", config=config, inputs={}, version=1, build=train
     )
     return Setting(
         store=store,

@@ -288,7 +288,12 @@ def another_model(setting: Setting, seed: int) -> Artifact:
         return {}
 
     return setting.store.reuse_or_build(
-        "models", "own", config={"seed": seed}, inputs={}, version=1, build=train
+        "models",
+        "own",
+        config={"seed": seed, "backbones": setting.places.identity},
+        inputs={},
+        version=1,
+        build=train,
     )
 
 

@@ -15,14 +15,14 @@ ACTING = "tests.experiments.acting"
 
 
 def job(name: str, data_dir: Path, *, num_processes: int = 1) -> Job:
-    """Windows that nobody reads, and backbones that nobody loads."""
+    """Windows that nobody reads, and backbones that nobody loads or asks how they pool."""
 
     def artifact(kind: Kind) -> Artifact:
         return Artifact(kind=kind, dataset="bgl", fingerprint="ab" * 8, path=data_dir / kind)
 
     return Job(
         name=name,
-        setup=setup_of("quick", backbones="encoder,decoder"),
+        setup=setup_of("quick", changes={"pooling": "mean"}, backbones="encoder,decoder"),
         raw=artifact("raw"),
         messages=artifact("messages"),
         windows=artifact("windows"),

@@ -267,7 +267,7 @@ def test_the_test_split_is_not_read_while_training(settings: TrainSettings) -> N
 @flow
 def train_again(prepared: Prepared, settings: TrainSettings) -> None:
     """The stages alone: what comes before and after them reads the test split."""
-    places = models.find_backbones(settings.store, settings.backbones)
+    places = models.find_backbones(settings.store, settings.backbones, None)
     dataset, recipe = settings.find_dataset("small-log"), settings.find_recipe()
     run_stages(dataset, recipe, places, prepared, settings, may_train=True)
 
