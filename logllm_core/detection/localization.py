@@ -2,14 +2,14 @@
 
 A message is first asked about alone: how much higher the log-odds of "anomalous" against "normal"
 are for a window of the message alone than for an empty one. Where one of a window's messages alone
-is called anomalous, that explains the alarm, and these are the contributions. Messages are alone in
-many windows alike, so this costs next to nothing.
+has at least half of the window's own log-odds, that explains the alarm, and these are the
+contributions. Messages are alone in many windows alike, so this costs next to nothing.
 
-Where none is, the alarm came from their company, such as the order of two, and each message is left
-out, too. Its contribution is then the mean of the two differences: what the window loses without
-it, and what it gives alone. They are the last and the first term of a Shapley value, and for a
-window of two distinct messages they are all of it. Leaving out costs a variant a message, and is
-blind to what another message says as well: with either of the two gone the window looks as
+Where none has, the alarm came from their company, such as the order of two, and each message is
+left out, too. Its contribution is then the mean of the two differences: what the window loses
+without it, and what it gives alone. They are the last and the first term of a Shapley value, and
+for a window of two distinct messages they are all of it. Leaving out costs a variant a message, and
+is blind to what another message says as well: with either of the two gone the window looks as
 anomalous as before. Measured beside other ways: `tests/benchmarks/localization.py`.
 
 What variants have in common is computed once, as for all windows.
@@ -87,20 +87,25 @@ def _contributions(windows: Sequence[Window], odds: _Odds) -> dict[Window, dict[
         window: {message: alone[_alone(window, message)] for message in dict.fromkeys(window)}
         for window in windows
     }
-    # The decision is at even odds.
-    company = [window for window in windows if max(gained[window].values()) <= 0]
+    own = odds.of(set(windows))
+    company = {window for window in windows if not _explains(gained[window], own[window])}
     variants = {_without(window, message) for window in company for message in window}
-    whole = odds.of({*company, *variants})
+    without = odds.of(variants)
     found = {}
     for window in windows:
         given = {message: value - alone[EMPTY] for message, value in gained[window].items()}
-        if window in whole:
+        if window in company:
             given = {
-                message: (value + whole[window] - whole[_without(window, message)]) / 2
+                message: (value + own[window] - without[_without(window, message)]) / 2
                 for message, value in given.items()
             }
         found[window] = given
     return found
+
+
+def _explains(alone: Mapping[int, float], own: float) -> bool:
+    """Whether a message alone is called anomalous, and not much less surely than the window."""
+    return max(alone.values()) > max(0.0, own / 2)
 
 
 def _without(window: Window, message: int) -> Window:

@@ -41,7 +41,7 @@ from logllm_core.training import cards
 from logllm_core.training.recipes import Recipe
 from logllm_core.training.trained import load_model, load_weights
 
-VERSION = 4
+VERSION = 5
 VERDICTS = np.array(["normal", "anomalous"])
 SCORED_SPLITS: tuple[Split, ...] = ("validation", "test")
 MAX_LOCALIZED = 2_000  # distinct windows: a model that flags all would take days

@@ -54,7 +54,7 @@ class Ready:
 
 
 def product(ready: Ready, windows: Sequence[Window]) -> Found:
-    """Alone; where no message alone is called anomalous, the mean of alone and leaving out."""
+    """Alone; where no message alone explains the alarm, the mean of alone and leaving out."""
     return localization.contributions(ready.model, ready.collator, windows, ready.vectors)
 
 

@@ -1,6 +1,7 @@
 import itertools
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,20 +64,37 @@ def test_where_a_message_explains_the_alarm_contributions_are_what_each_gives_al
     np.testing.assert_allclose(list(found.values()), np.subtract(alone, empty), atol=1e-4)
 
 
-def test_messages_alone_are_asked_about_once_for_all_windows() -> None:
+def test_messages_alone_are_asked_about_once_for_all_windows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Window] = []
+
+    def spied(model: LogLLM, collator: Collator, windows: Sequence[Window], *more: Any) -> Any:
+        asked.extend(windows)
+        return window_log_odds(model, collator, windows, *more)
+
+    monkeypatch.setattr(localization, "window_log_odds", spied)
     model = tiny.model(ALARMED["encoder"])
-    num_asked: list[int] = []
-    model.decoder.model.register_forward_pre_hook(
-        lambda _module, _arguments, named: num_asked.append(named["inputs_embeds"].shape[1]),
-        with_kwargs=True,
-    )
-    collator = tiny.collator(TEXTS, model)
-    contributions(model, collator, [(0, 1, 3)])
-    taken = sum(num_asked)
-    num_asked.clear()
-    # The same messages in every order: none of these windows is asked about itself.
-    contributions(model, collator, [*itertools.permutations((0, 1, 3))])
-    assert sum(num_asked) == taken
+    windows = [*itertools.permutations((0, 1, 3))]
+    monkeypatch.setattr(localization, "CHUNK_VARIANTS", 8)  # one window at a time
+    contributions(model, tiny.collator(TEXTS, model), windows)
+    # Each explains it, so nothing is left out.
+    assert sorted(asked) == sorted([(), (0,), (1,), (3,), *windows])
+
+
+@pytest.mark.parametrize(
+    ("alone", "own", "explains"),
+    [
+        ({0: -3.0, 1: 2.6}, 5.0, True),
+        ({0: -3.0, 1: 2.4}, 5.0, False),  # less than half of what the window has
+        ({0: -3.0, 1: -0.1}, -1.0, False),  # no message alone is called anomalous
+        ({0: 0.2}, -1.0, True),
+    ],
+)
+def test_a_message_explains_an_alarm_with_half_of_the_window_s_log_odds(
+    alone: dict[int, float], own: float, explains: bool
+) -> None:
+    assert localization._explains(alone, own) == explains
 
 
 @pytest.mark.parametrize("embedder", EMBEDDERS)
