@@ -40,8 +40,7 @@ def test_a_text_encoder_gives_the_pooled_output_and_heeds_no_padding() -> None:
 
 def test_the_mean_and_the_state_of_cls_are_of_a_message_s_own_tokens_alone() -> None:
     torch.manual_seed(0)
-    bert = tiny.encoder()
-    bert.eval()
+    bert = tiny.encoder().train(False)
     states_LE = bert(input_ids=torch.tensor([[2, 5, 3]])).last_hidden_state[0]
     padded = MessageTokens(
         token_ids_ML=torch.tensor([[2, 5, 3, 7, 7]]),
