@@ -22,8 +22,8 @@ from tests.model.steady_model import FOLDER, WINDOWS, Asked, load_steady, read_a
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-# Of log-odds; about twice what was measured, which in bfloat16 is 1.06 where they are around -10, and
-# .18 near the decision.
+# Of log-odds; about twice what was measured, which in bfloat16 is 1.06 where they are around -10,
+# and .18 near the decision.
 TOLERANCES: dict[Precision, float] = {"float32": 5e-4, "bfloat16": 2.0}
 MAX_BYTES = 2_500_000  # of both files: they are in every checkout
 SIZES = {
