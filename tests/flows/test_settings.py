@@ -90,13 +90,13 @@ def test_a_value_that_no_toml_reader_takes_is_a_plain_word(value: str) -> None:
 
 
 def test_changes_of_methods_and_of_the_recipe_are_told_apart() -> None:
-    overrides = {"deeplog.num_epochs": 2, "stages.2.num_epochs": 3, "beta": 0.1}
+    overrides = {"deeplog.num_epochs": 2, "stages.3.num_epochs": 3, "beta": 0.1}
     settings = CompareSettings(overrides=overrides, seed=4)
     assert settings.method_changes == {"deeplog.num_epochs": 2}
     recipe = settings.find_recipe()
-    assert recipe.overrides == {"stages.2.num_epochs": 3, "beta": 0.1, "seed": 4}
+    assert recipe.overrides == {"stages.3.num_epochs": 3, "beta": 0.1, "seed": 4}
     # What is trained is what `logllm train` trains.
-    same = TrainSettings(overrides={"stages.2.num_epochs": 3, "beta": 0.1}, seed=4)
+    same = TrainSettings(overrides={"stages.3.num_epochs": 3, "beta": 0.1}, seed=4)
     assert recipe == same.find_recipe()
 
 
