@@ -65,7 +65,7 @@ MethodOverrides = Annotated[
     typer.Option(
         "--set",
         metavar="SETTING=VALUE",
-        help="Change the recipe, such as stages.2.num_epochs=5, or a method, such as "
+        help="Change the recipe, such as stages.3.num_epochs=5, or a method, such as "
         "deeplog.num_epochs=2. May be repeated.",
     ),
 ]

@@ -72,7 +72,7 @@ Overrides = Annotated[
     typer.Option(
         "--set",
         metavar="SETTING=VALUE",
-        help="Change the recipe, such as stages.2.num_epochs=5 or batch_size=8. May be repeated.",
+        help="Change the recipe, such as stages.3.num_epochs=5 or batch_size=8. May be repeated.",
     ),
 ]
 CheckpointMinutes = Annotated[

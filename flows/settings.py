@@ -74,7 +74,7 @@ class RunSettings(PrepareSettings):
     masking: Masking | None = None  # default: the recipe's
     overrides: Mapping[str, Any] = Field(
         default_factory=dict
-    )  # of the recipe: {"stages.2.num_epochs": 5}
+    )  # of the recipe: {"stages.3.num_epochs": 5}
 
     def find_recipe(self) -> Recipe:
         if self.recipe.endswith(".toml"):
