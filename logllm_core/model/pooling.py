@@ -5,7 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+)
 
 from logllm_core.errors import LogLLMError
 from logllm_core.model import POOLINGS, Pooling
@@ -67,7 +71,7 @@ def _pooling_file(encoder: str) -> Path | None:
         raise LogLLMError(
             f"How {encoder} pools cannot be asked: {reason} {_NAME_POOLING}"
         ) from fault
-    except EntryNotFoundError:
+    except (EntryNotFoundError, HFValidationError):  # no such file; no hub id: loading will tell
         return None
     except OSError as fault:  # no such model, or it may not be read
         reason = next(iter(str(fault).splitlines()), type(fault).__name__)

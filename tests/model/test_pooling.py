@@ -38,6 +38,8 @@ def test_an_encoder_pools_as_its_folder_says(
 
 def test_an_encoder_that_does_not_say_pools_as_bert_does(tmp_path: Path) -> None:
     assert published_pooling(str(tmp_path)) == "pooler"
+    # Neither a folder nor a hub id: that it is not there is told when it is loaded.
+    assert published_pooling(str(tmp_path / "nothing")) == "pooler"
 
 
 @pytest.mark.parametrize(
