@@ -83,6 +83,32 @@ class LogLLM(nn.Module):
             weight_DE *= wanted / found
         self.projector.bias.copy_(-(weight_DE @ mean_E))
 
+    @torch.no_grad()
+    def lean_projector(self, vectors_ME: Tensor, direction_E: Tensor) -> None:
+        """Let messages that lie in a direction look like "anomalous", others like "normal".
+
+        What is added to a message's vector is the difference of the two answers' deciding token
+        embeddings, at the scale of such embeddings, as often as the message lies standard
+        deviations from the mean.
+
+        Args:
+            vectors_ME: encoder vectors of the messages to come.
+            direction_E: from normal to anomalous; nothing changes where no message differs in it.
+        """
+        assert self.projector is not None
+        vectors_ME, direction_E = vectors_ME.to(self.device), direction_E.to(self.device)
+        mean_E = vectors_ME.mean(dim=0)
+        deviation = ((vectors_ME - mean_E) @ direction_E).square().mean().sqrt()
+        embeddings_VD = self.decoder.model.embed_tokens.weight
+        normal_D, anomalous_D = embeddings_VD[list(self.prompt.deciding_tokens)].float()
+        difference_D = anomalous_D - normal_D
+        wanted = embeddings_VD.float().square().mean().sqrt()
+        difference_D *= wanted / difference_D.square().mean().sqrt()
+        if deviation > 0:
+            leaning_DE = torch.outer(difference_D, direction_E / deviation)
+            self.projector.weight += leaning_DE
+            self.projector.bias -= leaning_DE @ mean_E
+
     def forward(self, batch: WindowBatch) -> Tensor:
         """Token-mean cross entropy over the answers and their EOS, a scalar (section IV-C2)."""
         assert batch.targets_R is not None
@@ -96,12 +122,10 @@ class LogLLM(nn.Module):
         The answers share their first words. Given those, the next token decides, just as it decides
         a greedy decoding; the tokens after it follow from it. So one position a window is compared.
         """
-        shared = self.prompt.num_shared_answer_tokens
-        deciding = [answer[shared] for answer in self.prompt.answers]
         states_RD = self._answer_states(batch)
         logits_RV = self.decoder.lm_head(states_RD).float()
         # In bfloat16 a logit of 10 has steps of 1/16: too coarse for the two that are compared.
-        weight_AD = self.decoder.lm_head.weight[deciding].float()
+        weight_AD = self.decoder.lm_head.weight[list(self.prompt.deciding_tokens)].float()
         logits_RA = states_RD.float() @ weight_AD.T
         log_probabilities_RA: Tensor = logits_RA - logits_RV.logsumexp(dim=-1, keepdim=True)
         return log_probabilities_RA

@@ -37,6 +37,13 @@ class PromptTokens:
         pairs = zip(normal, anomalous, strict=False)
         return next(place for place, (a, b) in enumerate(pairs) if a != b)
 
+    @property
+    def deciding_tokens(self) -> tuple[int, int]:
+        """The first token of each answer that the other has not, indexed by is_anomalous."""
+        normal, anomalous = self.answers
+        place = self.num_shared_answer_tokens
+        return normal[place], anomalous[place]
+
 
 def tokenize_prompt(tokenizer: Tokenizer, *, question: str = QUESTION) -> PromptTokens:
     """Tokenise the prompt once.

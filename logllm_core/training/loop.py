@@ -65,9 +65,13 @@ class StageRun:
         self.batches = material.batches
         self.validation_steps = validation_steps(recipe, len(self.batches))
         size = recipe.micro_batch_size
+        trained = set_trainable(model, stage, recipe)
         self.state = StageState(
-            set_trainable(model, stage, recipe),
+            trained,
             micro_batch_size=self._largest_share if size == "auto" else size,
+            rate_factors={
+                name: recipe.encoder_rate_factor for name in trained if name.startswith("encoder.")
+            },
         )
 
     @property

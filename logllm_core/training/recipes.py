@@ -11,6 +11,9 @@ from logllm_core.logs.messages import Masking
 from logllm_core.model import Embedder, Part, Pooling, Precision, Quantization
 from logllm_core.model.prompt import QUESTION
 
+# Of the projector, before stage 1: see logllm_core.training.projector_start.
+ProjectorInit = Literal["torch", "aligned", "discriminant"]
+
 
 class Stage(Settings):
     """One training stage (paper, section IV-C3): what it trains, on how much, how fast."""
@@ -37,6 +40,7 @@ class Recipe(Settings):
     rate_schedule: Literal["tenths", "cosine"] = "tenths"
     warmup_fraction: float = Field(default=0.0, ge=0, lt=1)  # of a stage, while the rate rises
     max_gradient_norm: float | None = Field(default=None, gt=0)  # a longer gradient is cut to it
+    encoder_rate_factor: float = Field(default=1.0, gt=0, le=1)  # of the stage's learning rate
     # An epoch is as long as ever, but each distinct window occurs in it equally often.
     is_even: bool = False
     has_lora_dropout: bool = True  # both as the reference code in fact trains
@@ -44,7 +48,7 @@ class Recipe(Settings):
     embedder: Embedder = "encoder"  # see logllm_core.model
     pooling: Pooling | None = None  # of the encoder; None: as the backbones have it
     question: str = QUESTION
-    projector_init: Literal["torch", "aligned"] = "torch"  # see LogLLM.align_projector
+    projector_init: ProjectorInit = "torch"
     validation_fraction: float = Field(default=0.0, ge=0, lt=1)  # of the training part
     # So many times in a stage the validation split is scored, and the stage keeps the weights with
     # the best PR-AUC; with `patience`, it ends after so many times without a better one.

@@ -46,11 +46,7 @@ def evened(
     rare ones hardly ever (give or take one occurrence).
     """
     assert windows.is_anomalous is not None
-    firsts: dict[tuple[tuple[int, ...], bool], int] = {}
-    for place, ids in enumerate(windows.message_ids):
-        label = bool(windows.is_anomalous[place])
-        firsts.setdefault((ids[:max_window_messages], label), place)
-    distinct = np.fromiter(firsts.values(), dtype=np.int64)
+    distinct = distinct_windows(windows, max_window_messages)
     parts = [
         np.resize(
             generator.permutation(distinct[windows.is_anomalous[distinct] == label]),
@@ -59,6 +55,16 @@ def evened(
         for label in (False, True)
     ]
     return np.concatenate(parts)
+
+
+def distinct_windows(windows: Windows, max_window_messages: int) -> Indices:
+    """Places where a window, as the model reads it, first occurs with its label."""
+    assert windows.is_anomalous is not None
+    firsts: dict[tuple[tuple[int, ...], bool], int] = {}
+    for place, ids in enumerate(windows.message_ids):
+        label = bool(windows.is_anomalous[place])
+        firsts.setdefault((ids[:max_window_messages], label), place)
+    return np.fromiter(firsts.values(), dtype=np.int64)
 
 
 def check_labelled(dataset: str, *, is_labelled: bool) -> None:

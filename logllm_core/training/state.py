@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from itertools import groupby
 from time import monotonic
 from types import MappingProxyType
 
@@ -25,6 +26,7 @@ class StageState:
         buffers: what else belongs to the weights, by other names.
         micro_batch_size: to begin with.
         weight_decay: of AdamW; without one it is Adam.
+        rate_factors: by name, the share of the rate that a parameter takes; others take all of it.
     """
 
     def __init__(
@@ -34,12 +36,21 @@ class StageState:
         buffers: Mapping[str, Tensor] = MappingProxyType({}),
         micro_batch_size: int,
         weight_decay: float = WEIGHT_DECAY,
+        rate_factors: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
-        self.parameters = dict(parameters)
+        def factor(name: str) -> float:
+            return rate_factors.get(name, 1.0)
+
+        # As the optimiser numbers them: group by group.
+        self.parameters = {name: parameters[name] for name in sorted(parameters, key=factor)}
         self._weights_by_name: dict[str, Tensor] = {**parameters, **buffers}
         for parameter in self.parameters.values():
             parameter.grad = torch.zeros_like(parameter)
-        self.optimizer = torch.optim.AdamW(self.parameters.values(), weight_decay=weight_decay)
+        groups = [
+            {"params": [parameters[name] for name in names], "factor": shared}
+            for shared, names in groupby(self.parameters, key=factor)
+        ]
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=weight_decay)
         self.progress = Progress(micro_batch_size=micro_batch_size)
         self.rows: list[dict[str, Json]] = []  # of the metrics
         self._best_weights: dict[str, Tensor] = {}
@@ -63,7 +74,7 @@ class StageState:
         if max_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters.values(), max_norm)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["factor"]
         self.optimizer.step()
         self.change(step=self.progress.step + 1)
         self.rows.append({"step": self.progress.step, "loss": loss, "rate": rate})

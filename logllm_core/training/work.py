@@ -2,10 +2,8 @@
 
 import numpy as np
 
-from logllm_core.logs.windows import Windows, read_windows
-from logllm_core.model.batches import Collator
+from logllm_core.logs.windows import read_windows
 from logllm_core.model.devices import dtype_of
-from logllm_core.model.logllm import LogLLM
 from logllm_core.model.scoring import encode_windows
 from logllm_core.store import Json
 from logllm_core.training import sampling, trained
@@ -14,9 +12,8 @@ from logllm_core.training.gradients import Material
 from logllm_core.training.loop import StageRun
 from logllm_core.training.plan import Order
 from logllm_core.training.processes import Team
+from logllm_core.training.projector_start import start_projector
 from logllm_core.training.state import METRICS
-
-MOST_ALIGNED = 4_096  # messages: their mean and their spread are known well enough by so many
 
 
 def work(order: Order, team: Team) -> dict[str, Json]:
@@ -38,8 +35,8 @@ def work(order: Order, team: Team) -> dict[str, Json]:
         windows=plan.windows,
         device=team.device,
     )
-    if plan.previous is None and recipe.projector_init == "aligned":
-        align(model, collator, train)
+    if plan.previous is None:
+        start_projector(model, collator, train, recipe.projector_init)
     batches = sampling.batches(stage, recipe, train)
     vectors = None
     if "encoder" not in stage.trains:  # each message that occurs is encoded once for the stage
@@ -79,12 +76,3 @@ def work(order: Order, team: Team) -> dict[str, Json]:
         "dtype": str(dtype_of(recipe.precision, team.device)),
         "overrides": recipe.overrides,
     }
-
-
-def align(model: LogLLM, collator: Collator, train: Windows) -> None:
-    """Align the projector with the messages of these windows; of very many, with some of them."""
-    known = sorted({message for window in train.message_ids for message in window})
-    evenly = known[:: -(-len(known) // MOST_ALIGNED)]  # they are numbered as they first occur
-    vectors = encode_windows(model, collator, [tuple(evenly)])
-    if vectors is not None:
-        model.align_projector(vectors.vectors_ME)

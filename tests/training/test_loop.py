@@ -16,6 +16,7 @@ from logllm_core.model.logllm import LogLLM
 from logllm_core.model.scoring import score_windows
 from logllm_core.model.weights import trainable_parameters, trainable_state
 from logllm_core.training import loop
+from logllm_core.training.checkpoint import Checkpoints
 from logllm_core.training.loop import StageRun, learning_rate
 from logllm_core.training.plan import Execution
 from logllm_core.training.recipes import Stage
@@ -149,6 +150,51 @@ def test_the_rate_warms_up_and_falls_along_a_cosine() -> None:
     np.testing.assert_allclose(rates, np.multiply(shares, cosine))
     assert rates[6] == pytest.approx(0.5)
     assert 0 < rates[-1] < 0.02
+
+
+def test_a_parameter_takes_its_share_of_the_rate_and_goes_on_from_its_own_moments(
+    tmp_path: Path,
+) -> None:
+    def state() -> StageState:
+        weights = {name: torch.nn.Parameter(torch.zeros(2)) for name in ("whole", "part", "other")}
+        factors = {"part": 0.25}
+        return StageState(weights, micro_batch_size=1, weight_decay=0, rate_factors=factors)
+
+    def step(run: StageState, number: int) -> None:
+        for place, weight in enumerate(run.parameters.values()):
+            assert weight.grad is not None
+            weight.grad.copy_(torch.tensor([1.0 + place, number]))
+        run.take_step(1.0, 0.1)
+
+    whole, cut = state(), state()
+    for run in (whole, cut):
+        step(run, 1)
+    # Adam's first step is as long as the rate, whatever the gradient.
+    for name, moved in (("whole", 0.1), ("part", 0.025), ("other", 0.1)):
+        torch.testing.assert_close(whole.parameters[name].data, torch.full((2,), -moved))
+    checkpoints = Checkpoints(folder=tmp_path, made_for={})
+    cut.save(checkpoints)
+    found = checkpoints.newest()
+    assert found is not None
+    again = state()
+    again.go_on_from(found)
+    for run in (whole, again):
+        step(run, 2)
+    for name, weight in whole.parameters.items():
+        assert torch.equal(again.parameters[name].data, weight.data)
+
+
+def test_of_the_three_parts_the_encoder_s_adapters_alone_take_the_factor(tmp_path: Path) -> None:
+    of = small.recipe(encoder_rate_factor=0.25)
+    state = small.stage_run(tiny.model(), of, tmp_path).state
+    slow, full = state.optimizer.param_groups
+    assert (slow["factor"], full["factor"]) == (0.25, 1.0)
+    names = list(state.parameters)
+    assert {name.partition(".")[0] for name in names[: len(slow["params"])]} == {"encoder"}
+    assert {name.partition(".")[0] for name in names[len(slow["params"]) :]} == {
+        "projector",
+        "decoder",
+    }
 
 
 def test_a_long_gradient_is_cut_to_its_limit_and_a_short_one_stays() -> None:
