@@ -69,9 +69,7 @@ class StageRun:
         self.state = StageState(
             trained,
             micro_batch_size=self._largest_share if size == "auto" else size,
-            rate_factors={
-                name: recipe.encoder_rate_factor for name in trained if name.startswith("encoder.")
-            },
+            rate_factors={name: rate_factor(name, recipe) for name in trained},
         )
 
     @property
@@ -270,6 +268,11 @@ def learning_rate(stage: Stage, recipe: Recipe, step: int, num_steps: int) -> fl
     if recipe.rate_schedule == "cosine":
         return rate * (1 + math.cos(math.pi * step / num_steps)) / 2
     return rate * recipe.learning_rate_decay ** (TENTHS * step // num_steps)
+
+
+def rate_factor(name: str, recipe: Recipe) -> float:
+    """What a parameter takes of the rate."""
+    return recipe.encoder_rate_factor if name.startswith("encoder.") else 1.0
 
 
 def set_trainable(model: LogLLM, stage: Stage, recipe: Recipe) -> dict[str, torch.nn.Parameter]:

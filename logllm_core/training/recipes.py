@@ -41,7 +41,8 @@ class Recipe(Settings):
     warmup_fraction: float = Field(default=0.0, ge=0, lt=1)  # of a stage, while the rate rises
     max_gradient_norm: float | None = Field(default=None, gt=0)  # a longer gradient is cut to it
     encoder_rate_factor: float = Field(default=1.0, gt=0, le=1)  # of the stage's learning rate
-    # An epoch is as long as ever, but each distinct window occurs in it equally often.
+    # An epoch is as long as ever, but each distinct window occurs in it equally often, and every
+    # batch holds both classes in the epoch's shares.
     is_even: bool = False
     has_lora_dropout: bool = True  # both as the reference code in fact trains
     has_encoder_dropout: bool = False
@@ -157,20 +158,22 @@ RECIPES: Mapping[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         # Minutes on a laptop, with the backbones `small`: higher rates, bounded samples. No stage
-        # 2: in so few steps it taught nothing that stage 3 does not (docs/steadiness.md).
+        # 2: in so few steps it taught nothing that stage 3 does not. How it was chosen:
+        # docs/steadiness.md.
         Recipe(
             name="quick",
             stages=(
                 _stage("1", ("decoder",), 1, 2e-3, num_samples=160),
-                _stage("3", _ALL, 1, 1e-3, min_samples=1_600, num_samples=1_600),
+                _stage("3", _ALL, 1, 1e-3, min_samples=960, num_samples=960),
             ),
             batch_size=8,
             micro_batch_size=8,
             rate_schedule="cosine",
             warmup_fraction=0.1,
             max_gradient_norm=1.0,
+            encoder_rate_factor=0.3,
             is_even=True,
-            projector_init="aligned",
+            projector_init="discriminant",
             validation_fraction=0.1,
             quantization="none",
         ),
@@ -196,6 +199,7 @@ RECIPES: Mapping[str, Recipe] = {
             warmup_fraction=0.1,
             max_gradient_norm=1.0,
             is_even=True,
+            projector_init="discriminant",
             validation_fraction=0.1,
         ),
         # As the public code trains: stage 2 in two steps, 50,000 samples at least, rates that fall.

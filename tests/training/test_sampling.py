@@ -172,6 +172,33 @@ def test_an_even_epoch_is_as_long_and_as_balanced_as_another() -> None:
     assert {counts[(i,)] for i in range(31)} == {2, 3}  # 90 normal places, 31 distinct windows
 
 
+@given(st.lists(st.booleans(), min_size=1, max_size=200), st.integers(1, 20), st.integers(0, 1_000))
+def test_every_stretch_of_an_interleaved_pool_holds_the_pool_s_shares(
+    labels: list[bool], size: int, seed: int
+) -> None:
+    is_anomalous = np.array(labels)
+    pool = np.random.default_rng(seed).permutation(len(labels))
+    order = sampling.interleaved(pool, is_anomalous[pool], np.random.default_rng(seed))
+    assert sorted(order) == list(range(len(labels)))
+    for start in range(0, len(order), size):
+        batch = is_anomalous[order[start : start + size]]
+        # A class is off by one at most at either end.
+        assert abs(batch.sum() - is_anomalous.mean() * len(batch)) <= 2
+
+
+def test_a_batch_of_an_even_recipe_holds_both_classes() -> None:
+    found = windows([(number,) for number in range(100)], [True] * 10 + [False] * 90)
+    stage = Stage(name="1", trains=("decoder",), num_epochs=1, learning_rate=1.0)
+    assert found.is_anomalous is not None
+    spreads = {}
+    for is_even in (True, False):
+        of = recipe(is_even=is_even, beta=0.5, batch_size=8)
+        batches = sampling.batches(stage, of, found)
+        counts = [int(found.is_anomalous[places].sum()) for places in batches if len(places) == 8]
+        spreads[is_even] = max(counts) - min(counts)
+    assert spreads[True] <= 2 < spreads[False]  # 3 to 5 of 8
+
+
 @pytest.mark.parametrize(
     ("words", "wanted"), [(("weights",), 0x3898AAB2), (("a", "b"), 0xA36CF709)]
 )
