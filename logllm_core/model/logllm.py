@@ -107,7 +107,7 @@ class LogLLM(nn.Module):
         if deviation > 0:
             leaning_DE = torch.outer(difference_D, direction_E / deviation)
             self.projector.weight += leaning_DE
-            self.projector.bias -= leaning_DE @ mean_E
+            self.projector.bias.sub_(leaning_DE @ mean_E)
 
     def forward(self, batch: WindowBatch) -> Tensor:
         """Token-mean cross entropy over the answers and their EOS, a scalar (section IV-C2)."""

@@ -83,4 +83,5 @@ def discriminant(vectors_NE: Tensor, is_anomalous_N: Tensor) -> Tensor:
     covariance_EE = (share_N1 * centred_NE).T @ centred_NE
     covariance_EE.diagonal().add_(SHRINKAGE * covariance_EE.diagonal().mean() + 1e-12)
     between_E = ((is_anomalous_N.double() - 0.5)[:, None] * share_N1 * centred_NE).sum(dim=0)
-    return torch.linalg.solve(covariance_EE, between_E).float()
+    direction_E: Tensor = torch.linalg.solve(covariance_EE, between_E)
+    return direction_E.float()

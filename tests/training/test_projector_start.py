@@ -10,11 +10,12 @@ from logllm_core.model.logllm import LogLLM
 from logllm_core.model.scoring import encode_windows
 from logllm_core.training import projector_start
 from logllm_core.training.projector_start import discriminant, start_projector
+from logllm_core.training.recipes import ProjectorInit
 from tests import tiny
 from tests.training import small
 
 
-def started(how: projector_start.ProjectorInit, train: list[tuple[int, ...]]) -> LogLLM:
+def started(how: ProjectorInit, train: list[tuple[int, ...]]) -> LogLLM:
     model = tiny.model()
     start_projector(model, tiny.collator(small.TEXTS, of=model), small.windows(train), how)
     return model
@@ -56,7 +57,7 @@ def test_torch_s_own_start_stays() -> None:
 
 
 @pytest.mark.parametrize("how", ["aligned", "discriminant"])
-def test_text_has_no_projector_to_start(how: projector_start.ProjectorInit) -> None:
+def test_text_has_no_projector_to_start(how: ProjectorInit) -> None:
     model = tiny.model(embedder="none")
     collator = tiny.collator(small.TEXTS, of=model, embedder="none")
     start_projector(model, collator, small.windows(small.TRAIN), how)
