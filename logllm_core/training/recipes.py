@@ -164,11 +164,10 @@ RECIPES: Mapping[str, Recipe] = {
             name="quick",
             stages=(
                 _stage("1", ("decoder",), 1, 2e-3, num_samples=160),
-                _stage("3", _ALL, 1, 1e-3, min_samples=960, num_samples=960),
+                _stage("3", _ALL, 1, 1e-3, min_samples=1_600, num_samples=1_600),
             ),
             batch_size=8,
             micro_batch_size=8,
-            beta=0.2,
             rate_schedule="cosine",
             warmup_fraction=0.2,
             max_gradient_norm=1.0,
