@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -190,7 +191,9 @@ def test_a_worse_candidate_is_turned_down_and_the_champion_stays(growing: Growin
     outcome = growing.retrain(overrides={"stages.3.learning_rate": 30.0})
     assert outcome.run
     assert not outcome.is_promoted
-    assert "is worse in" in outcome.reason
+    assert outcome.reason.startswith("The candidate learned too little: its loss ended at ")
+    # Of 60 windows, what noise answers may be worse beyond any chance, or not.
+    assert re.search("candidate (is|does) worse in ", outcome.reason)
     assert growing.champion == before
     content = json.loads(champion_path(growing.store, "small-log").read_bytes())
     assert [made["is_promoted"] for made in content["decisions"]] == [True, False]
