@@ -164,7 +164,7 @@ RECIPES: Mapping[str, Recipe] = {
             name="quick",
             stages=(
                 _stage("1", ("decoder",), 1, 2e-3, num_samples=160),
-                _stage("3", _ALL, 1, 1e-3, min_samples=1_600, num_samples=1_600),
+                _stage("3", _ALL, 1, 1e-3, min_samples=1_600, num_samples=3_200),
             ),
             batch_size=8,
             micro_batch_size=8,
