@@ -61,6 +61,12 @@ class LogLLM(nn.Module):
         """Vectors [M, E] of distinct messages."""
         return cast(Tensor, self.encoder(messages))
 
+    @property
+    def _embedding_scale(self) -> Tensor:
+        """The root mean square of the decoder's token embeddings, a scalar."""
+        scale: Tensor = self.decoder.model.embed_tokens.weight.float().square().mean().sqrt()
+        return scale
+
     @torch.no_grad()
     def align_projector(self, vectors_ME: Tensor) -> None:
         """Start the projector where messages look different from each other to the decoder.
@@ -77,7 +83,7 @@ class LogLLM(nn.Module):
         mean_E = vectors_ME.mean(dim=0)
         weight_DE = self.projector.weight
         spread_MD = (vectors_ME - mean_E) @ weight_DE.T
-        wanted = self.decoder.model.embed_tokens.weight.float().square().mean().sqrt()
+        wanted = self._embedding_scale
         found = spread_MD.square().mean().sqrt()
         if found > 0:  # one distinct message has no spread
             weight_DE *= wanted / found
@@ -102,8 +108,7 @@ class LogLLM(nn.Module):
         embeddings_VD = self.decoder.model.embed_tokens.weight
         normal_D, anomalous_D = embeddings_VD[list(self.prompt.deciding_tokens)].float()
         difference_D = anomalous_D - normal_D
-        wanted = embeddings_VD.float().square().mean().sqrt()
-        difference_D *= wanted / difference_D.square().mean().sqrt()
+        difference_D *= self._embedding_scale / difference_D.square().mean().sqrt()
         if deviation > 0:
             leaning_DE = torch.outer(difference_D, direction_E / deviation)
             self.projector.weight += leaning_DE

@@ -292,7 +292,7 @@ def test_masking_takes_time_in_proportion_to_the_length(beginning: str, repeated
         *("a", "/", "7", "\x00", "/a"),
     ],
 )
-@pytest.mark.parametrize("beginning", ["", "1.2.3.4@"])
+@pytest.mark.parametrize("beginning", ["", "@", "1.2.3.4@"])
 def test_a_line_of_megabytes_is_parsed_and_masked_in_proportion_to_its_length(
     beginning: str, repeated: str
 ) -> None:
