@@ -6,13 +6,11 @@ The one room that knows transformers, peft and bitsandbytes. Everything else tak
 import contextlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from bitsandbytes.nn import Linear4bit
-from peft import LoraConfig, inject_adapter_in_model
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
@@ -41,17 +39,19 @@ from logllm_core.store import Json, Store
 VERSION = 1  # raise when the re-saved decoder would differ
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Adapters:
+    """LoRA on one backbone, in the words of peft's LoraConfig."""
+
+    r: int
+    lora_alpha: int
+    lora_dropout: float
+    target_modules: tuple[str, ...]
+
+
 # Section V-B and the reference code: r, alpha, dropout and the layers that get an adapter.
-ENCODER_LORA = LoraConfig(
-    r=4, lora_alpha=32, lora_dropout=0.01, target_modules=["query", "value"], bias="none"
-)
-DECODER_LORA = LoraConfig(
-    r=8,
-    lora_alpha=16,
-    lora_dropout=0.1,
-    target_modules=["q_proj", "v_proj"],
-    bias="none",
-)
+ENCODER_LORA = Adapters(r=4, lora_alpha=32, lora_dropout=0.01, target_modules=("query", "value"))
+DECODER_LORA = Adapters(r=8, lora_alpha=16, lora_dropout=0.1, target_modules=("q_proj", "v_proj"))
 
 
 def find_backbones(store: Store, name: str, pooling: Pooling | None = None) -> Places:
@@ -272,13 +272,16 @@ def _width(encoder: nn.Module) -> int:
     return int(cast(Any, encoder).bert.config.hidden_size)
 
 
-def _with_adapters(backbone: PreTrainedModel, lora: LoraConfig) -> PreTrainedModel:
+def _with_adapters(backbone: PreTrainedModel, lora: Adapters) -> PreTrainedModel:
+    # Here, as to import it takes seconds, and a run whose results are there needs no adapters.
+    from peft import LoraConfig, inject_adapter_in_model
+
     backbone.requires_grad_(False)
-    inject_adapter_in_model(lora, backbone)
+    inject_adapter_in_model(LoraConfig(**asdict(lora)), backbone)
     for name, parameter in backbone.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.float()
-    numbers = {name: number for number, name in enumerate(sorted(lora.target_modules or ()))}
+    numbers = {name: number for number, name in enumerate(sorted(lora.target_modules))}
     for name, module in list(backbone.named_modules()):
         if name.endswith("lora_dropout"):
             number = numbers[name.split(".")[-2]]
@@ -325,5 +328,6 @@ def _never_repack(model: nn.Module) -> None:
     has no backward pass. In training mode it is not, and it has no dropout of its own.
     """
     for module in model.modules():
-        if isinstance(module, Linear4bit):
+        # By what it holds: to import its class takes seconds, and most runs have no such layer.
+        if hasattr(module, "quant_state"):
             module.training = True
