@@ -35,6 +35,8 @@ FORBIDDEN = {
     "tasks": {"torch", "transformers", "peft", "bitsandbytes", "flows"},
 }
 ONLY_BACKBONES = {"transformers", "peft", "bitsandbytes"}
+# Each takes seconds, and a command whose results are there needs neither.
+WAIT_UNTIL_WANTED = {"peft", "bitsandbytes"}
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -44,8 +46,10 @@ def modules() -> Iterator[tuple[str, Path]]:
             yield ".".join(parts).removesuffix(".__init__"), path
 
 
-def imports(path: Path) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def imports(path: Path, *, is_at_once: bool = False) -> Iterator[tuple[int, str]]:
+    """Line and name of what a module imports, at once with itself or anywhere."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body if is_at_once else ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -70,6 +74,16 @@ def test_no_import_runs_up_the_house() -> None:
         if any(is_within(name, room) for room in FLOORS)
         and any(is_within(module, room) for room in FLOORS)
         and floor(name) > floor(module)
+    ]
+    assert not faults, "\n".join(faults)
+
+
+def test_what_is_slow_to_import_waits_until_it_is_wanted() -> None:
+    faults = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for _, path in modules()
+        for line, name in imports(path, is_at_once=True)
+        if name.split(".")[0] in WAIT_UNTIL_WANTED
     ]
     assert not faults, "\n".join(faults)
 

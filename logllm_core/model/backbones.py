@@ -6,9 +6,9 @@ The one room that knows transformers, peft and bitsandbytes. Everything else tak
 import contextlib
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from safetensors import SafetensorError
@@ -39,19 +39,16 @@ from logllm_core.store import Json, Store
 VERSION = 1  # raise when the re-saved decoder would differ
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Adapters:
-    """LoRA on one backbone, in the words of peft's LoraConfig."""
-
+class Lora(NamedTuple):  # adapters, in the words of peft's LoraConfig
     r: int
     lora_alpha: int
     lora_dropout: float
     target_modules: tuple[str, ...]
 
 
-# Section V-B and the reference code: r, alpha, dropout and the layers that get an adapter.
-ENCODER_LORA = Adapters(r=4, lora_alpha=32, lora_dropout=0.01, target_modules=("query", "value"))
-DECODER_LORA = Adapters(r=8, lora_alpha=16, lora_dropout=0.1, target_modules=("q_proj", "v_proj"))
+# Section V-B and the reference code.
+ENCODER_LORA = Lora(r=4, lora_alpha=32, lora_dropout=0.01, target_modules=("query", "value"))
+DECODER_LORA = Lora(r=8, lora_alpha=16, lora_dropout=0.1, target_modules=("q_proj", "v_proj"))
 
 
 def find_backbones(store: Store, name: str, pooling: Pooling | None = None) -> Places:
@@ -272,12 +269,12 @@ def _width(encoder: nn.Module) -> int:
     return int(cast(Any, encoder).bert.config.hidden_size)
 
 
-def _with_adapters(backbone: PreTrainedModel, lora: Adapters) -> PreTrainedModel:
+def _with_adapters(backbone: PreTrainedModel, lora: Lora) -> PreTrainedModel:
     # Here, as to import it takes seconds, and a run whose results are there needs no adapters.
     from peft import LoraConfig, inject_adapter_in_model
 
     backbone.requires_grad_(False)
-    inject_adapter_in_model(LoraConfig(**asdict(lora)), backbone)
+    inject_adapter_in_model(LoraConfig(**lora._asdict()), backbone)
     for name, parameter in backbone.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.float()
@@ -327,7 +324,6 @@ def _never_repack(model: nn.Module) -> None:
     """On CPUs a 4-bit layer that runs in evaluation mode is repacked, for good, into a form that
     has no backward pass. In training mode it is not, and it has no dropout of its own.
     """
-    for module in model.modules():
-        # By what it holds: to import its class takes seconds, and most runs have no such layer.
+    for module in model.modules():  # known by what it holds: its class takes seconds to import
         if hasattr(module, "quant_state"):
             module.training = True
