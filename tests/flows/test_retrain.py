@@ -40,7 +40,14 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 FIRST, LATER = 2_000, 1_000  # lines
 EPOCH = 1_117_838_570
 NORMAL, ALERT = ["alpha read ok", "beta write ok", "delta read disk"], "gamma disk failed"
-NUM_EPOCHS = 4
+# Enough that the answer is learned whatever the processor's rounding.
+SETTLED = {
+    "stages.3.num_epochs": 12,
+    "rate_schedule": "cosine",
+    "warmup_fraction": 0.2,
+    "max_gradient_norm": 1.0,
+}
+TOO_FEW = {"stages.3.num_samples": 16, "stages.3.num_epochs": 1}  # two steps
 DATASET = """
 title = "A log that grows"
 train_fraction = 0.6
@@ -76,7 +83,7 @@ class Growing:
             data_dir=data_dir,
             recipe=str(data_dir / "tiny.toml"),
             backbones=backbones,
-            overrides={"stages.3.num_epochs": NUM_EPOCHS},
+            overrides=SETTLED,
         )
 
     def grow(self, num_lines: int = LATER) -> None:
@@ -386,14 +393,22 @@ def test_a_candidate_that_learned_too_little_is_not_promoted_and_the_reason_says
     growing: Growing,
 ) -> None:
     before = growing.champion
-    assert before.reason.startswith("It is the first model of this data set, but learned too litt")
+    assert before.reason == "It is the first model of this data set."
     growing.grow()
     # Two steps from scratch: not even the answers' words are learned.
-    outcome = growing.retrain(
-        start="scratch",
-        overrides={"stages.3.num_samples": 16, "stages.3.num_epochs": 1},
-    )
+    outcome = growing.retrain(start="scratch", overrides=TOO_FEW)
     assert not outcome.is_promoted
     assert "candidate learned too little: its loss ended at " in outcome.reason
     assert growing.champion == before
     assert growing.decisions[-1].reason == outcome.reason
+
+
+def test_a_first_model_that_learned_too_little_is_champion_and_the_reason_says_so(
+    tmp_path: Path, tiny_backbones: str
+) -> None:
+    write_dataset(tmp_path)
+    growing = Growing(tmp_path, tiny_backbones)
+    growing.grow(FIRST)
+    growing.train(overrides=TOO_FEW)
+    reason = growing.champion.reason
+    assert reason.startswith("It is the first model of this data set, but learned too little: ")
