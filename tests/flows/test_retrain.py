@@ -42,7 +42,7 @@ EPOCH = 1_117_838_570
 NORMAL, ALERT = ["alpha read ok", "beta write ok", "delta read disk"], "gamma disk failed"
 # Enough that the answer is learned whatever the processor's rounding.
 SETTLED = {
-    "stages.3.num_epochs": 12,
+    "stages.3.num_epochs": 24,
     "rate_schedule": "cosine",
     "warmup_fraction": 0.2,
     "max_gradient_norm": 1.0,
