@@ -1,5 +1,6 @@
 """`make up` and `make down`, with a real server and real workers."""
 
+import re
 import signal
 import socket
 import subprocess
@@ -107,10 +108,13 @@ def test_down_lets_a_run_save_ends_all_and_nothing_else(
     place_small_log(served)
     recipe = (served.data_dir / "tiny.toml").read_text()
     (served.data_dir / "long.toml").write_text(recipe.replace("num_epochs = 1", "num_epochs = 900"))
-    settings = {"recipe": "data/long.toml", "backbones": tiny_backbones, "checkpoint_minutes": 1e3}
+    settings = {
+        "recipe": "data/long.toml",
+        "backbones": tiny_backbones,
+        "checkpoint_minutes": 1 / 60,
+    }
     run = served.start_run("train-logllm/demo", dataset="small-log", settings=settings)
-    folder = served.data_dir / "models" / "small-log"
-    wait_until(lambda: bool(list(folder.glob(".*.building"))))
+    wait_until(lambda: served.last_step() > 0)
     ours = served.processes()
     assert len(ours) >= 4  # the server, two workers, the run
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as bystander:
@@ -120,7 +124,8 @@ def test_down_lets_a_run_save_ends_all_and_nothing_else(
         assert [pid for pid in ours if is_alive(pid)] == []
         assert served.processes() == []
         assert bystander.poll() is None
-    assert served.last_step() > 0
+    stops = re.findall(r"stops after step ([\d,]+) of", served.said())
+    assert [int(step.replace(",", "")) for step in stops] == [served.last_step()]
     again = served.service("down")
     assert (again.returncode, again.stdout) == (0, "Nothing of ours is running.\n")
 
