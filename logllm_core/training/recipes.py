@@ -45,7 +45,7 @@ class Recipe(Settings):
     # batch holds both classes in the epoch's shares.
     is_even: bool = False
     has_lora_dropout: bool = True  # both as the reference code in fact trains
-    has_encoder_dropout: bool = False  # with it, kinds of alerts that are new are missed less
+    has_encoder_dropout: bool = False
     embedder: Embedder = "encoder"  # see logllm_core.model
     pooling: Pooling | None = None  # of the encoder; None: as the backbones have it
     question: str = QUESTION
@@ -173,7 +173,6 @@ RECIPES: Mapping[str, Recipe] = {
             max_gradient_norm=1.0,
             encoder_rate_factor=0.3,
             is_even=True,
-            has_encoder_dropout=True,
             projector_init="discriminant",
             validation_fraction=0.1,
             quantization="none",
@@ -200,7 +199,6 @@ RECIPES: Mapping[str, Recipe] = {
             warmup_fraction=0.1,
             max_gradient_norm=1.0,
             is_even=True,
-            has_encoder_dropout=True,
             projector_init="discriminant",
             validation_fraction=0.1,
         ),
