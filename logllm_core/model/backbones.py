@@ -26,6 +26,7 @@ from transformers.utils import logging as transformers_logging
 
 from logllm_core.errors import LogLLMError
 from logllm_core.model import Embedder, Part, Pooling, Quantization
+from logllm_core.model.depth import leave_out_layers
 from logllm_core.model.dropout import QuickDropout
 from logllm_core.model.encoders import IdEncoder, TextEncoder
 from logllm_core.model.logllm import LogLLM
@@ -100,6 +101,7 @@ class Loading:
     dtype: torch.dtype  # of frozen weights and products; adapters and projector stay float32
     embedder: Embedder = "encoder"
     question: str = QUESTION  # what the decoder is asked after the messages
+    decoder_depth: float = 1.0  # the share of the decoder's layers that is used
     is_compiled: bool = False  # the decoder's layers, at the first forward pass
     recomputes_activations: bool = False  # of the decoder, in the backward pass, to save memory
 
@@ -142,9 +144,9 @@ def load_backbones(places: Places, loading: Loading, known_ids: Tensor | None = 
             encoder = IdEncoder(known_ids, config.hidden_size)
         fetch_safetensors(places.decoder)
         decoder = AutoModelForCausalLM.from_pretrained(places.decoder, **kwargs)
-        model = assemble(
-            encoder, decoder, cast(Tokenizer, decoder_tokenizer), question=loading.question
-        )
+        tokenizer, question = cast(Tokenizer, decoder_tokenizer), loading.question
+        depth = loading.decoder_depth
+        model = assemble(encoder, decoder, tokenizer, question=question, depth=depth)
     except (OSError, ValueError, SafetensorError) as fault:  # transformers raises any of them
         named = f"The backbones {places.encoder} and {places.decoder}"
         raise _cannot_be_loaded(named, fault) from fault
@@ -238,11 +240,13 @@ def assemble(
     decoder_tokenizer: Tokenizer,
     *,
     question: str = QUESTION,
+    depth: float = 1.0,
 ) -> LogLLM:
     """Put LoRA adapters on the decoder, join it with the encoder by a fresh projector, freeze all.
 
     Args:
         encoder: from `text_encoder`, an `IdEncoder`, or None for messages as text.
+        depth: the share of the decoder's layers that is used.
 
     Raises:
         LogLLMError: the decoder is not of Llama's architecture.
@@ -252,6 +256,7 @@ def assemble(
             f"The decoder is a {type(decoder).__name__}; a Llama-like model is wanted, with its "
             "layers in `model` and its token embeddings in `model.embed_tokens`."
         )
+    leave_out_layers(decoder, depth)
     width = decoder.config.hidden_size
     model = LogLLM(
         encoder=encoder,
@@ -287,18 +292,14 @@ def _with_adapters(backbone: PreTrainedModel, lora: Lora) -> PreTrainedModel:
 
 
 def set_trainable(
-    model: LogLLM,
-    parts: Sequence[Part],
-    *,
-    has_lora_dropout: bool = True,
-    has_encoder_dropout: bool = False,
+    model: LogLLM, parts: Sequence[Part], *, has_lora_dropout: bool = True
 ) -> dict[str, nn.Parameter]:
     """Freeze all but the trainable weights of `parts`; returns those. With no parts: to score.
 
+    The backbones' own dropout stays off, as in the reference code, which never calls `.train()`.
+
     Args:
         has_lora_dropout: whether the adapters of parts that train drop some of their input.
-        has_encoder_dropout: whether the encoder's own dropout is on where it trains. It is off in
-            the reference code, which never calls `.train()`.
     """
     model.eval()
     model.requires_grad_(False)
@@ -308,8 +309,6 @@ def set_trainable(
         for module in getattr(model, part).modules() if getattr(model, part) else ():
             if isinstance(module, QuickDropout):
                 module.train(has_lora_dropout)
-            elif part == "encoder":  # all of it: attention drops by the mode of its own module
-                module.training = has_encoder_dropout
     for parameter in chosen.values():
         parameter.requires_grad_(True)
     _never_repack(model)

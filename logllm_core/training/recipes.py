@@ -44,11 +44,12 @@ class Recipe(Settings):
     # An epoch is as long as ever, but each distinct window occurs in it equally often, and every
     # batch holds both classes in the epoch's shares.
     is_even: bool = False
-    has_lora_dropout: bool = True  # both as the reference code in fact trains
-    has_encoder_dropout: bool = False
+    has_lora_dropout: bool = True
     embedder: Embedder = "encoder"  # see logllm_core.model
     pooling: Pooling | None = None  # of the encoder; None: as the backbones have it
     question: str = QUESTION
+    # The share of the decoder's layers that is used: see logllm_core.model.depth.
+    decoder_depth: float = Field(default=1.0, gt=0, le=1)
     projector_init: ProjectorInit = "torch"
     validation_fraction: float = Field(default=0.0, ge=0, lt=1)  # of the training part
     # So many times in a stage the validation split is scored, and the stage keeps the weights with

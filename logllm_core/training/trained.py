@@ -85,6 +85,7 @@ def load_weights(
         dtype=dtype_of(recipe.precision, device),
         embedder=recipe.embedder,
         question=recipe.question,
+        decoder_depth=recipe.decoder_depth,
         is_compiled=recipe.is_compiled,
         recomputes_activations=recipe.recomputes_activations,
     )

@@ -17,7 +17,6 @@ from logllm_core.model.encoders import IdEncoder, TextEncoder
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.places import Places, backbones_named, local_place
 from logllm_core.model.pooling import published_pooling
-from logllm_core.model.vocabulary import EncoderInput
 from logllm_core.store import Store
 from tests import tiny
 from tests.model.compiling import lets_torch_warn, needs_compiler
@@ -201,24 +200,16 @@ def test_only_the_chosen_parts_train(parts: tuple[Part, ...]) -> None:
 
 @pytest.mark.parametrize("parts", CHOICES)
 @pytest.mark.parametrize("has_lora_dropout", [True, False])
-@pytest.mark.parametrize("has_encoder_dropout", [True, False])
-def test_dropout_is_on_where_it_is_asked_for_in_parts_that_train(
-    parts: tuple[Part, ...], has_lora_dropout: bool, has_encoder_dropout: bool
+def test_the_adapters_alone_drop_where_it_is_asked_for_in_parts_that_train(
+    parts: tuple[Part, ...], has_lora_dropout: bool
 ) -> None:
     model = tiny.model()
-    backbones.set_trainable(model, PARTS, has_encoder_dropout=True)
-    backbones.set_trainable(
-        model, parts, has_lora_dropout=has_lora_dropout, has_encoder_dropout=has_encoder_dropout
-    )
+    backbones.set_trainable(model, PARTS)
+    backbones.set_trainable(model, parts, has_lora_dropout=has_lora_dropout)
     for name, module in model.named_modules():
-        part = name.split(".")[0]
-        if isinstance(module, QuickDropout):
-            assert module.training == (part in parts and has_lora_dropout), name
-        elif isinstance(module, nn.Dropout) or name.endswith("attention.self"):
-            is_on = part == "encoder" and part in parts and has_encoder_dropout
-            assert module.training == is_on, name
-        elif part != "encoder":
-            assert not module.training, name
+        is_adapters = isinstance(module, QuickDropout)
+        is_on = is_adapters and has_lora_dropout and name.split(".")[0] in parts
+        assert module.training == is_on, name
 
 
 def test_by_default_the_adapters_drop_and_the_encoder_does_not() -> None:
@@ -230,19 +221,6 @@ def test_by_default_the_adapters_drop_and_the_encoder_does_not() -> None:
         if isinstance(module, QuickDropout | nn.Dropout)
     }
     assert kinds == {("QuickDropout", True), ("Dropout", False)}
-
-
-@pytest.mark.parametrize("setting", ["hidden_dropout_prob", "attention_probs_dropout_prob"])
-def test_both_kinds_of_the_encoders_own_dropout_drop(setting: str) -> None:
-    settings = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, setting: 0.5}
-    bert = tiny.encoder()
-    bert.config.update(settings)
-    encoder = backbones.text_encoder(BertModel(bert.config))
-    model = backbones.assemble(encoder, tiny.decoder(), tiny.decoder_tokenizer())
-    messages: EncoderInput = tiny.vocabulary(TEXTS).encoder_input(torch.arange(3).numpy())
-    for is_on in (True, False):
-        backbones.set_trainable(model, PARTS, has_lora_dropout=False, has_encoder_dropout=is_on)
-        assert torch.equal(model.encode(messages), model.encode(messages)) != is_on
 
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
@@ -297,6 +275,14 @@ def test_the_question_may_be_another(tmp_path: Path) -> None:
     words = tiny.decoder_tokenizer().convert_ids_to_tokens(list(other.prompt.question))
     assert words == ["Is", "this", "normal", "?"]
     assert usual.prompt.introduction == other.prompt.introduction
+
+
+def test_a_share_of_the_decoder_s_layers_is_loaded(tmp_path: Path) -> None:
+    places = tiny_places(tmp_path)
+    whole, half = (load(places, decoder_depth=depth).model.decoder.model for depth in (1.0, 0.5))
+    assert (len(whole.layers), len(half.layers)) == (2, 1)
+    kept, found = whole.layers[0].mlp.up_proj.weight, half.layers[0].mlp.up_proj.weight
+    assert torch.equal(kept, found)
 
 
 def test_frozen_weights_have_the_number_format_and_trained_ones_are_float32(tmp_path: Path) -> None:
