@@ -174,6 +174,7 @@ RECIPES: Mapping[str, Recipe] = {
             max_gradient_norm=1.0,
             encoder_rate_factor=0.3,
             is_even=True,
+            decoder_depth=0.67,
             projector_init="discriminant",
             validation_fraction=0.1,
             quantization="none",
