@@ -27,6 +27,7 @@ from transformers.utils import logging as transformers_logging
 from logllm_core.errors import LogLLMError
 from logllm_core.model import Embedder, Part, Pooling, Quantization
 from logllm_core.model.depth import leave_out_layers
+from logllm_core.model.devices import never_repack
 from logllm_core.model.dropout import QuickDropout
 from logllm_core.model.encoders import IdEncoder, TextEncoder
 from logllm_core.model.logllm import LogLLM
@@ -144,9 +145,13 @@ def load_backbones(places: Places, loading: Loading, known_ids: Tensor | None = 
             encoder = IdEncoder(known_ids, config.hidden_size)
         fetch_safetensors(places.decoder)
         decoder = AutoModelForCausalLM.from_pretrained(places.decoder, **kwargs)
-        tokenizer, question = cast(Tokenizer, decoder_tokenizer), loading.question
-        depth = loading.decoder_depth
-        model = assemble(encoder, decoder, tokenizer, question=question, depth=depth)
+        model = assemble(
+            encoder,
+            decoder,
+            cast(Tokenizer, decoder_tokenizer),
+            question=loading.question,
+            depth=loading.decoder_depth,
+        )
     except (OSError, ValueError, SafetensorError) as fault:  # transformers raises any of them
         named = f"The backbones {places.encoder} and {places.decoder}"
         raise _cannot_be_loaded(named, fault) from fault
@@ -177,7 +182,7 @@ def load_encoder(places: Places, loading: Loading) -> tuple[TextEncoder, Message
         raise _cannot_be_loaded(f"The encoder {places.encoder}", fault) from fault
     _check_bert(bert, places.pooling)
     encoder = TextEncoder(bert, places.pooling).to(loading.device).requires_grad_(False).eval()
-    _never_repack(encoder)
+    never_repack(encoder)
     return encoder, cast(MessageTokenizer, tokenizer)
 
 
@@ -292,14 +297,18 @@ def _with_adapters(backbone: PreTrainedModel, lora: Lora) -> PreTrainedModel:
 
 
 def set_trainable(
-    model: LogLLM, parts: Sequence[Part], *, has_lora_dropout: bool = True
+    model: LogLLM,
+    parts: Sequence[Part],
+    *,
+    has_lora_dropout: bool = True,
+    has_encoder_dropout: bool = False,
 ) -> dict[str, nn.Parameter]:
     """Freeze all but the trainable weights of `parts`; returns those. With no parts: to score.
 
-    The backbones' own dropout stays off, as in the reference code, which never calls `.train()`.
-
     Args:
         has_lora_dropout: whether the adapters of parts that train drop some of their input.
+        has_encoder_dropout: whether the encoder's own dropout is on where it trains. It is off in
+            the reference code, which never calls `.train()`.
     """
     model.eval()
     model.requires_grad_(False)
@@ -309,20 +318,13 @@ def set_trainable(
         for module in getattr(model, part).modules() if getattr(model, part) else ():
             if isinstance(module, QuickDropout):
                 module.train(has_lora_dropout)
+            elif part == "encoder":  # all of it: attention drops by the mode of its own module
+                module.training = has_encoder_dropout
     for parameter in chosen.values():
         parameter.requires_grad_(True)
-    _never_repack(model)
+    never_repack(model)
     for module in model.modules():
         # A layer recomputes in training mode alone; it has no dropout of its own.
         if isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing:
             module.training = bool(parts)
     return chosen
-
-
-def _never_repack(model: nn.Module) -> None:
-    """On CPUs a 4-bit layer that runs in evaluation mode is repacked, for good, into a form that
-    has no backward pass. In training mode it is not, and it has no dropout of its own.
-    """
-    for module in model.modules():  # known by what it holds: its class takes seconds to import
-        if hasattr(module, "quant_state"):
-            module.training = True

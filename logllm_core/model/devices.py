@@ -101,3 +101,12 @@ def release_memory(device: torch.device) -> None:
     """Give back what a failed attempt left reserved."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+def never_repack(model: torch.nn.Module) -> None:
+    """On CPUs a 4-bit layer that runs in evaluation mode is repacked, for good, into a form that
+    has no backward pass. In training mode it is not, and it has no dropout of its own.
+    """
+    for module in model.modules():  # known by what it holds: its class takes seconds to import
+        if hasattr(module, "quant_state"):
+            module.training = True

@@ -277,4 +277,9 @@ def rate_factor(name: str, recipe: Recipe) -> float:
 
 def set_trainable(model: LogLLM, stage: Stage, recipe: Recipe) -> dict[str, torch.nn.Parameter]:
     """What the stage trains, ready to train as the recipe says."""
-    return backbones.set_trainable(model, stage.trains, has_lora_dropout=recipe.has_lora_dropout)
+    return backbones.set_trainable(
+        model,
+        stage.trains,
+        has_lora_dropout=recipe.has_lora_dropout,
+        has_encoder_dropout=recipe.has_encoder_dropout,
+    )

@@ -44,7 +44,8 @@ class Recipe(Settings):
     # An epoch is as long as ever, but each distinct window occurs in it equally often, and every
     # batch holds both classes in the epoch's shares.
     is_even: bool = False
-    has_lora_dropout: bool = True
+    has_lora_dropout: bool = True  # both as the reference code in fact trains
+    has_encoder_dropout: bool = False
     embedder: Embedder = "encoder"  # see logllm_core.model
     pooling: Pooling | None = None  # of the encoder; None: as the backbones have it
     question: str = QUESTION

@@ -17,6 +17,7 @@ from logllm_core.model.encoders import IdEncoder, TextEncoder
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.places import Places, backbones_named, local_place
 from logllm_core.model.pooling import published_pooling
+from logllm_core.model.vocabulary import EncoderInput
 from logllm_core.store import Store
 from tests import tiny
 from tests.model.compiling import lets_torch_warn, needs_compiler
@@ -200,16 +201,24 @@ def test_only_the_chosen_parts_train(parts: tuple[Part, ...]) -> None:
 
 @pytest.mark.parametrize("parts", CHOICES)
 @pytest.mark.parametrize("has_lora_dropout", [True, False])
-def test_the_adapters_alone_drop_where_it_is_asked_for_in_parts_that_train(
-    parts: tuple[Part, ...], has_lora_dropout: bool
+@pytest.mark.parametrize("has_encoder_dropout", [True, False])
+def test_dropout_is_on_where_it_is_asked_for_in_parts_that_train(
+    parts: tuple[Part, ...], has_lora_dropout: bool, has_encoder_dropout: bool
 ) -> None:
     model = tiny.model()
-    backbones.set_trainable(model, PARTS)
-    backbones.set_trainable(model, parts, has_lora_dropout=has_lora_dropout)
+    backbones.set_trainable(model, PARTS, has_encoder_dropout=True)
+    backbones.set_trainable(
+        model, parts, has_lora_dropout=has_lora_dropout, has_encoder_dropout=has_encoder_dropout
+    )
     for name, module in model.named_modules():
-        is_adapters = isinstance(module, QuickDropout)
-        is_on = is_adapters and has_lora_dropout and name.split(".")[0] in parts
-        assert module.training == is_on, name
+        part = name.split(".")[0]
+        if isinstance(module, QuickDropout):
+            assert module.training == (part in parts and has_lora_dropout), name
+        elif isinstance(module, nn.Dropout) or name.endswith("attention.self"):
+            is_on = part == "encoder" and part in parts and has_encoder_dropout
+            assert module.training == is_on, name
+        elif part != "encoder":
+            assert not module.training, name
 
 
 def test_by_default_the_adapters_drop_and_the_encoder_does_not() -> None:
@@ -221,6 +230,19 @@ def test_by_default_the_adapters_drop_and_the_encoder_does_not() -> None:
         if isinstance(module, QuickDropout | nn.Dropout)
     }
     assert kinds == {("QuickDropout", True), ("Dropout", False)}
+
+
+@pytest.mark.parametrize("setting", ["hidden_dropout_prob", "attention_probs_dropout_prob"])
+def test_both_kinds_of_the_encoders_own_dropout_drop(setting: str) -> None:
+    settings = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, setting: 0.5}
+    bert = tiny.encoder()
+    bert.config.update(settings)
+    encoder = backbones.text_encoder(BertModel(bert.config))
+    model = backbones.assemble(encoder, tiny.decoder(), tiny.decoder_tokenizer())
+    messages: EncoderInput = tiny.vocabulary(TEXTS).encoder_input(torch.arange(3).numpy())
+    for is_on in (True, False):
+        backbones.set_trainable(model, PARTS, has_lora_dropout=False, has_encoder_dropout=is_on)
+        assert torch.equal(model.encode(messages), model.encode(messages)) != is_on
 
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
