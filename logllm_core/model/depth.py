@@ -13,12 +13,12 @@ FRONT = 0.6  # of the layers that are kept: those before the gap
 
 
 def kept_layers(num_layers: int, depth: float) -> list[int]:
-    """Numbers of the layers that are kept, from 0: at least one.
+    """Numbers of the layers that are kept, from 0: at least the first and the last.
 
     Args:
         depth: the wanted share of them, above 0 and at most 1.
     """
-    num_kept = max(round(depth * num_layers), 1)
+    num_kept = max(round(depth * num_layers), min(num_layers, 2))
     num_front = round(FRONT * num_kept)
     return [*range(num_front), *range(num_layers - num_kept + num_front, num_layers)]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from bitsandbytes.nn import Linear4bit
 from torch import Tensor, nn
-from transformers import AutoTokenizer, BertModel
+from transformers import AutoTokenizer, BertModel, LlamaForCausalLM
 
 from logllm_core.errors import LogLLMError
 from logllm_core.model import PARTS, Embedder, Part, Quantization, backbones
@@ -301,10 +301,13 @@ def test_the_question_may_be_another(tmp_path: Path) -> None:
 
 def test_a_share_of_the_decoder_s_layers_is_loaded(tmp_path: Path) -> None:
     places = tiny_places(tmp_path)
+    config = tiny.decoder().config
+    config.num_hidden_layers = 6
+    LlamaForCausalLM(config).save_pretrained(places.decoder)
     whole, half = (load(places, decoder_depth=depth).model.decoder.model for depth in (1.0, 0.5))
-    assert (len(whole.layers), len(half.layers)) == (2, 1)
-    kept, found = whole.layers[0].mlp.up_proj.weight, half.layers[0].mlp.up_proj.weight
-    assert torch.equal(kept, found)
+    assert (len(whole.layers), len(half.layers)) == (6, 3)
+    for found, kept in zip(half.layers, [0, 1, 5], strict=True):  # 2, 3 and 4 are left out
+        assert torch.equal(found.mlp.up_proj.weight, whole.layers[kept].mlp.up_proj.weight)
 
 
 def test_frozen_weights_have_the_number_format_and_trained_ones_are_float32(tmp_path: Path) -> None:

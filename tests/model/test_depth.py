@@ -25,7 +25,9 @@ SIZES = {
         (30, 0.67, [*range(12), *range(22, 30)]),
         (6, 0.5, [0, 1, 5]),
         (6, 1.0, [0, 1, 2, 3, 4, 5]),
-        (2, 0.01, [0]),
+        (5, 0.01, [0, 4]),
+        (2, 0.5, [0, 1]),
+        (1, 0.5, [0]),
     ],
 )
 def test_layers_past_the_middle_go(num_layers: int, depth: float, expected: list[int]) -> None:
@@ -37,8 +39,8 @@ def test_what_is_kept_is_a_beginning_and_an_end(num_layers: int, depth: float) -
     kept = kept_layers(num_layers, depth)
     assert kept == sorted(set(kept))
     assert kept[0] == 0
-    assert kept[-1] == num_layers - 1 or len(kept) == 1
-    assert len(kept) == max(round(depth * num_layers), 1)
+    assert kept[-1] == num_layers - 1
+    assert len(kept) == max(round(depth * num_layers), min(num_layers, 2))
     assert sum(after - before > 1 for before, after in pairwise(kept)) <= 1
 
 

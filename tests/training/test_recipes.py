@@ -119,7 +119,10 @@ def test_a_stage_is_named_as_the_recipe_names_it() -> None:
             "stages.1.beta",
             "A recipe has no setting stages.1.beta. Known: learning_rate, min_samples",
         ),
-        ("batchsize", "A recipe has no setting batchsize. Known: batch_size, beta, embedder, "),
+        (
+            "batchsize",
+            "A recipe has no setting batchsize. Known: batch_size, beta, decoder_depth, ",
+        ),
         ("stages", "A recipe has no setting stages. Known: "),
         ("name", "A recipe has no setting name. Known: "),
         ("overrides", "A recipe has no setting overrides. Known: "),
