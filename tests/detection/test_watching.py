@@ -1,3 +1,4 @@
+import contextlib
 import gzip
 import json
 import os
@@ -718,8 +719,10 @@ def folder(tmp_path: Path) -> Path:
 
 def is_open(path: Path) -> bool:
     """Whether this process holds it open; a deleted one's name is followed by a note."""
-    held = Path("/proc/self/fd")
-    links = [one.readlink() for one in held.iterdir() if one.is_symlink()]
+    links = []
+    for held in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another thread has closed it meanwhile
+            links.append(held.readlink())
     return any(str(link).split(" ")[0] == str(path) for link in links)
 
 
