@@ -153,6 +153,7 @@ def test_without_a_champion_nothing_is_done(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["datasets", "tiny.toml"]
 
 
+@pytest.mark.timeout(300)  # two trainings, each with its report
 def test_a_grown_log_makes_a_candidate_and_then_there_is_nothing_new(growing: Growing) -> None:
     before = growing.champion
     assert before.previous is None
