@@ -1,5 +1,6 @@
 import copy
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCau
 
 from logllm_core.model.depth import kept_layers, leave_out_layers
 
-SIZES = {
+SIZES: dict[str, Any] = {
     "vocab_size": 20,
     "hidden_size": 8,
     "intermediate_size": 16,
@@ -47,12 +48,13 @@ def test_what_is_kept_is_a_beginning_and_an_end(num_layers: int, depth: float) -
 @pytest.mark.parametrize("kind", ["llama", "several kinds of attention"])
 def test_a_shortened_decoder_is_one_whose_left_out_layers_pass_everything_on(kind: str) -> None:
     torch.manual_seed(0)
+    decoder: LlamaForCausalLM | Qwen2ForCausalLM
     if kind == "llama":
-        decoder = LlamaForCausalLM(LlamaConfig(**SIZES)).eval()
+        decoder = LlamaForCausalLM(LlamaConfig(**SIZES))
     else:
         kinds = ["full_attention"] * 2 + ["sliding_attention"] * 4
-        settings = {"use_sliding_window": True, "sliding_window": 2, "layer_types": kinds}
-        decoder = Qwen2ForCausalLM(Qwen2Config(**SIZES, **settings)).eval()
+        sliding: dict[str, Any] = {"use_sliding_window": True, "sliding_window": 2}
+        decoder = Qwen2ForCausalLM(Qwen2Config(**SIZES, **sliding, layer_types=kinds))
     whole = copy.deepcopy(decoder)
     with torch.no_grad():
         for layer in whole.model.layers[2:5]:  # without what they add, the residual stream is left
