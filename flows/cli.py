@@ -42,6 +42,7 @@ from flows.options import (
 )
 from flows.runs_cli import compare, print_report, runs
 from flows.showing import legible_lines, plain, print_json, read_changes
+from flows.verify_cli import verify
 from logllm_core.errors import LogLLMError
 
 UNREACHABLE = "Failed to reach API"
@@ -179,6 +180,7 @@ def retrain(
 
 
 app.command()(detect)
+app.command()(verify)
 app.command()(runs)
 app.command()(compare)
 app.command()(compare_detectors)

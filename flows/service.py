@@ -12,25 +12,21 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-import yaml
 from filelock import FileLock
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.events.schemas.automations import AutomationCore
-from prefect.exceptions import ObjectNotFound
+from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
-from prefect.workers.process import ProcessWorker
 
+from flows.deploying import LOCAL, POOL, deploy
+from flows.login import PROFILES, client_environment, logged_in
 from flows.processes import Process, mark, processes_of, send, topmost
 from logllm_core.errors import LogLLMError
 
+ADDRESS = "http://127.0.0.1:4200/api"  # unless PREFECT_API_URL or the last `up` names another
 HOME_DIR = Path("data/.prefect")  # the server's database, and what server and workers say
 SERVER = "server"
-POOL = "logllm"
 # A worker for each queue, and how many runs it has at once. Its own limit is the one that leaks
 # nothing: those that the server keeps outlive a run that was killed.
 WORKERS = {"training": 1, "default": 2}
@@ -46,17 +42,19 @@ def up() -> None:
         LogLLMError: the port is taken by something else, or something does not start.
     """
     address = _address()
-    HOME_DIR.mkdir(parents=True, exist_ok=True)
-    with FileLock(HOME_DIR / "up.lock"):
+    HOME_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with FileLock(HOME_DIR / "up.lock"), logged_in(HOME_DIR, address) as login:
         running = {process.role for process in our_processes() if not process.is_run}
         if SERVER not in running:
-            _start_server(address)
+            _start_server(address, login)
         _wait_for_server(address)
+        _check_login(address, login)
         deploy()
         missing = [queue for queue in WORKERS if queue not in running]
         _start_workers(missing)
     _say(f"Workers: {', '.join(WORKERS)} ({len(missing)} started). Log files: {HOME_DIR}")
-    _say(f"The UI is at {address.removesuffix('/api')}. `make down` stops all of it.")
+    _say(f"The UI is at {address.removesuffix('/api')}. It asks for a login: {HOME_DIR / PROFILES}")
+    _say("`prefect ...` in this folder finds it there. `make down` stops all of it.")
 
 
 def down() -> None:
@@ -79,31 +77,16 @@ def down() -> None:
     _say(f"Stopped server and workers. Runs that were under way: {len(runs)}")
 
 
-def deploy() -> None:
-    """Work pool, deployments and automations, on the server that Prefect's settings name.
-
-    Raises:
-        LogLLMError: Prefect refuses the deployments.
-    """
-    with get_client(sync_client=True) as client:
-        _ensure_pool(client)
-        _run_prefect("deploy", "--all")
-        for values in yaml.safe_load(Path("automations.yaml").read_text())["automations"]:
-            _ensure_automation(client, AutomationCore.model_validate(values))
-        num_deployments = len(client.read_deployments())
-    _say(f"{num_deployments} deployments in the work pool {POOL}.")
-
-
 def our_processes() -> list[Process]:
     return processes_of(HOME_DIR)
 
 
 def _address() -> str:
     """The API of the server that is to run here."""
-    address = get_current_settings().api.url
-    if not address or urlsplit(address).hostname not in {"127.0.0.1", "localhost"}:
+    address = get_current_settings().api.url or ADDRESS
+    if urlsplit(address).hostname not in LOCAL:
         raise LogLLMError(
-            f"Prefect's settings name the server {address or '(none)'}, and `up` starts one on "
+            f"Prefect's settings name the server {address}, and `up` starts one on "
             "this machine. Unset PREFECT_API_URL, or choose a port here: "
             "PREFECT_API_URL=http://127.0.0.1:4300/api make up. `python -m flows.service deploy` "
             "deploys to a server elsewhere."
@@ -111,7 +94,7 @@ def _address() -> str:
     return address
 
 
-def _start_server(address: str) -> None:
+def _start_server(address: str, login: str) -> None:
     place = urlsplit(address)
     port = place.port or 80
     with socket.socket() as probe:
@@ -121,20 +104,20 @@ def _start_server(address: str) -> None:
         except OSError as fault:
             raise LogLLMError(
                 f"Port {port} is wanted for Prefect's server, but cannot be had: {fault.strerror}. "
-                "Stop what listens there (another Prefect server?), or choose another port: "
-                f"PREFECT_API_URL=http://127.0.0.1:{port + 100}/api make up, and export the same "
-                "for `prefect ...`."
+                "Stop what listens there (the server of another folder?), or choose another port: "
+                f"PREFECT_API_URL=http://127.0.0.1:{port + 100}/api make up"
             ) from None
-    _start(SERVER, "server", "start", "--host", "127.0.0.1", "--port", str(port))
+    command = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    _start(SERVER, *command, PREFECT_SERVER_API_AUTH_STRING=login)
 
 
-def _start(role: str, *command: str) -> None:
+def _start(role: str, *command: str, **more: str) -> None:
     """Not with Prefect's own --background: that server dies at its first log line."""
     environment = os.environ | {
         **mark(HOME_DIR, role),
         "PREFECT_HOME": str(HOME_DIR.resolve()),  # apart from whatever else Prefect does here
-        "PREFECT_API_URL": _address(),
-        "DO_NOT_TRACK": "1",
+        **client_environment(),
+        **more,
     }
     with _log_path(role).open("ab") as log:
         subprocess.Popen(  # noqa: S603
@@ -155,6 +138,32 @@ def _wait_for_server(address: str) -> None:
             return False
 
     _wait_for(SERVER, answers)
+
+
+def _check_login(address: str, login: str) -> None:
+    """Whether the server asks for a login, and for this folder's.
+
+    Raises:
+        LogLLMError: it does not.
+    """
+    port = urlsplit(address).port
+    user, _, password = login.partition(":")
+
+    def status(auth: tuple[str, str] | None) -> int:
+        answer = httpx.get(f"{address}/admin/version", auth=auth, timeout=30, trust_env=False)
+        return answer.status_code
+
+    if status((user, password)) != httpx.codes.OK:
+        raise LogLLMError(
+            f"The server at {address} has another login than {HOME_DIR / PROFILES}. Run `make "
+            f"down` and `make up`; if it is another folder's: PREFECT_API_URL=http://127.0.0.1:"
+            f"{(port or 80) + 100}/api make up"
+        )
+    if status(None) == httpx.codes.OK:
+        raise LogLLMError(
+            f"The server at {address} asks nobody for a login: it was started by an earlier "
+            "version. Run `make down` and `make up`."
+        )
 
 
 def _start_workers(queues: Sequence[str]) -> None:
@@ -195,44 +204,6 @@ def _wait_until(is_done: Callable[[], bool], seconds: float) -> bool:
     while not (done := is_done()) and time.monotonic() < end:
         time.sleep(0.2)
     return done
-
-
-def _ensure_pool(client: SyncPrefectClient) -> None:
-    try:
-        client.read_work_pool(POOL)
-    except ObjectNotFound:
-        template = ProcessWorker.get_default_base_job_template()
-        client.create_work_pool(
-            WorkPoolCreate(name=POOL, type="process", base_job_template=template)
-        )
-
-
-def _ensure_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:
-    found = client.read_automations_by_name(wanted.name)
-    if not found:
-        client.create_automation(wanted)
-    # Only then: a trigger that is written anew has forgotten whose silence it was listening to.
-    elif _as_written(found[0]) != _as_written(wanted):
-        client.update_automation(found[0].id, wanted)
-
-
-def _as_written(automation: AutomationCore) -> dict[str, Any]:
-    """Without what the server adds."""
-    fields = set(AutomationCore.model_fields) - {"owner_resource"}
-    return automation.model_dump(include=fields, exclude={"trigger": {"id"}})
-
-
-def _run_prefect(*command: str) -> None:
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "prefect", "--no-prompt", *command],
-        # prefect.yaml names this folder as $PWD, which `make -C` would have as it was before.
-        env=os.environ | {"DO_NOT_TRACK": "1", "PWD": str(Path.cwd())},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise LogLLMError(f"prefect {' '.join(command)} failed:\n{done.stdout}{done.stderr}")
 
 
 def _log_path(role: str) -> Path:

@@ -13,10 +13,11 @@ from typing import Any, Literal
 from loguru import logger
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
+from logllm_core.contents import is_whole
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog import Dataset
 from logllm_core.logs.sources import RawFile, log_files
-from logllm_core.store import Artifact, Store, is_whole
+from logllm_core.store import Artifact, Store
 from tasks import logs
 
 RunnerName = Literal["threads", "processes", "ray"]

@@ -6,7 +6,6 @@ An object store has neither rename nor lock. An artifact's files go below
 that push the same, the last manifest wins. An upload is never removed: it may be being read.
 """
 
-import json
 import re
 import uuid
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ from logllm_core.disk import writable
 from logllm_core.errors import LogLLMError
 from logllm_core.progress import Advance, track
 from logllm_core.provenance import MANIFEST, ForeignManifest
+from logllm_core.records import seal, unseal
 
 HINTS = {  # what to do, by the fault
     "FileNotFoundError": "Create the bucket, or mend the address.",
@@ -59,10 +59,13 @@ class Remote:
                     raise
                 return None
         try:
-            ForeignManifest.model_validate_json(content, strict=True)
+            manifest = unseal(content)
+            ForeignManifest.model_validate(manifest)
         except ValidationError as fault:
             raise DamagedError(f"its manifest: {fault.errors()[0]['msg']}") from None
-        return dict(json.loads(content))
+        except ValueError as fault:
+            raise DamagedError(f"its manifest: {fault}") from None
+        return manifest
 
     def fetch(self, place: str, manifest: Mapping[str, Any], folder: Path) -> None:
         """Fetch the files that a manifest of `manifest_of` names; the caller checks their content.
@@ -91,7 +94,7 @@ class Remote:
     def push(self, place: str, folder: Path) -> None:
         """Push the files that the manifest in `folder` names, then the manifest."""
         fs, path = self._open(place)
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = unseal((folder / MANIFEST).read_bytes())
         upload = uuid.uuid4().hex
         sizes = {file["name"]: file["size_bytes"] for file in manifest["files"]}
         with (
@@ -101,8 +104,7 @@ class Remote:
             for name, size_bytes in sizes.items():
                 with _counted(advance, size_bytes) as told:
                     fs.put_file(str(folder / name), f"{path}/{upload}/{name}", callback=told)
-            content = json.dumps(manifest | {"upload": upload}, indent=1, ensure_ascii=False)
-            fs.pipe_file(f"{path}/{MANIFEST}", content.encode())
+            fs.pipe_file(f"{path}/{MANIFEST}", seal(manifest | {"upload": upload}))
         logger.info("{}: pushed {:,} bytes to {}", place, sum(sizes.values()), self)
 
     def _open(self, place: str) -> tuple[Any, str]:

@@ -8,7 +8,9 @@ finished ones are shared through it.
 """
 
 import hashlib
+import itertools
 import json
+import os
 import resource
 import shutil
 import time
@@ -21,8 +23,10 @@ from typing import Any, Literal
 
 from loguru import logger
 
+from logllm_core.contents import REMEMBERED, REPAIR, damage_of, is_whole, sha256_of
 from logllm_core.disk import flush_to_disk, lock, writable
 from logllm_core.provenance import MANIFEST, describe_machine, recorded_versions
+from logllm_core.records import read_record, seal
 from logllm_core.remote import DamagedError, Remote
 
 Kind = Literal[
@@ -40,6 +44,7 @@ Kind = Literal[
 ]
 Json = Any  # what json.dumps takes
 FINGERPRINT_LENGTH = 16  # hexadecimal digits of the SHA-256 that name a folder
+CLOCK_STEP_NS = 1_000_000  # that any file system can tell apart
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,8 +63,12 @@ class Artifact:
 
     @property
     def manifest(self) -> dict[str, Json]:
-        content: dict[str, Json] = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
-        return content
+        """What was asked for and what came out.
+
+        Raises:
+            LogLLMError: it is damaged.
+        """
+        return read_record(self.path / MANIFEST, advice=REPAIR)
 
     @property
     def results(self) -> dict[str, Json]:
@@ -136,7 +145,7 @@ class Store:
         path = self.data_dir.joinpath(*names.values())
         with writable(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with lock(path.parent / f".{path.name}.lock"):
+            with lock(_lock_path(path)):
                 yield Artifact(**names, path=path)
 
     def _reuse(
@@ -144,10 +153,10 @@ class Store:
     ) -> bool:
         """Whether the artifact is there, or could be fetched; what the remote lacks is pushed."""
         remote = Remote(address=self.remote) if self.remote else None
-        is_here = is_whole(artifact.path)
+        is_here = _is_intact(artifact)
         is_shared = remote is not None and _is_shared(remote, artifact, wanted, fetch=not is_here)
         if is_here:
-            (artifact.path / MANIFEST).touch()  # the newest manifest is the one in use
+            _mark_as_newest(artifact.path)
             if is_told:
                 logger.info(
                     "{} of {}: reused {}", artifact.kind, artifact.dataset, artifact.fingerprint
@@ -155,6 +164,18 @@ class Store:
             if remote and not is_shared:  # a push was cut off, or there was no remote then
                 remote.push(artifact.place, artifact.path)
         return is_here or is_shared
+
+    def set_aside(self, artifact: Artifact) -> Path:
+        """Take an artifact out of use without removing it; returns where it is then.
+
+        Raises:
+            LogLLMError: the folder cannot be written to.
+        """
+        with writable(artifact.path.parent), lock(_lock_path(artifact.path)):
+            names = (f".{artifact.fingerprint}.damaged-{n}" for n in itertools.count(1))
+            aside = next(a for name in names if not (a := artifact.path.with_name(name)).exists())
+            artifact.path.rename(aside)
+        return aside
 
     def all(self, kind: Kind, dataset: str) -> list[Artifact]:
         """Whole artifacts of this kind, the one that was built or reused last first."""
@@ -174,19 +195,30 @@ class Store:
         return next((a for a in found if fingerprint in (None, a.fingerprint)), None)
 
 
-def is_whole(place: Path) -> bool:
-    """Whether the folder has a manifest and every file in it has the size it says."""
-    try:
-        manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
-        sizes = {entry["name"]: entry["size_bytes"] for entry in manifest["files"]}
-        return all((place / name).stat().st_size == size for name, size in sizes.items())
-    except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, ValueError):
+def _is_intact(artifact: Artifact) -> bool:
+    """Whether there is something to reuse; what is damaged is told, and counts for nothing."""
+    if not artifact.path.exists():
         return False
+    if damage := damage_of(artifact.path):
+        logger.warning(
+            "{} of {}: {} is damaged, and not used: {}",
+            *(artifact.kind, artifact.dataset, artifact.fingerprint, damage),
+        )
+    return damage is None
 
 
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _mark_as_newest(place: Path) -> None:
+    """By its manifest's time: of each kind the newest is the one in use.
+
+    Later than all others, whatever the clock says: it may have been ahead when they were written.
+    """
+    times = [
+        path.stat().st_mtime_ns
+        for path in place.parent.glob(f"[!.]*/{MANIFEST}")
+        if path.parent != place
+    ]
+    newest = max([time.time_ns(), *(other + CLOCK_STEP_NS for other in times)])
+    os.utime(place / MANIFEST, ns=(newest, newest))
 
 
 def _wanted(
@@ -224,6 +256,11 @@ def _build(
             "versions": recorded_versions(),
         }
         _write_manifest(beside, manifest)
+    _mark_as_newest(place)
+
+
+def _lock_path(place: Path) -> Path:
+    return place.parent / f".{place.name}.lock"
 
 
 @contextmanager
@@ -259,6 +296,7 @@ def _is_shared(
                 if _describe_files(beside) != manifest["files"]:
                     raise DamagedError("its files are not those that its manifest lists")
                 _write_manifest(beside, manifest)
+            _mark_as_newest(artifact.path)
     except DamagedError as fault:
         logger.warning("The copy of {} at {} is not used: {}", artifact.place, remote, fault)
         return False
@@ -266,9 +304,7 @@ def _is_shared(
 
 
 def _write_manifest(folder: Path, manifest: Mapping[str, Json]) -> None:
-    (folder / MANIFEST).write_text(
-        json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    (folder / MANIFEST).write_bytes(seal(manifest))
 
 
 def _describe_files(folder: Path) -> list[dict[str, Json]]:
@@ -279,5 +315,5 @@ def _describe_files(folder: Path) -> list[dict[str, Json]]:
             "sha256": sha256_of(path),
         }
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name != REMEMBERED
     ]

@@ -1,6 +1,5 @@
 import hashlib
 import importlib
-import json
 import multiprocessing
 import signal
 import subprocess
@@ -18,9 +17,11 @@ from loguru import logger
 from moto.server import ThreadedMotoServer
 
 from logllm_core import progress
+from logllm_core.contents import is_whole
 from logllm_core.errors import LogLLMError
 from logllm_core.provenance import MANIFEST, ForeignManifest
-from logllm_core.store import Artifact, Kind, Store, is_whole
+from logllm_core.records import seal, unseal
+from logllm_core.store import Artifact, Kind, Store
 from tests.full_disk import no_file_beyond
 
 SHARED = "memory://shared/logs"
@@ -121,7 +122,7 @@ def test_what_one_machine_built_another_fetches(
 
 def test_the_files_lie_below_an_upload_that_the_manifest_names(machine: Machine) -> None:
     built = obtain(machine("one"), Builder())
-    upload = json.loads(objects()[MANIFEST])["upload"]
+    upload = unseal(objects()[MANIFEST])["upload"]
     assert set(objects()) == {MANIFEST, f"{upload}/deep/table.txt", f"{upload}/vectors"}
     assert fsspec.filesystem("memory").exists(
         f"/shared/logs/messages/own/{built.fingerprint}/{MANIFEST}"
@@ -283,14 +284,14 @@ def rewrite(**changes: Any) -> Callable[[str, dict[str, Any]], None]:
     """Damage that replaces entries of the manifest."""
 
     def damage(place: str, manifest: dict[str, Any]) -> None:
-        content = json.dumps(manifest | changes).encode()
+        content = seal(manifest | changes)
         fsspec.filesystem("memory").pipe_file(f"{place}/{MANIFEST}", content)
 
     return damage
 
 
 def cut_off_manifest(place: str, manifest: dict[str, Any]) -> None:
-    content = json.dumps(manifest)[:-9].encode()
+    content = seal(manifest)[:-9]
     fsspec.filesystem("memory").pipe_file(f"{place}/{MANIFEST}", content)
 
 
@@ -307,8 +308,8 @@ DAMAGES = {
     "a file cut off": (change("vectors", b"cut"), "files are not those"),
     "a file changed": (change("deep/table.txt", b"bxilt"), "files are not those"),
     "a file lost": (change("vectors", None), "vectors is missing"),
-    "the manifest cut off": (cut_off_manifest, "its manifest: Invalid JSON"),
-    "the manifest garbled": (garble_manifest, "its manifest: Invalid JSON"),
+    "the manifest cut off": (cut_off_manifest, "its manifest: it is not JSON"),
+    "the manifest garbled": (garble_manifest, "its manifest: it is not JSON"),
     "no upload": (rewrite(upload=None), "its manifest: Input should be a valid string"),
     "an upload elsewhere": (
         rewrite(upload=f"{'0' * 32}/../.."),
@@ -344,8 +345,7 @@ def test_a_damaged_copy_is_refused_and_replaced(
 
 
 def artifact_manifest() -> dict[str, Any]:
-    manifest: dict[str, Any] = json.loads(objects()[MANIFEST])
-    return manifest
+    return unseal(objects()[MANIFEST])
 
 
 def test_a_machine_with_a_whole_artifact_replaces_a_manifest_that_is_cut_off(

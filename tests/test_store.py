@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
+from logllm_core.contents import is_whole
 from logllm_core.errors import LogLLMError
 from logllm_core.provenance import MANIFEST
-from logllm_core.store import Artifact, Store, is_whole
+from logllm_core.store import Artifact, Store
 from tests.full_disk import no_file_beyond
 
 
@@ -382,3 +383,23 @@ def test_a_full_disk_is_a_clear_error(store: Store, write: Callable[[Path], None
 def test_a_fault_of_ours_while_building_is_not_explained_away(store: Store) -> None:
     with pytest.raises(ZeroDivisionError):
         obtain(store, lambda _: {"ratio": 1 // 0})
+
+
+def test_a_file_that_keeps_its_size_and_not_its_content_is_built_anew(store: Store) -> None:
+    build = Builder()
+    artifact = obtain(store, build)
+    (artifact.path / "deep" / "table.txt").write_text("Built")
+    assert is_whole(artifact.path)
+    assert obtain(store, build) == artifact
+    assert build.num_builds == 2
+    assert (artifact.path / "deep" / "table.txt").read_text() == "built"
+
+
+def test_the_last_one_used_is_the_newest_though_the_clock_was_ahead(store: Store) -> None:
+    first = obtain(store, Builder(), config={"length": 1})
+    later = time.time() + 365 * 86_400
+    os.utime(first.path / MANIFEST, (later, later))
+    second = obtain(store, Builder(), config={"length": 2})
+    assert store.newest("messages", "own") == second
+    obtain(store, Builder(), config={"length": 1})
+    assert store.newest("messages", "own") == first

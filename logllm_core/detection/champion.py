@@ -18,9 +18,11 @@ from loguru import logger
 from pydantic import Field
 
 from logllm_core.config import Settings
+from logllm_core.contents import is_whole, require_intact
 from logllm_core.disk import lock, replace_file, writable
 from logllm_core.errors import LogLLMError
-from logllm_core.store import FINGERPRINT_LENGTH, Artifact, Store, is_whole
+from logllm_core.records import read_record, seal
+from logllm_core.store import FINGERPRINT_LENGTH, Artifact, Store
 from logllm_core.training.recipes import Recipe
 
 CHAMPION = "champion.json"
@@ -85,15 +87,11 @@ def read_decisions(store: Store, dataset: str) -> Decisions:
         LogLLMError: the file is damaged, or of another version.
     """
     path = champion_path(store, dataset)
+    advice = "Remove it, then name a champion: logllm models promote RUN; logllm runs lists them."
     try:
-        values = json.loads(path.read_bytes())
+        values = read_record(path, advice=advice)
     except FileNotFoundError:
         return Decisions()
-    except ValueError as fault:
-        raise LogLLMError(
-            f"{path} is damaged: {fault}. Remove it, then name a champion: logllm models promote "
-            "RUN; logllm runs lists them."
-        ) from None
     return Decisions.parse(values, origin=str(path))
 
 
@@ -130,6 +128,7 @@ def model_of(store: Store, dataset: str, decision: Decision) -> Artifact:
             f"{store.data_dir}, or damaged. Promote another run (logllm models {dataset} lists "
             f"them), or train it again: logllm train {dataset}, with the same options."
         )
+    require_intact(model.path)
     return model
 
 
@@ -270,7 +269,7 @@ def _read_report(run: Artifact) -> dict[str, Any]:
 
 def _write(store: Store, dataset: str, decisions: Decisions, made: Decision) -> None:
     after = Decisions(decisions=(*decisions.decisions, made))
-    replace_file(champion_path(store, dataset), after.model_dump_json(indent=1).encode() + b"\n")
+    replace_file(champion_path(store, dataset), seal(after.model_dump(mode="json")))
 
 
 def _stages_of_last(decisions: tuple[Decision, ...], num_models: int) -> set[str]:

@@ -23,13 +23,14 @@ from pydantic import Field
 
 from logllm_core import tables
 from logllm_core.config import Settings
+from logllm_core.contents import is_whole
 from logllm_core.detection import DECISION
 from logllm_core.detection.champion import Champion
 from logllm_core.detection.newer import newer_windows
 from logllm_core.logs.cursors import new_parts
 from logllm_core.logs.messages import read_vocabulary
 from logllm_core.logs.splitting import SPLITS, Split
-from logllm_core.store import Artifact, Store, is_whole
+from logllm_core.store import Artifact, Store
 
 Scores = NDArray[np.float64]
 NUM_BINS = 10  # of the scores, from 0 to 1

@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from logllm_core import tables
+from logllm_core.contents import is_whole
 from logllm_core.logs.splitting import Split
-from logllm_core.store import Artifact, is_whole
+from logllm_core.store import Artifact
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from logllm_core.contents import is_whole
 from logllm_core.errors import LogLLMError
 from logllm_core.provenance import MANIFEST
-from logllm_core.store import Artifact, Store, is_whole
+from logllm_core.store import Artifact, Store
 
 MIN_LENGTH = 4  # of the beginning of a fingerprint
 FILES = ("report.html", "report.json", MANIFEST)  # by each of which a run may be called

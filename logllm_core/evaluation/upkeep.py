@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
+from logllm_core.contents import is_whole
 from logllm_core.detection.champion import Decision, read_decisions
 from logllm_core.detection.drift import NUM_BINS, Drift, Measure
 from logllm_core.errors import LogLLMError
 from logllm_core.evaluation.contest import Contest
 from logllm_core.pages.markdown import escape, table
 from logllm_core.pages.summary import LABELS, shown, shown_interval
-from logllm_core.store import Store, is_whole
+from logllm_core.store import Store
 
 NUM_BLOCKS = 20  # of the longest bar of a histogram
 BLOCK = "\N{FULL BLOCK}"

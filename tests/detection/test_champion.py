@@ -1,11 +1,13 @@
 import json
 import shutil
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from logllm_core.contents import is_whole
 from logllm_core.detection import champion as champions
 from logllm_core.detection.champion import (
     champion_path,
@@ -18,7 +20,8 @@ from logllm_core.detection.champion import (
     read_decisions,
 )
 from logllm_core.errors import LogLLMError
-from logllm_core.store import Store, is_whole
+from logllm_core.records import seal
+from logllm_core.store import Store
 from tests.detection.sample_champions import NAME, RECIPE, model, run
 
 
@@ -83,6 +86,9 @@ def test_a_run_whose_model_is_gone_or_damaged_is_not_promoted(store: Store) -> N
     report = run(store, 1, weights)
     (weights.path / "weights").write_text("longer than before")
     with pytest.raises(LogLLMError, match=rf"model {weights.fingerprint} .* is gone from"):
+        promote(store, report, reason="Why not.")
+    (weights.path / "weights").write_text("2")  # for a 1: its size is right
+    with pytest.raises(LogLLMError, match=r"is damaged: weights is .* logllm verify --repair"):
         promote(store, report, reason="Why not.")
     shutil.rmtree(weights.path)
     with pytest.raises(LogLLMError, match=r"is gone from .*, or damaged"):
@@ -211,19 +217,28 @@ def test_a_file_that_was_cut_off_while_it_was_written_does_not_count(
     assert not list(champion_path(store, NAME).parent.glob("*.writing"))
 
 
+def seal_as(content: bytes, old: bytes, new: bytes) -> bytes:
+    """As another version might write it."""
+    values = json.loads(content.replace(old, new))
+    return seal({name: value for name, value in values.items() if name != "checksum"})
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda text: text[:-20], "is damaged"),
-        (lambda text: text.replace('"decided"', '"made"'), "no such setting"),
-        (lambda text: text.replace('"trained": "', '"trained": "../../'), "trained"),
+        (lambda content: content[:-20], "is damaged"),
+        (lambda content: content.replace(b"normal or", b"anormal or"), "is damaged: its checksum"),
+        (lambda content: seal_as(content, b'"decided"', b'"made"'), "no such setting"),
+        (lambda content: seal_as(content, b'"trained": "', b'"trained": "../../'), "trained"),
     ],
 )
-def test_a_damaged_file_is_one_error(store: Store, change: object, words: str) -> None:
+def test_a_damaged_file_is_one_error(
+    store: Store, change: Callable[[bytes], bytes], words: str
+) -> None:
     promote(store, run(store, 1, model(store, 1)), reason="First.")
     path = champion_path(store, NAME)
-    assert callable(change)
-    path.write_text(change(path.read_text()))
+    assert change(path.read_bytes()) != path.read_bytes()
+    path.write_bytes(change(path.read_bytes()))
     with pytest.raises(LogLLMError, match=words) as fault:
         find_champion(store, NAME)
     assert str(path) in str(fault.value)

@@ -175,7 +175,7 @@ def test_a_finished_look_is_remembered_for_each_path_and_few_of_them(
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"source": 1}', "\x00"])
 def test_a_damaged_cursor_is_a_clear_error(ledger: Ledger, content: str) -> None:
     (ledger.folder / "cursor.json").write_text(content)
-    with pytest.raises(LogLLMError, match=r"cursor.json is damaged .*restore it, or delete"):
+    with pytest.raises(LogLLMError, match=r"cursor.json is damaged: .*restore it, or delete"):
         Ledger(ledger.folder)
 
 

@@ -1,6 +1,5 @@
 """Runs: listed, and found by what a person calls them."""
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -16,6 +15,7 @@ from tests.evaluation.sample_runs import (
     make_run,
     make_windows,
 )
+from tests.rewriting import rewrite
 
 
 def test_a_run_is_found_by_folder_file_fingerprint_and_beginning(
@@ -72,8 +72,7 @@ def test_a_run_that_was_copied_without_its_manifest_is_one_error(
 
 def made_on(run: Artifact, created: str) -> None:
     """Change when a run was made."""
-    path = run.path / "manifest.json"
-    path.write_text(json.dumps(run.manifest | {"created": created}))
+    rewrite(run.path, {"created": created})
 
 
 def test_runs_are_listed_the_newest_first(store: Store, one: Artifact, other: Artifact) -> None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,14 +26,15 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
+from flows.deploying import POOL
+from flows.login import PROFILES
 from flows.processes import processes_of
-from flows.service import POOL
 from tests.flows.conftest import DATASET, RECIPE
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("prefect.yaml", "automations.yaml", "profiles.toml", "pyproject.toml")
+COPIED = ("prefect.yaml", "automations.yaml", "pyproject.toml")
 PATIENCE_SECONDS = 240.0  # with a busy machine
 ASKING_SECONDS = 0.25  # between two questions to a server
 
@@ -59,7 +61,6 @@ class Served:
             port: int = probe.getsockname()[1]
         for name in COPIED:
             shutil.copy(ROOT / name, folder)
-        replace(folder / "profiles.toml", ":4200/", f":{port}/")
         return cls(folder=folder, port=port, more=more)
 
     @property
@@ -92,7 +93,8 @@ class Served:
         )
 
     def up(self) -> None:
-        done = self.service("up")
+        """At its own port, which `prefect ...` in the folder then knows."""
+        done = self.service("up", PREFECT_API_URL=self.address)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def end(self) -> None:
@@ -114,8 +116,14 @@ class Served:
         (worker,) = (p for p in processes_of(self.home_dir) if p.role == queue and not p.is_run)
         return worker.pid
 
+    @property
+    def login(self) -> str:
+        profiles = tomllib.loads((self.home_dir / PROFILES).read_text())["profiles"]
+        return str(profiles["logllm"]["PREFECT_API_AUTH_STRING"])
+
     def client(self) -> SyncPrefectClient:
-        with temporary_settings({PREFECT_API_URL: self.address}):
+        given = {PREFECT_API_URL: self.address, PREFECT_API_AUTH_STRING: self.login}
+        with temporary_settings(given):
             return get_client(sync_client=True)
 
     def start_run(self, deployment: str, **parameters: Any) -> UUID:

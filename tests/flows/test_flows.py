@@ -31,6 +31,7 @@ from logllm_core.store import Artifact, Store
 from logllm_core.training import stage as training_stage
 from logllm_core.training.plan import Execution, StagePlan
 from tasks import models
+from tests.rewriting import rewrite
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -281,11 +282,7 @@ def reword_messages_unseen_in_training(prepared: Prepared) -> None:
     assert texts != vocabulary["text"].to_pylist()
     place = vocabulary.schema.get_field_index("text")
     tables.write(path, vocabulary.set_column(place, "text", [texts]), tables.VOCABULARY)
-    manifest_path = prepared.messages.path / "manifest.json"
-    manifest = json.loads(manifest_path.read_text())
-    (entry,) = (entry for entry in manifest["files"] if entry["name"] == path.name)
-    entry["size_bytes"] = path.stat().st_size
-    manifest_path.write_text(json.dumps(manifest))
+    rewrite(prepared.messages.path)
 
 
 def test_the_views_never_join_windows_with_another_windows_predictions(

@@ -9,11 +9,11 @@ import pytest
 from flows.retrain import retrain_logllm
 from flows.settings import RetrainSettings, TrainSettings
 from flows.train import train_logllm
+from logllm_core.contents import is_whole
 from logllm_core.detection import champion, scoring, vectors
 from logllm_core.errors import LogLLMError
 from logllm_core.evaluation import report
 from logllm_core.logs import messages, parts, sources, views, windows
-from logllm_core.store import is_whole
 from logllm_core.training import stage
 from tests.full_disk import no_file_beyond
 

@@ -8,6 +8,7 @@ import pytest
 
 from logllm_core.store import Artifact, Store
 from tests.flows.conftest import Run, check_error
+from tests.rewriting import rewrite
 
 HOSTILE = "[red]x[/nonsense] \x1b[2J"
 SHOWN = "[red]x[/nonsense] \N{REPLACEMENT CHARACTER}[2J"
@@ -29,15 +30,12 @@ def train(run: Run, data_dir: Path, tiny_backbones: str) -> Run:
     return call
 
 
-def rewrite(artifact: Artifact, changes: dict[str, Any]) -> None:
+def change_report(artifact: Artifact, changes: dict[str, Any]) -> None:
     """Change what a run's report and its manifest tell of it."""
     path = artifact.path / "report.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-    manifest = artifact.manifest
-    manifest["config"] |= {key: value for key, value in changes.items() if key == "backbones"}
-    (entry,) = (file for file in manifest["files"] if file["name"] == path.name)
-    entry["size_bytes"] = path.stat().st_size
-    (artifact.path / "manifest.json").write_text(json.dumps(manifest))
+    config = {key: value for key, value in changes.items() if key == "backbones"}
+    rewrite(artifact.path, {"config": artifact.manifest["config"] | config})
 
 
 def test_the_figures_of_a_training_fit_100_columns(train: Run) -> None:
@@ -98,7 +96,7 @@ def test_a_run_that_is_not_there_is_one_error(train: Run, run: Run, data_dir: Pa
     check_error(run("runs", "typo", *where), 'There is no run of "typo"', "small-log")
     store = Store(data_dir=data_dir)
     (artifact,) = store.all("runs", "small-log")
-    rewrite(artifact, {"detectors": {"LogLLM": {"f1": 0.5}}})
+    change_report(artifact, {"detectors": {"LogLLM": {"f1": 0.5}}})
     result = run("compare", listed["run"], listed["run"], *where)
     check_error(result, "was written by an earlier version", "logllm evaluate small-log")
 
@@ -107,7 +105,7 @@ def test_names_from_files_are_shown_as_they_are(train: Run, run: Run, data_dir: 
     train()
     train("--seed", 1)
     first, second = Store(data_dir=data_dir).all("runs", "small-log")
-    rewrite(first, {"backbones": HOSTILE, "versions": {HOSTILE: HOSTILE}})
+    change_report(first, {"backbones": HOSTILE, "versions": {HOSTILE: HOSTILE}})
     folder = first.path.parent.with_name("[b]\x1b[2J")
     first.path.parent.rename(folder)
     given = (folder / first.fingerprint, folder / second.fingerprint)

@@ -1,10 +1,13 @@
 """`make up` and `make down`, with a real server and real workers."""
 
+import json
 import signal
 import socket
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,8 +18,12 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import StateType
+from prefect.exceptions import PrefectHTTPStatusError
+from websockets.exceptions import InvalidHandshake
+from websockets.sync.client import connect
 
 from tests.flows.served import Served, is_alive, place_small_log, signal_all, wait_until
+from tests.pages.conftest import started_browser
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_200), pytest.mark.xdist_group("served")]
 
@@ -47,6 +54,96 @@ def test_up_deploys_what_the_file_lists_and_serves_the_ui(served: Served) -> Non
     page = httpx.get(served.address.removesuffix("/api"), follow_redirects=True, trust_env=False)
     assert page.status_code == 200
     assert "<html" in page.text
+
+
+@pytest.mark.parametrize("login", [None, "logllm:guessed", "", ":"])
+def test_nobody_gets_in_without_the_login(served: Served, login: str | None) -> None:
+    given = None if login is None else (login.partition(":")[0], login.partition(":")[2])
+    ask = httpx.Client(base_url=f"{served.address}/", auth=given, trust_env=False)
+    with ask:
+        assert ask.post("deployments/filter", json={}).status_code == 403  # nor a token for it
+        assert ask.get("csrf-token", params={"client": "guessed"}).status_code == 401
+        assert ask.get("work_pools/logllm").status_code == 401
+        assert ask.get("health").status_code == 200  # for those that only ask whether it lives
+    with (
+        pytest.raises(InvalidHandshake),
+        connect(f"{served.address.replace('http', 'ws')}/events/in") as socket,
+    ):
+        socket.send("{}")
+
+
+def test_the_login_is_for_the_eyes_of_the_user_alone(served: Served) -> None:
+    profiles = served.home_dir / "profiles.toml"
+    assert stat.S_IMODE(profiles.stat().st_mode) == 0o600
+    assert stat.S_IMODE(served.home_dir.stat().st_mode) == 0o700
+    for pid in served.processes("server"):  # where everybody could read it
+        assert served.login.encode() not in (Path("/proc") / str(pid) / "cmdline").read_bytes()
+
+
+@pytest.mark.parametrize("variables", [{"command": "touch owned"}, {"env": {"A": "B"}}])
+def test_a_run_takes_no_job_variables(served: Served, variables: dict[str, Any]) -> None:
+    with served.client() as client:
+        found = client.read_deployment_by_name("prepare-logs/demo")
+        with pytest.raises(PrefectHTTPStatusError, match="422"):
+            client.create_flow_run_from_deployment(found.id, job_variables=variables)
+
+
+def test_a_page_from_elsewhere_reads_nothing_and_starts_nothing(served: Served) -> None:
+    """In a real browser on the same machine, from another port of it."""
+    with served.client() as client:
+        deployment = client.read_deployment_by_name("prepare-logs/demo").id
+        before = client.count_flow_runs()
+    script = f"""async () => {{
+        const seen = [];
+        const login = "Basic " + btoa({json.dumps(served.login)});
+        for (const headers of [{{}}, {{"Authorization": login}}]) {{
+            for (const [path, content] of [
+                ["deployments/filter", {{}}],
+                ["deployments/{deployment}/create_flow_run", {{"job_variables": {{}}}}],
+            ]) {{
+                headers["Content-Type"] = "application/json";
+                const request = {{method: "POST", headers, body: JSON.stringify(content)}};
+                try {{
+                    const answer = await fetch("{served.address}/" + path, request);
+                    seen.push(answer.status);
+                }} catch (fault) {{ seen.push(String(fault)); }}
+                try {{  // what a form may send without asking first
+                    await fetch("{served.address}/" + path, {{
+                        method: "POST", mode: "no-cors", body: JSON.stringify(content)
+                    }});
+                }} catch (fault) {{ seen.push(String(fault)); }}
+            }}
+        }}
+        return seen;
+    }}"""
+    elsewhere = f"http://127.0.0.1:{served.port + 1}/"
+    with started_browser() as browser:
+        page = browser.new_page()
+        page.route(elsewhere, lambda route: route.fulfill(body="<html></html>"))
+        page.goto(elsewhere)
+        seen = page.evaluate(script)
+    assert [said for said in seen if said != "TypeError: Failed to fetch"] == []
+    assert len(seen) >= 4
+    with served.client() as client:
+        assert client.count_flow_runs() == before
+
+
+def test_a_second_folder_leaves_the_first_ones_deployments_alone(
+    served: Served, tmp_path: Path
+) -> None:
+    other = Served.make(tmp_path / "clone")
+    done = other.service("up", PREFECT_API_URL=served.address)
+    assert done.returncode == 1
+    assert f"Port {served.port} is wanted for Prefect's server" in done.stderr
+    login = {"PREFECT_API_URL": served.address, "PREFECT_API_AUTH_STRING": served.login}
+    done = other.service("deploy", **login)
+    assert done.returncode == 1
+    assert f"run in {served.folder}, and this folder is {other.folder}" in done.stderr
+    assert other.processes() == []
+    with served.client() as client:
+        steps = [deployment.pull_steps for deployment in client.read_deployments()]
+    assert {str(step) for step in steps} == {str(steps[0])}
+    assert str(served.folder) in str(steps[0])
 
 
 def test_the_nightly_schedules_make_runs(served: Served) -> None:
@@ -138,7 +235,7 @@ def test_a_port_that_is_taken_is_one_clear_error(tmp_path: Path) -> None:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", served.port))
         other.listen()
-        done = served.service("up")
+        done = served.service("up", PREFECT_API_URL=served.address)
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: Port {served.port} is wanted for Prefect's server, but")
     assert "Traceback" not in done.stderr

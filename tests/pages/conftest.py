@@ -1,5 +1,6 @@
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,9 @@ def small_pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return pictures_of(small_content(), tmp_path_factory.mktemp("small"))
 
 
-# As long as one module: while it runs, no other event loop can on this thread.
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+@contextmanager
+def started_browser() -> Iterator[Browser]:
+    """Headless Chromium; while it runs, no other event loop can on this thread."""
     names = ("chromium", "chromium-browser", "google-chrome")
     path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
@@ -63,6 +64,12 @@ def browser() -> Iterator[Browser]:
         found = playwright.chromium.launch(executable_path=path)
         yield found
         found.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with started_browser() as found:
+        yield found
 
 
 @pytest.fixture

@@ -1,0 +1,79 @@
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from logllm_core.contents import is_whole
+from logllm_core.detection.champion import champion_path, find_champion, promote
+from logllm_core.errors import LogLLMError
+from logllm_core.store import Artifact, Store
+from logllm_core.verification import verify
+from tests.detection.sample_champions import NAME, model, run
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(data_dir=tmp_path / "data")
+
+
+def build(out_dir: Path) -> Mapping[str, Any]:
+    (out_dir / "table").write_text("normal")
+    return {}
+
+
+def obtain(store: Store) -> Artifact:
+    wanted: dict[str, Any] = {"config": {}, "inputs": {}, "version": 1}
+    return store.reuse_or_build("messages", "own", **wanted, build=build)
+
+
+def test_what_is_whole_is_counted(store: Store) -> None:
+    obtain(store)
+    promote(store, run(store, 1, model(store, 1)), reason="First.")
+    verified = verify(store, is_repairing=False)
+    num_manifests = len(list(store.data_dir.rglob("manifest.json")))
+    assert (verified.num_artifacts, verified.num_records) == (num_manifests, 1)
+    assert verified.damages == ()
+
+
+def test_damage_is_told_and_left_alone(store: Store) -> None:
+    artifact = obtain(store)
+    (artifact.path / "table").write_text("normaL")
+    (damage,) = verify(store, is_repairing=False).damages
+    assert (damage.path, damage.set_aside) == (artifact.path, None)
+    assert damage.found.startswith("table is missing or not as it was written. `logllm verify")
+    assert is_whole(artifact.path)
+
+
+def test_repair_sets_damage_aside_and_the_next_one_builds_anew(store: Store) -> None:
+    artifact = obtain(store)
+    for number in (1, 2):
+        (artifact.path / "table").write_text("normaL")
+        verified = verify(store, is_repairing=True)
+        (damage,) = verified.damages
+        assert verified.num_left == 0
+        assert damage.set_aside == artifact.path.with_name(
+            f".{artifact.fingerprint}.damaged-{number}"
+        )
+        assert (damage.set_aside / "table").read_text() == "normaL"
+        assert obtain(store) == artifact
+        assert (artifact.path / "table").read_text() == "normal"
+        assert verify(store, is_repairing=True).damages == ()
+
+
+def test_decisions_that_are_damaged_stay_where_they_are(store: Store) -> None:
+    promote(store, run(store, 1, model(store, 1)), reason="First.")
+    path = champion_path(store, NAME)
+    path.write_bytes(path.read_bytes().replace(b"First.", b"Third."))
+    verified = verify(store, is_repairing=True)
+    (damage,) = verified.damages
+    assert verified.num_left == 1
+    assert (damage.path, damage.set_aside) == (path, None)
+    assert "its checksum is missing, or another" in damage.found
+    with pytest.raises(LogLLMError, match="is damaged"):
+        find_champion(store, NAME)
+
+
+def test_a_folder_that_is_not_there_is_a_clear_error(store: Store) -> None:
+    with pytest.raises(LogLLMError, match=r"There is no folder .*--data-dir"):
+        verify(store, is_repairing=False)
