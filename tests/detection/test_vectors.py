@@ -79,9 +79,7 @@ def test_all_runs_on_the_same_messages_share_the_vectors(setting: Setting, tmp_p
         recipe_with(embedder="message-id"),
     ]
     assert [encode(setting, recipe).path for recipe in others] == [first.path] * 4
-    other_decoder = Places(
-        named=setting.places.named, encoder=setting.places.encoder, decoder=str(tmp_path)
-    )
+    other_decoder = replace(setting.places, decoder=str(tmp_path), decoder_content="other")
     assert encode(setting, recipe_with(), other_decoder).path == first.path
     found = file.stat()
     assert (found.st_ino, found.st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
@@ -99,11 +97,7 @@ def test_what_changes_the_vectors_changes_the_artifact(setting: Setting, tmp_pat
         encode(
             setting,
             recipe_with(),
-            Places(
-                named=setting.places.named,
-                encoder=str(other / "encoder"),
-                decoder=setting.places.decoder,
-            ),
+            find_backbones(setting.store, f"{other / 'encoder'},{other / 'decoder'}"),
         ).fingerprint,
     }
     assert len(found) == 4
