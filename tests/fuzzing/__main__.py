@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
 
-from tests.fuzzing import parser, settings_files, streams
+from tests.fuzzing import parser, records, settings_files, streams
 
 Fuzzer = Callable[[Random], list[str]]  # what became of each input
 FUZZERS: dict[str, tuple[Fuzzer, float]] = {  # with its share of the inputs
-    "parser": (parser.fuzz, 0.62),
+    "parser": (parser.fuzz, 0.6),
     "settings files": (settings_files.fuzz, 0.35),
     "streams": (streams.fuzz, 0.03),
+    "records": (records.fuzz, 0.02),
 }
 MAX_SECONDS = 1.0  # of the processor, for one draw
 HANGS_SECONDS = 120.0

@@ -5,6 +5,7 @@ from random import Random
 import pyarrow as pa
 import pytest
 
+from logllm_core import records as sealed
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog import find_dataset
 from tests.fuzzing import __main__ as runner
@@ -12,7 +13,8 @@ from tests.fuzzing import parser, settings_files
 
 
 @pytest.mark.parametrize(
-    ("name", "num_inputs"), [("parser", 1_280), ("settings files", 800), ("streams", 60)]
+    ("name", "num_inputs"),
+    [("parser", 1_280), ("settings files", 800), ("streams", 60), ("records", 600)],
 )
 def test_hostile_inputs_find_no_fault(name: str, num_inputs: int) -> None:
     assert runner.run(name, num_inputs=num_inputs).total() == num_inputs
@@ -45,6 +47,16 @@ def test_a_reader_that_raises_anything_else_is_told(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(settings_files, "find_dataset", raises_otherwise)
     with pytest.raises(RuntimeError, match="--only 'settings files'"):
         runner.run("settings files", num_inputs=100)
+
+
+def test_a_record_that_is_believed_without_its_checksum_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runner.run("records", num_inputs=1)  # writes them
+    monkeypatch.setattr(sealed, "_checksum", lambda values: values and None)
+    monkeypatch.setattr(sealed, "CHECKSUM", "none")
+    with pytest.raises(RuntimeError, match="--only 'records'"):
+        runner.run("records", num_inputs=500)
 
 
 def test_an_input_that_takes_long_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
