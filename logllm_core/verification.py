@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from loguru import logger
-
 from logllm_core.contents import damage_of
 from logllm_core.detection.champion import CHAMPION, read_decisions
 from logllm_core.errors import LogLLMError
@@ -81,8 +79,6 @@ def _artifacts(store: Store) -> Iterator[Artifact]:
 
 def _damaged(store: Store, artifact: Artifact, found: str, *, is_repairing: bool) -> Damage:
     aside = store.set_aside(artifact) if is_repairing else None
-    if aside:
-        logger.warning("{} is damaged ({}), and lies in {} now", artifact.path, found, aside)
     return Damage(path=artifact.path, found=f"{found}. {TO_REMOVE}", set_aside=aside)
 
 

@@ -137,10 +137,10 @@ def content_of(place: str, sums: ChecksumIndex) -> str | None:
     if not (folder / CONFIG).is_file():
         return None
     try:
-        config = json.loads((folder / CONFIG).read_bytes())
-        config.pop("transformers_version", None)  # who saved it is nothing to the model
-    except (OSError, ValueError, AttributeError, RecursionError) as fault:
+        config = dict(json.loads((folder / CONFIG).read_bytes()))
+    except (OSError, ValueError, TypeError, RecursionError) as fault:
         raise LogLLMError(f"{folder / CONFIG} is damaged: {fault}. Restore it.") from None
+    config.pop("transformers_version", None)  # who saved it is nothing to the model
     paths = sorted(path for pattern in CONTENT for path in folder.glob(pattern))
     found = sums.sha256_of([str(path) for path in paths])
     named = [(Path(path).name, checksum) for path, checksum in found.items()]

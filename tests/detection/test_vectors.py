@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from logllm_core.detection.vectors import encode_vocabulary, read_vectors
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.messages import read_vocabulary
 from logllm_core.model import backbones
+from logllm_core.model.backbones import find_backbones
 from logllm_core.model.places import Places
 from logllm_core.store import Artifact
 from logllm_core.training.recipes import Recipe
