@@ -16,7 +16,7 @@ from logllm_core.detection.champion import champion_path, promote, read_decision
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.cursors import CURSOR, Cursor, Part, read_cursor, write_cursor
 from logllm_core.provenance import MANIFEST
-from logllm_core.store import Store
+from logllm_core.store import Artifact, Store
 from tests.detection.sample_champions import NAME, model, run
 from tests.fuzzing import hostile
 
@@ -54,10 +54,16 @@ def _readers() -> dict[Path, Reader]:
         champion_path(store, NAME): lambda: read_decisions(store, NAME),
         logs / CURSOR: lambda: read_cursor(logs),
         trained.path / MANIFEST: lambda: trained.manifest,
-        trained.path / "weights": lambda: require_intact(trained.path),
-        table.path / "vocabulary.parquet": lambda: require_intact(table.path),
-        table.path / MANIFEST: lambda: (require_intact(table.path), table.manifest),
+        trained.path / "weights": lambda: _whole(trained),
+        table.path / "vocabulary.parquet": lambda: _whole(table),
+        table.path / MANIFEST: lambda: _whole(table),
     }
+
+
+def _whole(artifact: Artifact) -> object:
+    """What an artifact tells of itself, to who builds on it."""
+    require_intact(artifact.path)
+    return artifact.manifest
 
 
 def _build_vocabulary(out_dir: Path) -> dict[str, object]:
