@@ -40,6 +40,8 @@ class DataSettings(Settings):
     def _data_dir_is_a_folder(cls, data_dir: object) -> object:
         if re.match(r"[A-Za-z0-9+]+:/", str(data_dir)):
             raise ValueError("a folder of this machine is wanted; share an address with --remote")
+        if "\\" in str(Path(str(data_dir)).absolute()):  # told now, not after hours of work
+            raise ValueError("DuckDB reads a backslash as a slash; choose a folder without one")
         return data_dir
 
     @property

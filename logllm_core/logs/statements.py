@@ -22,7 +22,9 @@ def check_reading(connection: duckdb.DuckDBPyConnection, statement: str) -> None
     Raises:
         LogLLMError: it is none, several, or does something else.
         duckdb.Error: it is no SQL.
+        UnicodeEncodeError: it is no text.
     """
+    statement.encode()  # of half a character DuckDB says that it is no string
     statements = connection.extract_statements(statement)
     if len(statements) != 1:
         has = f"has {len(statements)} statements" if statements else "is empty"
