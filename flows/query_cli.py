@@ -61,7 +61,9 @@ def _print_json(answer: "Answer") -> None:
 
 def _print_table(answer: "Answer") -> None:
     """The first batch of rows; what is left out is read all the same, to be counted."""
-    table = Table(*map(_cell, answer.columns), box=box.SIMPLE)
+    table = Table(box=box.SIMPLE)
+    for name in answer.columns:
+        table.add_column(_cell(name), overflow="fold")  # else a long word loses its end
     for row in next(answer.batches, ()):
         table.add_row(*("" if value is None else _cell(value) for value in row))
     output = Console()
