@@ -57,7 +57,8 @@ def datasets(context: typer.Context, data_dir: DataDir = DATA_DIR, as_json: AsJs
     from flows.settings import RunSettings
     from logllm_core.logs.catalog import list_datasets
 
-    found, faults = list_datasets(RunSettings(data_dir=data_dir).catalog_dirs)
+    settings = RunSettings.parse({"data_dir": data_dir}, origin="The command line")
+    found, faults = list_datasets(settings.catalog_dirs)
     if as_json:
         print_json([dataset.model_dump(mode="json") for dataset in found])
     else:
@@ -81,7 +82,7 @@ def new(
     from flows.settings import RunSettings
     from logllm_core.logs.drafting import draft, write_draft
 
-    settings = RunSettings(data_dir=data_dir)
+    settings = RunSettings.parse({"data_dir": data_dir}, origin="The command line")
     drafted = draft(name, path, settings.find_dataset(like) if like is not None else None)
     written = write_draft(drafted, settings.catalog_dirs)
     if as_json:

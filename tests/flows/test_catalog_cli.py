@@ -77,6 +77,19 @@ def test_titles_are_listed_in_a_terminal_without_unicode(data_dir: Path) -> None
     assert b"Caf\\xe9" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("folder", "words"), [("a\\b", "holds a backslash"), (os.fsdecode(b"caf\xe9"), "not UTF-8")]
+)
+def test_a_data_folder_that_duckdb_cannot_name_is_one_error(
+    run: Run, logllm: Run, log: Path, tmp_path: Path, folder: str, words: str
+) -> None:
+    where = ("--data-dir", tmp_path / folder)
+    check_error(run(*where), words)
+    check_error(run("new", "own", "--from", log, *where), words)
+    check_error(logllm("prepare", "demo", *where), words)
+    assert not (tmp_path / folder).exists()
+
+
 def test_help_tells_how_to_begin(run: Run) -> None:
     status, output, _ = run("--help")
     assert status == 0
