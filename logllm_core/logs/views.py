@@ -27,6 +27,7 @@ from logllm_core.store import Store
 T = TypeVar("T")
 
 FILE_NAME = "logllm.duckdb"
+DATABASE = "logllm"  # as DuckDB itself calls that file
 OLDEST_READER = "storage_version 'v1.4.0'"  # the command line `duckdb` may be an older one
 MADE_FOR = "main.made_for"
 QUERY_MEMORY = "1GB"
@@ -126,7 +127,10 @@ def _opened(store: Store) -> Iterator[duckdb.DuckDBPyConnection]:
     """The views of this folder, where nothing outside of it can be read and nothing be changed."""
     with bounded_connection(memory_limit=QUERY_MEMORY) as connection:
         if not _attach(connection, store):
-            create_views(connection, "memory", store)
+            connection.execute(f"attach ':memory:' as {DATABASE}")
+            create_views(connection, DATABASE, store)
+        connection.execute(f"use {DATABASE}")
+        connection.execute("detach memory")  # a data set may be called so
         folders = [str(store.data_dir), as_it_stands(store.data_dir)]
         connection.execute("set allowed_directories = ?", [folders])
         for lock in LOCKS:
@@ -144,17 +148,16 @@ def _attach(connection: duckdb.DuckDBPyConnection, store: Store) -> bool:
             )
         return False
     try:
-        connection.execute(f"attach {literal(str(path))} as logllm (read_only)")
-        found = connection.execute(f"from logllm.{MADE_FOR}").fetchone()
+        connection.execute(f"attach {literal(str(path))} as {DATABASE} (read_only)")
+        found = connection.execute(f"from {DATABASE}.{MADE_FOR}").fetchone()
         if found == (str(store.data_dir),):
-            connection.execute("use logllm")
             return True
         fault = f"it was made for {found and found[0]}"
     except duckdb.CatalogException:
         fault = "an earlier version made it"
     except duckdb.Error as refusal:  # someone writes into it, was killed while writing, or worse
         fault = str(refusal).partition("\n")[0]
-    connection.execute("detach database if exists logllm")
+    connection.execute(f"detach database if exists {DATABASE}")
     logger.warning(
         "{} is not used: {}. The query is answered from the newest artifacts of {}, and the next "
         "flow there makes the file anew.",

@@ -81,7 +81,7 @@ def test_what_reads_is_answered(
         ("load httpfs", "LOAD"),
         ("set threads = 1", "SET"),
         ("reset threads", "SET"),
-        ("use memory", "SET"),
+        ("use system", "SET"),
         ("pragma version", "PRAGMA"),
         ("call pragma_version()", "CALL"),
         ("checkpoint", "CALL"),

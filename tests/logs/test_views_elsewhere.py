@@ -227,6 +227,16 @@ def test_a_folder_in_the_files_place_is_one_error(
     assert len(warnings) == 1
 
 
+@pytest.mark.parametrize("name", ["memory", "main", "made", "made_for"])
+def test_a_name_that_duckdb_or_the_file_uses_is_asked_with_and_without_it(
+    store: Store, tmp_path: Path, name: str
+) -> None:
+    prepare(store, tmp_path, name=name)
+    assert ask(store, f"select count(*) from {name}.messages") == [(10,)]
+    (store.data_dir / "logllm.duckdb").unlink()
+    assert ask(store, f"select count(*) from {name}.messages") == [(10,)]
+
+
 def test_the_file_of_an_earlier_version_is_not_used(
     store: Store, tmp_path: Path, warnings: list[str]
 ) -> None:
