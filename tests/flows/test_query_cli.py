@@ -41,7 +41,7 @@ def query(data_dir: Path, logllm: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
 def process(data_dir: Path, *arguments: str, **environment: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [sys.executable, "-c", MAIN, *arguments, "--data-dir", str(data_dir)],
-        env=os.environ | environment,
+        env=os.environ | {"TMPDIR": str(data_dir.parent)} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
