@@ -12,6 +12,7 @@ from rich.table import Table
 
 from flows.options import DATA_DIR, AsJson, DataDir
 from flows.showing import plain, print_json
+from logllm_core.errors import LogLLMError
 
 if TYPE_CHECKING:
     from logllm_core.logs.drafting import Draft
@@ -56,14 +57,18 @@ def datasets(context: typer.Context, data_dir: DataDir = DATA_DIR, as_json: AsJs
     from flows.settings import RunSettings
     from logllm_core.logs.catalog import list_datasets
 
-    found = list_datasets(RunSettings(data_dir=data_dir).catalog_dirs)
+    settings = RunSettings.parse({"data_dir": data_dir}, origin="The command line")
+    found, faults = list_datasets(settings.catalog_dirs)
     if as_json:
         print_json([dataset.model_dump(mode="json") for dataset in found])
-        return
-    table = Table("name", "source", "windows", "title", box=box.SIMPLE)
-    for dataset in found:
-        table.add_row(dataset.name, dataset.source.kind, dataset.windows.kind, plain(dataset.title))
-    Console().print(table)
+    else:
+        table = Table("name", "source", "windows", "title", box=box.SIMPLE)
+        for dataset in found:
+            row = (dataset.name, dataset.source.kind, dataset.windows.kind, plain(dataset.title))
+            table.add_row(*row)
+        Console().print(table)
+    if faults:  # each stops its own data set alone
+        raise LogLLMError("\n".join(map(str, faults)))
 
 
 @datasets_app.command(help=HELP)
@@ -77,7 +82,7 @@ def new(
     from flows.settings import RunSettings
     from logllm_core.logs.drafting import draft, write_draft
 
-    settings = RunSettings(data_dir=data_dir)
+    settings = RunSettings.parse({"data_dir": data_dir}, origin="The command line")
     drafted = draft(name, path, settings.find_dataset(like) if like is not None else None)
     written = write_draft(drafted, settings.catalog_dirs)
     if as_json:

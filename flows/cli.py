@@ -40,8 +40,9 @@ from flows.options import (
     Shards,
     Start,
 )
+from flows.query_cli import query
 from flows.runs_cli import compare, print_report, runs
-from flows.showing import legible_lines, plain, print_json, read_changes
+from flows.showing import legible_lines, plain, print_json, read_changes, take_any_text
 from flows.verify_cli import verify
 from logllm_core.errors import LogLLMError
 
@@ -227,31 +228,12 @@ def simulate(
     )
 
 
-@app.command()
-def query(
-    statement: Annotated[str, typer.Argument(help="SQL, as DuckDB speaks it.")],
-    data_dir: DataDir = DATA_DIR,
-    as_json: AsJson = False,
-) -> None:
-    """Ask the tables: NAME.messages, .vocabulary, .windows, .predictions, .contributions, .scores.
-
-    The last are those of the other detectors, from compare-detectors.
-    """
-    from logllm_core.logs import views
-    from logllm_core.store import Store
-
-    columns, rows = views.query(Store(data_dir=data_dir), statement)
-    if as_json:
-        print_json([dict(zip(columns, row, strict=True)) for row in rows])
-        return
-    table = Table(*map(plain, columns), box=box.SIMPLE)
-    for row in rows:
-        table.add_row(*("" if value is None else plain(value) for value in row))
-    Console().print(table)
+app.command()(query)
 
 
 def main() -> None:
     """Run a command; a user's mistake ends in one message and exit status 1."""
+    take_any_text(sys.stdout)
     try:
         app(standalone_mode=True)
     except LogLLMError as fault:

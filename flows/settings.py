@@ -13,6 +13,7 @@ from logllm_core.config import Settings
 from logllm_core.detection.drift import DriftLimits
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog import Dataset, find_dataset
+from logllm_core.logs.connection import as_it_stands
 from logllm_core.logs.messages import Masking
 from logllm_core.model import Quantization
 from logllm_core.store import Store
@@ -40,6 +41,7 @@ class DataSettings(Settings):
     def _data_dir_is_a_folder(cls, data_dir: object) -> object:
         if re.match(r"[A-Za-z0-9+]+:/", str(data_dir)):
             raise ValueError("a folder of this machine is wanted; share an address with --remote")
+        as_it_stands(Path(str(data_dir)).absolute())  # what DuckDB cannot name is told at once
         return data_dir
 
     @property

@@ -3,8 +3,9 @@
 import json
 import sys
 import tomllib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from io import TextIOWrapper
+from typing import Any, TextIO
 
 from rich.markup import escape
 
@@ -13,8 +14,36 @@ from logllm_core.errors import LogLLMError
 NUM_DIGITS = 8  # of a fingerprint, in a narrow column
 
 
+def take_any_text(stream: TextIO) -> None:
+    """A terminal of another encoding is shown what it lacks as \\xe9, and ends no command."""
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+
+
 def print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(_as_json(value) + "\n")
+
+
+def print_json_list(values: Iterable[object]) -> None:
+    """The same for a list that need not fit into memory."""
+    sys.stdout.write("[")
+    for place, value in enumerate(values):
+        sys.stdout.write(", " * (place > 0) + _as_json(value))
+    sys.stdout.write("]\n")
+
+
+def _as_json(value: object) -> str:
+    is_plain = (sys.stdout.encoding or "utf-8").lower() not in {"utf-8", "utf8"}
+    try:
+        return json.dumps(value, ensure_ascii=is_plain, default=str)
+    except TypeError:  # DuckDB's maps may have times for keys, say
+        return json.dumps(_with_text_keys(value), ensure_ascii=is_plain, default=str)
+
+
+def _with_text_keys(value: object) -> object:
+    if isinstance(value, dict):
+        return {str(key): _with_text_keys(inner) for key, inner in value.items()}
+    return [_with_text_keys(inner) for inner in value] if isinstance(value, list) else value
 
 
 def read_changes(given: Sequence[str]) -> dict[str, Any]:

@@ -218,14 +218,24 @@ class Dataset(Settings):
         return self
 
 
-def list_datasets(folders: Sequence[Path]) -> list[Dataset]:
-    """All data sets of the catalog folders, sorted by name; earlier folders win."""
-    found: dict[str, Dataset] = {}
+def list_datasets(folders: Sequence[Path]) -> tuple[list[Dataset], list[LogLLMError]]:
+    """All data sets of the catalog folders, sorted by name; earlier folders win.
+
+    Returns:
+        The data sets, and of each file that describes none what is wrong with it.
+    """
+    paths: dict[str, Path] = {}
     for folder in folders:
-        for path in sorted(folder.glob("*.toml")):
-            if path.stem not in found:
-                found[path.stem] = _load(path)
-    return [found[name] for name in sorted(found)]
+        for path in folder.glob("*.toml"):
+            paths.setdefault(path.stem, path)
+    found: list[Dataset] = []
+    faults: list[LogLLMError] = []
+    for name in sorted(paths):
+        try:
+            found.append(_load(paths[name]))
+        except LogLLMError as fault:
+            faults.append(fault)
+    return found, faults
 
 
 def find_dataset(name: str, folders: Sequence[Path]) -> Dataset:

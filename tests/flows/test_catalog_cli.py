@@ -1,6 +1,9 @@
 """`logllm datasets` and `logllm datasets new` as a user meets them."""
 
 import json
+import os
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 from logllm_core.logs.catalog import find_dataset
 from tests.flows.conftest import Run, check_error
 
+MAIN = "from flows.cli import main; main()"
 LINE = "2024-05-01 12:00:00 WARN disk is full"
 
 
@@ -41,6 +45,49 @@ def test_a_title_is_listed_as_it_stands(run: Run, data_dir: Path) -> None:
     path.write_text(path.read_text().replace("A small", "[red]\\u001b[2J A small"))
     _, table, _ = run("--data-dir", data_dir)
     assert "[red]\N{REPLACEMENT CHARACTER}[2J" in table
+
+
+def test_a_broken_file_is_said_and_stops_its_own_data_set_alone(run: Run, data_dir: Path) -> None:
+    folder = data_dir / "datasets"
+    (folder / "broken.toml").write_text("title = ")
+    (folder / "bgl.toml").write_text("title = 'Ours'")  # and is not passed over for the tracked one
+    (folder / "folder.toml").mkdir()
+    (folder / "Two Words.toml").write_text((folder / "small-log.toml").read_text())
+    table = run("--data-dir", data_dir)
+    check_error(table, "broken.toml is not a TOML file", "bgl.toml has", "folder.toml: Is a dir")
+    assert "Two Words.toml has 1 fault" in table[2]
+    assert "small-log" in table[1]
+    listed = run("--data-dir", data_dir, "--json")
+    check_error(listed, "broken.toml is not a TOML file")
+    names = [dataset["name"] for dataset in json.loads(listed[1])]
+    assert {"demo", "hdfs", "small-log"} <= set(names)
+    assert not {"bgl", "broken", "folder", "Two Words"} & set(names)
+
+
+def test_titles_are_listed_in_a_terminal_without_unicode(data_dir: Path) -> None:
+    path = data_dir / "datasets" / "small-log.toml"
+    path.write_text(path.read_text().replace("A small", "Caf\xe9"), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, "datasets", "--data-dir", str(data_dir)],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"Caf\\xe9" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("folder", "words"), [("a\\b", "holds a backslash"), (os.fsdecode(b"caf\xe9"), "not UTF-8")]
+)
+def test_a_data_folder_that_duckdb_cannot_name_is_one_error(
+    run: Run, logllm: Run, log: Path, tmp_path: Path, folder: str, words: str
+) -> None:
+    where = ("--data-dir", tmp_path / folder)
+    check_error(run(*where), words)
+    check_error(run("new", "own", "--from", log, *where), words)
+    check_error(logllm("prepare", "demo", *where), words)
+    assert not (tmp_path / folder).exists()
 
 
 def test_help_tells_how_to_begin(run: Run) -> None:

@@ -187,13 +187,40 @@ def test_a_name_that_duckdb_has_for_itself_is_refused_by_the_catalog_or_works(
 
 
 @pytest.mark.parametrize(
-    "folder", ["it's ours", 'a "b"', "100%", "{a,b}", "st*r", "a[1]b", "caf\xe9"]
+    "folder",
+    [
+        "it's ours",
+        'a "b"',
+        "100%",
+        "{a,b}",
+        "st*r",
+        "a[1]b",
+        "caf\xe9",
+        "why?",
+        "a?b=c",
+        "~",
+        "a\nb",
+    ],
 )
 def test_the_data_folder_may_have_any_name(tmp_path: Path, folder: str) -> None:
     store = Store(data_dir=tmp_path / folder)
     prepare(store, tmp_path)
     assert ask(store, "select count(*) from own.messages") == [(10,)]
     assert ask(store, "select count(*) from own.windows") == [(3,)]
+
+
+@pytest.mark.parametrize(
+    ("folder", "words"), [("a\\b", "holds a backslash"), (os.fsdecode(b"caf\xe9"), "not UTF-8")]
+)
+def test_a_data_folder_that_duckdb_cannot_name_is_one_error(
+    tmp_path: Path, folder: str, words: str
+) -> None:
+    store = Store(data_dir=tmp_path / folder)
+    store.data_dir.mkdir()
+    with pytest.raises(LogLLMError, match=words):
+        refresh_views(store)
+    with pytest.raises(LogLLMError, match=words):
+        query(store, "select 1")
 
 
 def test_an_open_connection_keeps_answering_while_the_views_are_replaced(
@@ -262,7 +289,8 @@ def test_a_refresh_leaves_nothing_beside_the_file(store: Store, tmp_path: Path) 
 def test_an_empty_store_has_no_views(store: Store) -> None:
     store.data_dir.mkdir()
     refresh_views(store)
-    assert ask(store, "select count(*) from duckdb_views() where not internal") == [(0,)]
+    found = ask(store, "select view_name from duckdb_views() where not internal")
+    assert found == [("made_for",)]
 
 
 def test_a_query_before_anything_is_prepared_is_an_error_that_says_what_to_do(
