@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -178,7 +179,10 @@ class Store:
         return aside
 
     def all(self, kind: Kind, dataset: str) -> list[Artifact]:
-        """Whole artifacts of this kind, the one that was built or reused last first."""
+        """Whole artifacts of this kind, the one that was built or reused last first.
+
+        What is not whole is told, once, and left out.
+        """
         places = [
             path.parent for path in (self.data_dir / kind / dataset).glob(f"[!.]*/{MANIFEST}")
         ]
@@ -186,7 +190,7 @@ class Store:
         return [
             Artifact(kind=kind, dataset=dataset, fingerprint=place.name, path=place)
             for place in places
-            if is_whole(place)
+            if is_whole(place) or _tell_damaged(place)
         ]
 
     def newest(self, kind: Kind, dataset: str, fingerprint: str | None = None) -> Artifact | None:
@@ -205,6 +209,11 @@ def _is_intact(artifact: Artifact) -> bool:
             *(artifact.kind, artifact.dataset, artifact.fingerprint, damage),
         )
     return damage is None
+
+
+@cache
+def _tell_damaged(place: Path) -> None:
+    logger.warning("{} is damaged, and left out. What it is: logllm verify", place)
 
 
 def _mark_as_newest(place: Path) -> None:

@@ -10,6 +10,7 @@ from loguru import logger
 
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.views import refresh_views
+from logllm_core.records import seal
 from logllm_core.store import Store
 from tests.logs.test_views import ask, prepare
 
@@ -41,7 +42,7 @@ def test_a_bad_manifest_stops_the_views_of_its_data_set_alone(
     path = windows.path / "manifest.json"
     manifest = windows.manifest
     change(manifest)
-    path.write_text(json.dumps(manifest))
+    path.write_bytes(seal(manifest))  # as another version might have written it
     refresh_views(store)
     assert ask(store, "select count(*) from good.windows") == [(3,)]
     (said,) = warnings
@@ -55,13 +56,14 @@ def test_a_manifest_that_no_reader_takes_stops_its_data_set_alone(
     store: Store, tmp_path: Path, warnings: list[str]
 ) -> None:
     prepare(store, tmp_path, name="good")
-    for text in ("[" * 100_000, json.dumps({"files": [{"name": "x" * 300, "size_bytes": 1}]})):
-        artifact = store.data_dir / "windows" / "bad" / "0123456789abcdef"
-        artifact.mkdir(parents=True, exist_ok=True)
-        (artifact / "manifest.json").write_text(text)
+    listed = [{"name": "x" * 300, "size_bytes": 1, "sha256": ""}]
+    for number, content in enumerate((b"[" * 100_000, b"null", seal({"files": listed}))):
+        artifact = store.data_dir / "windows" / "bad" / f"{number}123456789abcdef"
+        artifact.mkdir(parents=True)
+        (artifact / "manifest.json").write_bytes(content)
         refresh_views(store)
         assert ask(store, "select count(*) from good.windows") == [(3,)]
-        assert "No views of 'bad'" in warnings.pop()
+        assert warnings.pop().startswith(f"{artifact} is damaged, and left out.")
     assert not warnings
 
 
