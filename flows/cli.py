@@ -44,7 +44,14 @@ from flows.runs_cli import compare, print_report, runs
 from flows.showing import legible_lines, plain, print_json, read_changes
 from logllm_core.errors import LogLLMError
 
-UNREACHABLE = "Failed to reach API"
+# How Prefect says that its server is not there, and what is to be done.
+UNREACHABLE = {
+    "Failed to reach API": "Start the server that PREFECT_API_URL names, or unset it: without one, "
+    "flows run on their own.",
+    "Timed out while attempting to connect to ephemeral": "Run again once this machine is less "
+    "busy, or raise PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS. If it stays so, export "
+    "PREFECT_HOME, the name of an empty folder: the database that is there may be damaged.",
+}
 
 app = typer.Typer(
     name="logllm",
@@ -75,7 +82,7 @@ def prepare(
 ) -> None:
     """Turn a raw log into labelled windows, split into training, validation and test."""
     given = locals() | {"overrides": read_changes(changes or [])}
-    set_up_prefect()
+    set_up_prefect(data_dir)
     from flows.display import shown_progress
     from flows.prepare import prepare_logs
     from flows.settings import RunSettings
@@ -120,7 +127,7 @@ def _reporting(flow: str) -> Callable[..., None]:
         as_json: AsJson = False,
     ) -> None:
         given = locals() | {"overrides": read_changes(changes or [])}
-        set_up_prefect()
+        set_up_prefect(data_dir)
         module, _, flow_name = flow.rpartition(".")
         run = getattr(import_module(module), flow_name)
         from flows.display import shown_progress
@@ -163,7 +170,7 @@ def retrain(
     Candidate and champion judge the same newest windows. Nothing new, nothing done.
     """
     given = locals() | {"overrides": read_changes(changes or [])}
-    set_up_prefect()
+    set_up_prefect(data_dir)
     from flows.display import shown_progress
     from flows.retrain import retrain_logllm
     from flows.settings import RetrainSettings
@@ -255,12 +262,10 @@ def main() -> None:
     except LogLLMError as fault:
         _fail(str(fault))
     except RuntimeError as fault:
-        if not str(fault).startswith(UNREACHABLE):
+        advice = next((UNREACHABLE[words] for words in UNREACHABLE if words in str(fault)), None)
+        if advice is None:
             raise
-        _fail(
-            f"{fault} Start the server that PREFECT_API_URL names, or unset it: without one, flows "
-            "run on their own."
-        )
+        _fail(f"{fault} {advice}")
 
 
 def _fail(message: str, status: int = 1) -> None:

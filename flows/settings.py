@@ -1,13 +1,13 @@
 """What a person decides about a run; the parameters of every flow and deployment."""
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from flows.options import checked_data_dir
 from flows.shards import RunnerName
 from logllm_core.config import Settings
 from logllm_core.detection.drift import DriftLimits
@@ -35,12 +35,10 @@ class DataSettings(Settings):
     data_dir: Path = Path("data")
     remote: str | None = None  # s3://bucket/path or any fsspec address: finished artifacts, shared
 
-    @field_validator("data_dir", mode="before")
+    @field_validator("data_dir")
     @classmethod
-    def _data_dir_is_a_folder(cls, data_dir: object) -> object:
-        if re.match(r"[A-Za-z0-9+]+:/", str(data_dir)):
-            raise ValueError("a folder of this machine is wanted; share an address with --remote")
-        return data_dir
+    def _data_dir_is_a_folder(cls, data_dir: Path) -> Path:
+        return checked_data_dir(data_dir)
 
     @property
     def store(self) -> Store:
