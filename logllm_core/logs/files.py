@@ -6,14 +6,17 @@ They are found (paths, globs), told apart (size and checksum) and opened here; n
 import glob
 import io
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from fsspec.core import has_magic, url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from logllm_core.errors import LogLLMError
 
@@ -24,6 +27,10 @@ STORES = (
     *("abfs", "abfss", "az", "file", "ftp", "gcs", "gs", "hdfs", "hf", "http", "https"),
     *("memory", "oci", "oss", "s3", "s3a", "sftp", "ssh", "webhdfs"),
 )
+# File systems whose files are made up by the kernel at the moment of reading: without a size, without
+# an end, or with another process's secrets in them.
+MADE_UP = {"cgroup", "cgroup2", "configfs", "debugfs", "proc", "securityfs", "sysfs", "tracefs"}
+MOUNTS = Path("/proc/self/mountinfo")
 ETAGS = ("ETag", "etag", "md5Hash", "content_md5")  # what stores call their own checksum
 
 
@@ -78,6 +85,7 @@ def _files_at(pattern: str) -> list[str]:
             return _remote_files_at(pattern)
     path = Path(pattern).absolute()
     pattern = str(path)
+    check_is_file(pattern)
     if path.is_file():
         return [pattern]
     if path.is_dir():
@@ -117,6 +125,42 @@ def _file_system(address: str) -> tuple[Any, str]:
     return fs, str(path)
 
 
+def check_is_file(path: str) -> None:
+    """Whether what lies there, if anything, is a folder or a file with a content of its own.
+
+    Raises:
+        LogLLMError: it is something else.
+    """
+    if kind := special_kind(path):
+        raise LogLLMError(
+            f"{path} is {kind}, not a file. Write what comes from it into a file, and name that."
+        )
+
+
+def special_kind(path: str) -> str | None:
+    """What a path leads to, where it is there and neither a folder nor a file on a disk."""
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        return "a pipe, a socket or a device"
+    return "made up by the kernel" if found.st_dev in _made_up_devices() else None
+
+
+@cache
+def _made_up_devices() -> frozenset[int]:
+    """The device numbers of the kernel's own file systems, wherever they are mounted."""
+    if not MOUNTS.exists():  # no Linux
+        return frozenset()
+    found = set()
+    for line in MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines():
+        mount, _, kind = line.partition(" - ")
+        if kind.split()[0] in MADE_UP:
+            found.add(os.makedev(*map(int, mount.split()[2].split(":"))))
+    return frozenset(found)
+
+
 def look_at(location: str) -> Look:
     """Size and version, without reading the content.
 
@@ -143,10 +187,13 @@ def open_bytes(location: str) -> Iterator[BinaryIO]:
     if is_address(location):
         with _reached(location):
             fs, path = _file_system(location)
+            if isinstance(fs, LocalFileSystem):
+                check_is_file(path)
             stream: BinaryIO = io.BufferedReader(
                 _Fetched(fs.open(path, "rb"), location), BUFFER_BYTES
             )
     else:
+        check_is_file(location)
         with _readable(location):
             stream = Path(location).open("rb")  # noqa: SIM115
     with stream:

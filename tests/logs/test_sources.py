@@ -72,6 +72,12 @@ def content_of(raw: Artifact) -> bytes:
     return b"".join(read(raw, file) for file in log_files(raw))
 
 
+def read_all(raw: Artifact) -> None:
+    labels = label_file(raw)
+    for file in [*log_files(raw), *([labels] if labels else [])]:
+        read(raw, file)
+
+
 def locations(raw: Artifact) -> list[str]:
     return [file.location for file in log_files(raw)]
 
@@ -177,6 +183,32 @@ def test_paths_that_name_no_file_or_one_twice_are_an_error(
     with pytest.raises(LogLLMError, match=message):
         obtain_log(store, local(*(tmp_path / name for name in named)), mirror=None)
     assert files_of(store) == set()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/proc/self/environ", "made up by the kernel"),
+        ("/proc/kmsg", "made up by the kernel"),
+        ("/proc/self/[e]nviron", "made up by the kernel"),
+        ("file:///proc/self/environ", "made up by the kernel"),
+        ("/dev/zero", "a pipe, a socket or a device"),
+        ("{folder}/pipe", "a pipe, a socket or a device"),
+        ("{folder}/link", "a pipe, a socket or a device"),
+        ("file://{folder}/pipe", "a pipe, a socket or a device"),
+    ],
+)
+def test_only_files_are_read_not_pipes_devices_or_what_the_kernel_makes_up(
+    store: Store, tmp_path: Path, path: str, kind: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    (tmp_path / "x.log").write_text("a line\n")
+    path = path.format(folder=tmp_path)
+    for dataset in (local(path), local(tmp_path / "x.log", label_path=path)):
+        with pytest.raises(LogLLMError, match=f"is {kind}, not a file. Write what comes from it"):
+            read_all(obtain_log(store, dataset, mirror=None))
 
 
 def test_names_that_cannot_be_written_down_are_an_error(store: Store, tmp_path: Path) -> None:
