@@ -27,8 +27,8 @@ STORES = (
     *("abfs", "abfss", "az", "file", "ftp", "gcs", "gs", "hdfs", "hf", "http", "https"),
     *("memory", "oci", "oss", "s3", "s3a", "sftp", "ssh", "webhdfs"),
 )
-# File systems whose files are made up by the kernel at the moment of reading: without a size, without
-# an end, or with another process's secrets in them.
+# File systems whose files are made up by the kernel as they are read: without a size, without an
+# end, or with another process's secrets in them.
 MADE_UP = {"cgroup", "cgroup2", "configfs", "debugfs", "proc", "securityfs", "sysfs", "tracefs"}
 MOUNTS = Path("/proc/self/mountinfo")
 ETAGS = ("ETag", "etag", "md5Hash", "content_md5")  # what stores call their own checksum

@@ -91,7 +91,27 @@ def test_a_time_format_that_cannot_be_read_back_is_refused(time_format: str) -> 
 
 @pytest.mark.parametrize(
     "time_format",
-    ["epoch", "epoch_ms", "iso", "%y%m%d %H%M%S", "%b %d %H:%M:%S", "%d/%b/%Y:%H:%M:%S %z"],
+    [
+        "%j" * 101,  # a line's time takes a millisecond with 60,000 of them
+        "%999999j",
+        "%Ey %-d",
+        "%Y-%m-%d %C",  # reads 2018 as 2000
+        "%H %I",  # and 15:00 as 03:00
+        "%Y %U",
+        "%Y\0",
+    ],
+)
+def test_a_time_format_that_costs_much_or_reads_another_time_is_refused(time_format: str) -> None:
+    with pytest.raises(ValidationError, match=r"of at most 100 signs and of the directives a A b"):
+        LineFormat(fields=("day", "content"), time_fields=("day",), time_format=time_format)
+
+
+@pytest.mark.parametrize(
+    "time_format",
+    [
+        *("epoch", "epoch_ms", "iso", "%y%m%d %H%M%S", "%b %d %H:%M:%S", "%d/%b/%Y:%H:%M:%S %z"),
+        *("%c", "%Y %j %T", "%a %b %e %H:%M:%S", "%I:%M:%S %p", "am %d.%m. um %H Uhr"),
+    ],
 )
 def test_a_time_format_that_can_be_read_back_is_taken(time_format: str) -> None:
     line = LineFormat(fields=("day", "content"), time_fields=("day",), time_format=time_format)
