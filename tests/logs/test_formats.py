@@ -195,3 +195,10 @@ def test_a_field_may_name_the_session() -> None:
     dataset = of_line(pattern=r"(?:id=(?P<id>\w*) )?(?P<content>.*)", session_field="id")
     block = parse(dataset, "id=7 opened id=9", "id=8 opened", "no session", "id= empty")
     assert block.session_ids.to_pylist() == [["7"], ["8"], [], []]
+
+
+def test_what_a_normal_line_is_called_may_lie_beyond_ascii() -> None:
+    dataset = of_line(fields=["label", "content"], labels={"kind": "field", "normal": "ruhig-ö"})
+    lines = b"ruhig-\xc3\xb6 x\nruhig-\xf6 x\nruhig x\n"  # in UTF-8, in latin-1, another word
+    (block,) = read_blocks(io.BytesIO(lines))
+    assert parse_block(dataset, block).alerts.to_pylist() == [None, None, "ruhig"]
