@@ -57,7 +57,7 @@ def _to_run(message: "Message") -> None:
         run_logger = get_run_logger()
     except MissingContextError:  # outside of any run
         return
-    run_logger.log(record["level"].no, "%s", record["message"])
+    run_logger.log(record["level"].no, "%s", legible_lines(record["message"]))
 
 
 def silence_the_end() -> None:

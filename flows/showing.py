@@ -14,7 +14,8 @@ NUM_DIGITS = 8  # of a fingerprint, in a narrow column
 
 
 def print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    """In ASCII: a terminal does not act on what a log holds."""
+    sys.stdout.write(json.dumps(value, default=str) + "\n")
 
 
 def read_changes(given: Sequence[str]) -> dict[str, Any]:
