@@ -1,7 +1,7 @@
 """The command line: `logllm ...`. Every command starts the flow that a deployment runs."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -101,7 +101,7 @@ def prepare(
         shown = ("not labelled" if count is None else f"{count:,}" for count in counts)
         table.add_row(split, *shown)
     Console().print(table)
-    Console().print(f"Windows: {prepared.windows.path}", soft_wrap=True)
+    Console().print(f"Windows: {plain(prepared.windows.path)}", soft_wrap=True)
 
 
 def _reporting(flow: str) -> Callable[..., None]:
@@ -227,7 +227,7 @@ def simulate(
     else:
         held = "{num_alert_lines:,} of them alerts, {num_unparsable_lines:,} without content"
     Console().print(
-        f"{truth['num_lines']:,} lines, {held.format(**truth)}: {escape(str(path))}",
+        f"{truth['num_lines']:,} lines, {held.format(**truth)}: {plain(path)}",
         soft_wrap=True,
     )
 
@@ -258,6 +258,7 @@ def query(
 def main() -> None:
     """Run a command; a user's mistake ends in one message and exit status 1."""
     try:
+        _check_arguments(sys.argv[1:])
         app(standalone_mode=True)
     except LogLLMError as fault:
         _fail(str(fault))
@@ -266,6 +267,13 @@ def main() -> None:
         if advice is None:
             raise
         _fail(f"{fault} {advice}")
+
+
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """Names and settings are sent to Prefect, and written to manifests and tables, in UTF-8."""
+    for argument in arguments:
+        if not argument.isascii() and argument != argument.encode(errors="replace").decode():
+            raise LogLLMError(f"{argument!r} is not UTF-8. Rename what it names.")
 
 
 def _fail(message: str, status: int = 1) -> None:

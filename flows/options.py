@@ -29,6 +29,8 @@ def checked_data_dir(data_dir: Path) -> Path:
 def _fault_of_folder(path: Path) -> str | None:
     if re.match(r"[A-Za-z0-9+]+:/", str(path)):
         return "a folder of this machine is wanted; share an address with --remote"
+    if re.search(r"[?\\]", str(path)):  # of the first DuckDB makes options, of the second a slash
+        return "DuckDB opens no database below a name with a question mark or a backslash"
     try:
         str(path).encode()  # it is written to manifests and pages
         return None if stat.S_ISDIR(path.stat().st_mode) else "it is no folder"

@@ -58,7 +58,7 @@ def find_files(patterns: Sequence[str]) -> list[str]:
     found = [path for one in patterns for path in _files_at(one)]
     seen: dict[str, str] = {}
     for path in found:
-        _check_name(path)
+        check_name(path)
         real = path if is_address(path) else os.path.realpath(path)
         if real in seen:
             also = "twice" if seen[real] == path else f"as {seen[real]}, too"
@@ -67,15 +67,22 @@ def find_files(patterns: Sequence[str]) -> list[str]:
     return found
 
 
-def _check_name(location: str) -> None:
-    """Locations are written to manifests, in UTF-8."""
+def check_name(location: str) -> None:
+    """Whether a location can be written to manifests.
+
+    Raises:
+        LogLLMError: it is not UTF-8.
+    """
     if not location.isascii() and location != location.encode(errors="replace").decode():
         raise LogLLMError(f"The file name {location!r} is not UTF-8. Rename the file.")
 
 
 def _files_at(pattern: str) -> list[str]:
     if is_address(pattern):
-        parts = urlsplit(pattern)
+        try:
+            parts = urlsplit(pattern)
+        except ValueError as fault:
+            raise LogLLMError(f"{pattern} is no address: {fault}. Mend it.") from None
         if parts.password:  # it would be written to manifests and reports
             raise LogLLMError(
                 f"{parts.scheme}://{parts.username}@{parts.hostname} carries a password. Give it "

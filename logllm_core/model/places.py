@@ -77,7 +77,7 @@ def _content_key(place: str) -> str | None:
     if not (folder / "config.json").is_file():
         return None
     weights = sorted((path.name, path.stat().st_size) for path in folder.glob("*.safetensors"))
-    text = (folder / "config.json").read_text(encoding="utf-8") + repr(weights)
+    text = (folder / "config.json").read_text(encoding="utf-8", errors="replace") + repr(weights)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -35,6 +35,8 @@ def test_a_data_folder_that_is_a_file_is_one_error_of_every_command(
         ("not-utf8-\udcff", "its name is not UTF-8"),
         ("x" * 300, "File name too long"),
         ("nul\0", "embedded null byte"),
+        ("what?", "DuckDB opens no database below a name with a question mark"),
+        ("back\\slash", "DuckDB opens no database below a name with .* a backslash"),
         ("s3://bucket/logs", "a folder of this machine is wanted; share an address with --remote"),
     ],
 )
@@ -47,7 +49,25 @@ def test_what_can_be_no_data_folder_is_refused(tmp_path: Path, name: str, fault:
         DataSettings.parse({"data_dir": folder}, origin="The command line")
 
 
-@pytest.mark.parametrize("name", ["not there yet", "a*[b]?c", "back\\slash", "äöü"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(("prepare", "demo-\udcff"), ("train", "demo", "--backbones", "a,b-\udcff")),
+        *(
+            ("train", "demo", "--set", "question=\udcff"),
+            ("prepare", "bgl", "--mirror", "m-\udcff"),
+        ),
+        *(("runs", "\udcff"), ("query", "select '\udcff'"), ("models", "promote", "\udcff")),
+    ],
+    ids=range(7),
+)
+def test_an_argument_that_is_not_utf_8_is_one_error(
+    logllm: Run, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    check_error(logllm(*arguments, "--data-dir", tmp_path), "is not UTF-8. Rename what it names.")
+
+
+@pytest.mark.parametrize("name", ["not there yet", "a*[b]c", "äöü"])
 def test_a_folder_of_a_strange_name_may_be_a_data_folder(
     logllm: Run, tmp_path: Path, name: str
 ) -> None:

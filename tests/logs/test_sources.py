@@ -358,7 +358,12 @@ def test_a_file_changed_this_very_moment_is_not_remembered(
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"PATH": 7}', '{"PATH": []}', '{"PATH": [53, 1, 1]}', "\xff"]
+    "content",
+    [
+        *("", "{", "[]", "null", '{"PATH": 7}', '{"PATH": []}', '{"PATH": [53, 1, 1]}', "\xff"),
+        "[" * 100_000,
+    ],
+    ids=range(9),
 )
 def test_a_damaged_index_is_written_anew(
     store: Store, tmp_path: Path, num_read: list[str], content: str
@@ -450,6 +455,12 @@ def test_addresses_that_name_no_file_are_an_error(store: Store, memory: str) -> 
         obtain_log(store, local(f"{memory}/*.log"), mirror=None)
     with pytest.raises(LogLLMError, match=r"There is no file memory://.*/own\.log"):
         obtain_log(store, local(f"{memory}/own.log"), mirror=None)
+
+
+@pytest.mark.parametrize("address", ["http://[::1", "s3://[", "file://[x", "ftp://[::1/x"])
+def test_what_is_no_address_is_one_clear_error(store: Store, address: str) -> None:
+    with pytest.raises(LogLLMError, match=r"is no address: Invalid IPv6 URL\. Mend it"):
+        obtain_log(store, local(address), mirror=None)
 
 
 def test_logs_in_an_object_store_are_read_where_they_lie(
@@ -557,6 +568,13 @@ def test_an_archive_that_differs_from_the_mirrors_list_is_refused(store: Store, 
     with pytest.raises(LogLLMError, match=f"has the SHA-256 [0-9a-f]+, but .* says {'0' * 64}"):
         obtain_log(store, archived(OFFICIAL), mirror=held)
     assert files_of(store) == set()
+
+
+def test_a_mirror_whose_name_is_not_utf_8_is_an_error(store: Store, held: Path) -> None:
+    (held / "own.zip").write_bytes(zipped(own_log=LOG))
+    renamed = held.rename(held.parent / "held-\udcff")
+    with pytest.raises(LogLLMError, match=r"is not UTF-8\. Rename the file"):
+        obtain_log(store, archived(OFFICIAL), mirror=renamed)
 
 
 def test_a_mirror_without_the_archive_is_an_error_that_tells_what_it_holds(
