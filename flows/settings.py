@@ -8,7 +8,6 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from flows.options import checked_data_dir
-from flows.shards import RunnerName
 from logllm_core.config import Settings
 from logllm_core.detection.drift import DriftLimits
 from logllm_core.errors import LogLLMError
@@ -19,6 +18,7 @@ from logllm_core.store import Store
 from logllm_core.training.plan import Execution
 from logllm_core.training.recipes import Recipe, recipe_named
 
+RunnerName = Literal["threads", "processes", "ray"]
 MIRROR_VARIABLE = "LOGLLM_MIRROR"
 FIXED = {
     "masking",

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from flows.prepare import Prepared, prepare_logs
 from flows.settings import RunSettings
-from flows.shards import RunnerName, into_shards
+from flows.settings import RunnerName
+from flows.shards import into_shards
 from logllm_core import tables
 from logllm_core.logs.simulator import write_log
 from logllm_core.logs.sources import RawFile

@@ -37,7 +37,7 @@ def test_json_is_ascii_and_holds_what_was_given(capsys: pytest.CaptureFixture[st
 def test_a_runs_log_lines_hold_no_control(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(run_log, "get_run_logger", lambda: logging.getLogger("run"))
+    monkeypatch.setattr("prefect.logging.get_run_logger", lambda: logging.getLogger("run"))
     run_log.log_to_prefect()
     with caplog.at_level(logging.INFO, "run"):
         logger.info("{}", HOSTILE)
