@@ -124,6 +124,7 @@ def test_a_log_is_read_at_an_address_too(memory: str, name: str) -> None:
         ("own.log.gz", tarred({"own.log": LOG}), ".tar"),
         ("own.log.xz", lzma.compress(gzip.compress(LOG)), ".gz"),
     ],
+    ids=range(8),
 )
 def test_what_is_packed_under_a_wrong_name_is_refused(
     tmp_path: Path, name: str, packed: bytes, packing: str
