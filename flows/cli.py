@@ -1,7 +1,7 @@
 """The command line: `logllm ...`. Every command starts the flow that a deployment runs."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -46,7 +46,14 @@ from flows.showing import legible_lines, plain, print_json, read_changes, take_a
 from flows.verify_cli import verify
 from logllm_core.errors import LogLLMError
 
-UNREACHABLE = "Failed to reach API"
+# How Prefect says that its server is not there, and what is to be done.
+UNREACHABLE = {
+    "Failed to reach API": "Start the server that PREFECT_API_URL names, or unset it: without one, "
+    "flows run on their own.",
+    "Timed out while attempting to connect to ephemeral": "Run again once this machine is less "
+    "busy, or raise PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS. If it stays so, export "
+    "PREFECT_HOME, the name of an empty folder: the database that is there may be damaged.",
+}
 
 app = typer.Typer(
     name="logllm",
@@ -77,7 +84,7 @@ def prepare(
 ) -> None:
     """Turn a raw log into labelled windows, split into training, validation and test."""
     given = locals() | {"overrides": read_changes(changes or [])}
-    set_up_prefect()
+    set_up_prefect(data_dir)
     from flows.display import shown_progress
     from flows.prepare import prepare_logs
     from flows.settings import RunSettings
@@ -96,7 +103,7 @@ def prepare(
         shown = ("not labelled" if count is None else f"{count:,}" for count in counts)
         table.add_row(split, *shown)
     Console().print(table)
-    Console().print(f"Windows: {prepared.windows.path}", soft_wrap=True)
+    Console().print(f"Windows: {plain(prepared.windows.path)}", soft_wrap=True)
 
 
 def _reporting(flow: str) -> Callable[..., None]:
@@ -122,7 +129,7 @@ def _reporting(flow: str) -> Callable[..., None]:
         as_json: AsJson = False,
     ) -> None:
         given = locals() | {"overrides": read_changes(changes or [])}
-        set_up_prefect()
+        set_up_prefect(data_dir)
         module, _, flow_name = flow.rpartition(".")
         run = getattr(import_module(module), flow_name)
         from flows.display import shown_progress
@@ -165,7 +172,7 @@ def retrain(
     Candidate and champion judge the same newest windows. Nothing new, nothing done.
     """
     given = locals() | {"overrides": read_changes(changes or [])}
-    set_up_prefect()
+    set_up_prefect(data_dir)
     from flows.display import shown_progress
     from flows.retrain import retrain_logllm
     from flows.settings import RetrainSettings
@@ -223,7 +230,7 @@ def simulate(
     else:
         held = "{num_alert_lines:,} of them alerts, {num_unparsable_lines:,} without content"
     Console().print(
-        f"{truth['num_lines']:,} lines, {held.format(**truth)}: {escape(str(path))}",
+        f"{truth['num_lines']:,} lines, {held.format(**truth)}: {plain(path)}",
         soft_wrap=True,
     )
 
@@ -235,16 +242,22 @@ def main() -> None:
     """Run a command; a user's mistake ends in one message and exit status 1."""
     take_any_text(sys.stdout)
     try:
+        _check_arguments(sys.argv[1:])
         app(standalone_mode=True)
     except LogLLMError as fault:
         _fail(str(fault))
     except RuntimeError as fault:
-        if not str(fault).startswith(UNREACHABLE):
+        advice = next((UNREACHABLE[words] for words in UNREACHABLE if words in str(fault)), None)
+        if advice is None:
             raise
-        _fail(
-            f"{fault} Start the server that PREFECT_API_URL names, or unset it: without one, flows "
-            "run on their own."
-        )
+        _fail(f"{fault} {advice}")
+
+
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """Names and settings are sent to Prefect, and written to manifests and tables, in UTF-8."""
+    for argument in arguments:
+        if not argument.isascii() and argument != argument.encode(errors="replace").decode():
+            raise LogLLMError(f"{argument!r} is not UTF-8. Rename what it names.")
 
 
 def _fail(message: str, status: int = 1) -> None:

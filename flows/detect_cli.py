@@ -175,7 +175,7 @@ class Output:
 
 
 def as_json(row: dict[str, Any]) -> str:
-    """One object in one line, in ASCII: a terminal does not act on what a log holds."""
+    """One object in one line, in ASCII, as `showing.print_json` writes it."""
     found = {name: row[name] for name in JSON_FIELDS}
     times = {key: row[key] and row[key].isoformat() for key in ("start_time", "end_time")}
     return json.dumps(found | times)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flows.run_log import console, log_to_terminal, silence_the_end
+from flows.showing import plain
 from logllm_core import progress
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
@@ -40,7 +41,7 @@ class BarDisplay:
         with self._lock:
             self._num_running += 1
             self._bars.start()
-        bar = self._bars.add_task(description, total=total, unit=unit)
+        bar = self._bars.add_task(plain(description), total=total, unit=unit)  # names a file
         try:
             yield lambda amount: self._bars.advance(bar, amount)
         finally:

@@ -115,7 +115,7 @@ def compare_detectors(
     All are fitted on the training split and measured on the test split. What is there is reused.
     """
     given = locals() | {"overrides": read_changes(changes or []), "only": tuple(only or ())}
-    set_up_prefect()
+    set_up_prefect(data_dir)
     from flows.compare import compare_detectors as compare
     from flows.display import shown_progress
     from flows.settings import CompareSettings
@@ -153,7 +153,7 @@ def ablate(
     """
     given = locals() | {"overrides": read_changes(changes or [])}
     given |= {"only": tuple(only or ()), "sizes": tuple(sizes or ())}
-    set_up_prefect()
+    set_up_prefect(data_dir)
     from flows.ablate import ablate_logllm
     from flows.display import shown_progress
     from flows.settings import AblateSettings

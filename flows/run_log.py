@@ -7,14 +7,18 @@ import sys
 from typing import TYPE_CHECKING
 
 from loguru import logger
-from prefect.exceptions import MissingContextError
-from prefect.logging import get_run_logger
 from rich.console import Console
 
 from flows.showing import legible_lines
 
 if TYPE_CHECKING:
     from loguru import Message
+
+HUSHED = (
+    # Advises, at every import on a CPU, to install a package that fetches code from a hub.
+    "bitsandbytes.backends.cpu.ops",
+    "matplotlib",  # advises where to keep its cache, where nothing can be written to HOME
+)
 
 console = Console(stderr=True, soft_wrap=True)
 _sinks: dict[str, int] = {}
@@ -39,8 +43,8 @@ def _start() -> None:
         atexit.unregister(silence_the_end)
         atexit.register(silence_the_end)
         logger.remove()  # loguru's own handler for standard error
-        # Advises, at every import on a CPU, to install a package that fetches code from a hub.
-        logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+        for name in HUSHED:
+            logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def _print(message: "Message") -> None:
@@ -52,12 +56,16 @@ def _print(message: "Message") -> None:
 
 
 def _to_run(message: "Message") -> None:
+    # Only where a flow runs: Prefect makes its home when it is imported, and takes seconds.
+    from prefect.exceptions import MissingContextError
+    from prefect.logging import get_run_logger
+
     record = message.record
     try:
         run_logger = get_run_logger()
     except MissingContextError:  # outside of any run
         return
-    run_logger.log(record["level"].no, "%s", record["message"])
+    run_logger.log(record["level"].no, "%s", legible_lines(record["message"]))
 
 
 def silence_the_end() -> None:

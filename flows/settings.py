@@ -1,25 +1,24 @@
 """What a person decides about a run; the parameters of every flow and deployment."""
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from flows.shards import RunnerName
+from flows.options import checked_data_dir
 from logllm_core.config import Settings
 from logllm_core.detection.drift import DriftLimits
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog import Dataset, find_dataset
-from logllm_core.logs.connection import as_it_stands
 from logllm_core.logs.messages import Masking
 from logllm_core.model import Quantization
 from logllm_core.store import Store
 from logllm_core.training.plan import Execution
 from logllm_core.training.recipes import Recipe, recipe_named
 
+RunnerName = Literal["threads", "processes", "ray"]
 MIRROR_VARIABLE = "LOGLLM_MIRROR"
 FIXED = {
     "masking",
@@ -36,13 +35,10 @@ class DataSettings(Settings):
     data_dir: Path = Path("data")
     remote: str | None = None  # s3://bucket/path or any fsspec address: finished artifacts, shared
 
-    @field_validator("data_dir", mode="before")
+    @field_validator("data_dir")
     @classmethod
-    def _data_dir_is_a_folder(cls, data_dir: object) -> object:
-        if re.match(r"[A-Za-z0-9+]+:/", str(data_dir)):
-            raise ValueError("a folder of this machine is wanted; share an address with --remote")
-        as_it_stands(Path(str(data_dir)).absolute())  # what DuckDB cannot name is told at once
-        return data_dir
+    def _data_dir_is_a_folder(cls, data_dir: Path) -> Path:
+        return checked_data_dir(data_dir)
 
     @property
     def store(self) -> Store:

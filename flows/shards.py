@@ -8,19 +8,18 @@ import heapq
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from loguru import logger
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
+from flows.settings import RunnerName
 from logllm_core.contents import is_whole
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog import Dataset
 from logllm_core.logs.sources import RawFile, log_files
 from logllm_core.store import Artifact, Store
 from tasks import logs
-
-RunnerName = Literal["threads", "processes", "ray"]
 
 
 def build_parts(

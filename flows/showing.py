@@ -33,11 +33,11 @@ def print_json_list(values: Iterable[object]) -> None:
 
 
 def _as_json(value: object) -> str:
-    is_plain = (sys.stdout.encoding or "utf-8").lower() not in {"utf-8", "utf8"}
+    """In ASCII: a terminal does not act on what a log holds."""
     try:
-        return json.dumps(value, ensure_ascii=is_plain, default=str)
+        return json.dumps(value, default=str)
     except TypeError:  # DuckDB's maps may have times for keys, say
-        return json.dumps(_with_text_keys(value), ensure_ascii=is_plain, default=str)
+        return json.dumps(_with_text_keys(value), default=str)
 
 
 def _with_text_keys(value: object) -> object:

@@ -1,5 +1,7 @@
 """What a person writes: frozen models, unknown keys forbidden, every fault of a file at once."""
 
+import errno
+import stat
 import tomllib
 from pathlib import Path
 from typing import Any, Self
@@ -59,6 +61,8 @@ class Settings(BaseModel):
 def _read(path: Path) -> dict[str, Any]:
     """The values of a TOML file, within bounds: a file may be hostile."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            raise OSError(errno.EINVAL, "it is no file")
         with path.open("rb") as stream:
             content = stream.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as fault:  # a name with a NUL in it is a ValueError

@@ -1,3 +1,4 @@
+import os
 import time
 from pathlib import Path
 
@@ -112,3 +113,9 @@ def test_a_hostile_file_is_one_clear_error_and_takes_no_time(
 def test_a_path_that_is_no_file_is_one_clear_error(path: str) -> None:
     with pytest.raises(LogLLMError, match=r"Cannot read|larger than"):
         Outer.load(Path(path))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "own.toml")
+    with pytest.raises(LogLLMError, match=r"Cannot read .*own.toml: it is no file"):
+        Outer.load(tmp_path / "own.toml")

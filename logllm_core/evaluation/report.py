@@ -89,7 +89,7 @@ def _build(
 ) -> dict[str, Json]:
     content, test = _measured(dataset, recipe, backbones, run)
     (out_dir / "report.json").write_text(
-        json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+        json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8"
     )
     columns = tables.read(
         run.windows.path / "split=test", tables.WINDOWS, ["window_id", "start_time"]

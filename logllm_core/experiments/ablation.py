@@ -100,7 +100,7 @@ def _build(
     why_not: Mapping[int, str],
 ) -> dict[str, Json]:
     content = _measured(store, plan, runs, why_not)
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     (out_dir / FILE_NAME).write_text(text, encoding="utf-8")
     (out_dir / PAGE_NAME).write_text(render(content), encoding="utf-8")
     logger.info("{}: {}", content["dataset"], content["verdict"])

@@ -111,7 +111,7 @@ def _build(
     material: Material,
 ) -> dict[str, Json]:
     content = _measured(dataset, contenders, material) | {"backbones": backbones}
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     (out_dir / FILE_NAME).write_text(text, encoding="utf-8")
     (out_dir / PAGE_NAME).write_text(render(content), encoding="utf-8")
     logger.info("{}: {}", dataset.name, content["verdict"])

@@ -7,6 +7,7 @@ and would be 30.
 
 import io
 import lzma
+import re
 import stat
 import struct
 import tarfile
@@ -26,6 +27,14 @@ from logllm_core.logs.files import open_bytes
 BUFFER_BYTES = 1 << 20
 CODECS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2", ".xz": "xz"}
 TAR_SHORTHANDS = {".tgz": ".tar.gz", ".tzst": ".tar.zst", ".tbz2": ".tar.bz2", ".txz": ".tar.xz"}
+# How packed files begin, whatever they are called; a .tar is told by its first header.
+BEGINNINGS = {
+    ".gz": rb"\x1f\x8b\x08",
+    ".zst": rb"\x28\xb5\x2f\xfd",
+    ".bz2": rb"BZh[1-9]1AY&SY",
+    ".xz": rb"\xfd7zXZ\x00",
+    ".zip": rb"PK\x03\x04",
+}
 NUM_NAMES_SHOWN = 5
 MAX_HEADER_BYTES = 64 << 20  # of an entry of a .tar; its names are far shorter
 # What the readers below raise for content they cannot make sense of. Arrow raises a plain OSError,
@@ -51,15 +60,43 @@ def open_stream(location: str, member: str | None) -> Iterator[BinaryIO]:
         member: the path of the wanted file inside a .zip or .tar; None for any other file.
 
     Raises:
-        LogLLMError: there is no such file or member, the member is a link or a folder, or the
-            archive is damaged, which may show only while the stream is read.
+        LogLLMError: there is no such file or member, the member is a link or a folder, what it
+            holds is packed once more or under a wrong name, or the archive is damaged, which may
+            show only while the stream is read.
     """
     with ExitStack() as stack:
         packed = stack.enter_context(open_bytes(location))
         with _explained(location):
             content = _unpacked(location, packed, member, stack)
         guarded = _Guarded(content, location)
-        yield cast(BinaryIO, stack.enter_context(io.BufferedReader(guarded, BUFFER_BYTES)))
+        stream = stack.enter_context(io.BufferedReader(guarded, BUFFER_BYTES))
+        check_is_unpacked(stream, f"{member!r} in {location}" if member else location)
+        yield cast(BinaryIO, stream)
+
+
+def check_is_unpacked(stream: Any, called: str) -> None:
+    """Whether a stream, which is at its beginning, holds text as far as how it begins can tell.
+
+    Raises:
+        LogLLMError: it holds something packed; read as text, that would be a log of noise.
+    """
+    head: bytes = stream.peek(tarfile.BLOCKSIZE)
+    packing = next((name for name, begin in BEGINNINGS.items() if re.match(begin, head)), None)
+    if packing is None and _is_tar(head):
+        packing = ".tar"
+    if packing:
+        raise LogLLMError(
+            f"What {called} holds is packed itself, as {packing} files are. Unpack it, or give a "
+            f"file that is only packed once the ending {packing}."
+        )
+
+
+def _is_tar(head: bytes) -> bool:
+    try:
+        tarfile.TarInfo.frombuf(head[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
+    except tarfile.HeaderError:  # its checksum among others
+        return False
+    return True
 
 
 def _unpacked(location: str, packed: BinaryIO, member: str | None, stack: ExitStack) -> Any:

@@ -103,6 +103,14 @@ class Block:
         return self.texts(self.line_starts[chosen], self.line_ends[chosen])
 
 
+def as_logged(text: str) -> str:
+    """Text from elsewhere as it reads in a log that holds its bytes in UTF-8.
+
+    Bytes that are no UTF-8, and were read with `surrogateescape`, read as they do in the log.
+    """
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
 def _decoded(texts: pa.BinaryArray) -> pa.StringArray:
     """Latin-1 bytes as text."""
     _, offsets, codes = texts.buffers()

@@ -45,10 +45,12 @@ class Archive(Settings):
     @classmethod
     def _url_names_a_file(cls, url: str) -> str:
         try:
-            path = httpx.URL(url).path
+            parsed = httpx.URL(url)
         except httpx.InvalidURL as fault:
             raise ValueError(f"not an address: {fault}") from None
-        name = path.rsplit("/", 1)[-1]
+        if parsed.password:  # it would be written to manifests and reports
+            raise ValueError("a password is in it; fetch the archive yourself, and use --mirror")
+        name = parsed.path.rsplit("/", 1)[-1]
         if not name:
             raise ValueError("the address must end in the archive's name")
         if not FILE_NAME.fullmatch(name):  # %2e%2e is .., %00 a NUL; and it is told in terminals

@@ -9,18 +9,19 @@ import random
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 from loguru import logger
+from pydantic import TypeAdapter, ValidationError
 from tenacity import RetryCallState, Retrying, retry_if_exception
 
 from logllm_core.disk import lock
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog import Archive
-from logllm_core.logs.checksums import Checksums, checksums_of, read_json, write_json
+from logllm_core.logs.checksums import Checksums, checksums_of, write_json
 from logllm_core.logs.partial import Announced, Partial, PassingError, announced
 from logllm_core.progress import track
 
@@ -31,6 +32,15 @@ FRUITFUL_BYTES = 1 << 20  # an attempt that got so much further is none of those
 MAX_WAIT_SECONDS = 60.0
 MAX_RETRY_AFTER_SECONDS = 300.0  # whatever the server asks for
 TIMEOUT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _First:
+    """What came at an address the first time."""
+
+    size_bytes: int
+    sha256: str
+    date: str
 
 
 @dataclass(kw_only=True, slots=True)
@@ -207,28 +217,37 @@ def _compare_with_published(source: Archive, sums: Checksums) -> None:
             )
 
 
+def _read_firsts(record_path: Path) -> dict[str, _First]:
+    """What was downloaded first at each address."""
+    if not record_path.exists():
+        return {}
+    try:
+        return TypeAdapter(dict[str, _First]).validate_json(record_path.read_bytes(), strict=True)
+    except ValidationError:
+        raise LogLLMError(
+            f"{record_path}, which keeps the checksums of first downloads, is damaged. Mend it, or "
+            "delete it if what comes next is to be trusted."
+        ) from None
+
+
 def _compare_with_first(source: Archive, sums: Checksums, record_path: Path) -> None:
     """Without a published checksum, the first download's is the measure of every later one."""
     if source.md5 or source.sha256:
         return
-    record = read_json(record_path) if record_path.exists() else {}
-    if record is None:
-        raise LogLLMError(
-            f"{record_path}, which keeps the checksums of first downloads, is damaged. Mend it, or "
-            "delete it if what comes next is to be trusted."
-        )
+    record = _read_firsts(record_path)
     first = record.get(source.url)
     if first is None:
         today = datetime.now(UTC).date().isoformat()
-        now = {"size_bytes": sums.size_bytes, "sha256": sums.sha256, "date": today}
-        write_json(record_path, record | {source.url: now})
+        now = _First(size_bytes=sums.size_bytes, sha256=sums.sha256, date=today)
+        firsts = {**record, source.url: now}
+        write_json(record_path, {url: asdict(entry) for url, entry in firsts.items()})
         logger.warning(
             "{} has no published checksum; its SHA-256 is recorded in {}", source.url, record_path
         )
-    elif (first["size_bytes"], first["sha256"]) != (sums.size_bytes, sums.sha256):
+    elif (first.size_bytes, first.sha256) != (sums.size_bytes, sums.sha256):
         raise LogLLMError(
             f"{source.url} gave {sums.size_bytes:,} bytes with the SHA-256 {sums.sha256}, but the "
-            f"first time ({first['date']}) {first['size_bytes']:,} bytes with {first['sha256']}; "
+            f"first time ({first.date}) {first.size_bytes:,} bytes with {first.sha256}; "
             "no checksum is published to tell which is right. The new file was deleted. If it is "
             f"to be trusted, delete {record_path} and fetch it again."
         )

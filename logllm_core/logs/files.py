@@ -6,14 +6,17 @@ They are found (paths, globs), told apart (size and checksum) and opened here; n
 import glob
 import io
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from fsspec.core import has_magic, url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from logllm_core.errors import LogLLMError
 
@@ -24,6 +27,10 @@ STORES = (
     *("abfs", "abfss", "az", "file", "ftp", "gcs", "gs", "hdfs", "hf", "http", "https"),
     *("memory", "oci", "oss", "s3", "s3a", "sftp", "ssh", "webhdfs"),
 )
+# File systems whose files are made up by the kernel as they are read: without a size, without an
+# end, or with another process's secrets in them.
+MADE_UP = {"cgroup", "cgroup2", "configfs", "debugfs", "proc", "securityfs", "sysfs", "tracefs"}
+MOUNTS = Path("/proc/self/mountinfo")
 ETAGS = ("ETag", "etag", "md5Hash", "content_md5")  # what stores call their own checksum
 
 
@@ -51,7 +58,7 @@ def find_files(patterns: Sequence[str]) -> list[str]:
     found = [path for one in patterns for path in _files_at(one)]
     seen: dict[str, str] = {}
     for path in found:
-        _check_name(path)
+        check_name(path)
         real = path if is_address(path) else os.path.realpath(path)
         if real in seen:
             also = "twice" if seen[real] == path else f"as {seen[real]}, too"
@@ -60,15 +67,22 @@ def find_files(patterns: Sequence[str]) -> list[str]:
     return found
 
 
-def _check_name(location: str) -> None:
-    """Locations are written to manifests, in UTF-8."""
+def check_name(location: str) -> None:
+    """Whether a location can be written to manifests.
+
+    Raises:
+        LogLLMError: it is not UTF-8.
+    """
     if not location.isascii() and location != location.encode(errors="replace").decode():
         raise LogLLMError(f"The file name {location!r} is not UTF-8. Rename the file.")
 
 
 def _files_at(pattern: str) -> list[str]:
     if is_address(pattern):
-        parts = urlsplit(pattern)
+        try:
+            parts = urlsplit(pattern)
+        except ValueError as fault:
+            raise LogLLMError(f"{pattern} is no address: {fault}. Mend it.") from None
         if parts.password:  # it would be written to manifests and reports
             raise LogLLMError(
                 f"{parts.scheme}://{parts.username}@{parts.hostname} carries a password. Give it "
@@ -78,6 +92,7 @@ def _files_at(pattern: str) -> list[str]:
             return _remote_files_at(pattern)
     path = Path(pattern).absolute()
     pattern = str(path)
+    check_is_file(pattern)
     if path.is_file():
         return [pattern]
     if path.is_dir():
@@ -117,6 +132,42 @@ def _file_system(address: str) -> tuple[Any, str]:
     return fs, str(path)
 
 
+def check_is_file(path: str) -> None:
+    """Whether what lies there, if anything, is a folder or a file with a content of its own.
+
+    Raises:
+        LogLLMError: it is something else.
+    """
+    if kind := special_kind(path):
+        raise LogLLMError(
+            f"{path} is {kind}, not a file. Write what comes from it into a file, and name that."
+        )
+
+
+def special_kind(path: str) -> str | None:
+    """What a path leads to, where it is there and neither a folder nor a file on a disk."""
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        return "a pipe, a socket or a device"
+    return "made up by the kernel" if found.st_dev in _made_up_devices() else None
+
+
+@cache
+def _made_up_devices() -> frozenset[int]:
+    """The device numbers of the kernel's own file systems, wherever they are mounted."""
+    if not MOUNTS.exists():  # no Linux
+        return frozenset()
+    found = set()
+    for line in MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines():
+        mount, _, kind = line.partition(" - ")
+        if kind.split()[0] in MADE_UP:
+            found.add(os.makedev(*map(int, mount.split()[2].split(":"))))
+    return frozenset(found)
+
+
 def look_at(location: str) -> Look:
     """Size and version, without reading the content.
 
@@ -143,10 +194,13 @@ def open_bytes(location: str) -> Iterator[BinaryIO]:
     if is_address(location):
         with _reached(location):
             fs, path = _file_system(location)
+            if isinstance(fs, LocalFileSystem):
+                check_is_file(path)
             stream: BinaryIO = io.BufferedReader(
                 _Fetched(fs.open(path, "rb"), location), BUFFER_BYTES
             )
     else:
+        check_is_file(location)
         with _readable(location):
             stream = Path(location).open("rb")  # noqa: SIM115
     with stream:

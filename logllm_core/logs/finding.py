@@ -8,7 +8,7 @@ from pathlib import Path
 
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.archives import endings
-from logllm_core.logs.files import is_address
+from logllm_core.logs.files import check_is_file, is_address, special_kind
 from logllm_core.logs.recognition import PIPE
 
 HIDDEN = "hidden files and folders"
@@ -56,6 +56,7 @@ def _logs_at(given: str, left_out: Counter[str]) -> Iterator[str]:
     if path.is_dir():
         yield from _logs_below(path, left_out)
     elif path.is_file():
+        check_is_file(given)
         if reason := _fault(path):
             raise LogLLMError(f"{given!r} cannot be read: no {reason}. Unpack or rename it.")
         yield given
@@ -90,7 +91,8 @@ def _reason_to_leave_out(path: Path, root: Path) -> str | None:
         return HIDDEN
     if path.is_symlink() and path.exists() and not path.resolve().is_relative_to(root):
         return OUTSIDE
-    if not path.is_file() and not path.is_dir():  # a link to a folder within: it is walked there
+    # A link to a folder within: it is walked there.
+    if special_kind(str(path)) or not (path.is_file() or path.is_dir()):
         return SPECIAL
     return _fault(path)
 

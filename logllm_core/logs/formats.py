@@ -13,6 +13,12 @@ from logllm_core.config import Settings
 CONTENT = "content"
 EPOCH, EPOCH_MS, ISO = "epoch", "epoch_ms", "iso"
 NAMED_TIME_FORMATS = (EPOCH, EPOCH_MS, ISO)
+# Of a format as strptime reads it. Others are passed over without a word, or take a width, and what
+# is long takes its time with every line.
+TIME_DIRECTIVES = "aAbBcdDeFhHIjkmMnprRsStTxXyYzZ%"
+TIME_FORMAT = re.compile(rf"(?:[^%\0]|%[{TIME_DIRECTIVES}]){{1,100}}")
+# A format without a year is read as of 1900, which began on the same day of the week.
+EXAMPLE_TIME = datetime(2018, 6, 13, 15, 42, 50, tzinfo=UTC)
 FIELD_NAME = re.compile(r"[a-z][a-z0-9_]*")
 MAX_PATTERN_CHARACTERS = 4_096  # RE2 itself takes the square of this
 SINGLE_BYTE = re.compile(r"(?<!\\)(?:\\\\)*+\\C")
@@ -133,7 +139,8 @@ class LineFormat(Settings):
         if not _is_read_back(time_format):
             raise ValueError(
                 f"a time cannot be read back with it; wanted {', '.join(NAMED_TIME_FORMATS)}, or a "
-                'format such as "%Y-%m-%d %H:%M:%S" (fractions of a second are read by "iso" alone)'
+                'format such as "%Y-%m-%d %H:%M:%S", of at most 100 signs and of the directives '
+                f'{" ".join(TIME_DIRECTIVES)} (fractions of a second are read by "iso" alone)'
             )
         return time_format
 
@@ -153,11 +160,13 @@ class LineFormat(Settings):
 
 
 def _is_read_back(time_format: str) -> bool:
-    if "%" not in time_format:  # Arrow crashes on a format that is empty
-        return False
-    written = pa.array([datetime(2005, 6, 13, 15, 42, 50, tzinfo=UTC).strftime(time_format)])
-    times = pc.strptime(written, format=time_format, unit="s", error_is_null=True)
-    return not times.null_count
+    """Whether a time that is written so is read as one that is written the same."""
+    if "%" not in time_format or not TIME_FORMAT.fullmatch(time_format):
+        return False  # Arrow crashes on a format that is empty
+    written = EXAMPLE_TIME.strftime(time_format)
+    times = pc.strptime(pa.array([written]), format=time_format, unit="s", error_is_null=True)
+    time = times[0].as_py()
+    return time is not None and time.replace(tzinfo=UTC).strftime(time_format) == written
 
 
 def _check_names(names: tuple[str, ...]) -> None:

@@ -8,9 +8,12 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from logllm_core.errors import LogLLMError
+from logllm_core.logs.blocks import as_logged
 from logllm_core.logs.catalog import Dataset, SessionLabels
 from logllm_core.logs.sources import label_file, open_file
 from logllm_core.store import Artifact
+
+VERSION = 2  # raise when a label file would be read differently
 
 
 def read_session_labels(dataset: Dataset, labels: SessionLabels, raw: Artifact) -> pa.Table:
@@ -35,9 +38,9 @@ def read_session_labels(dataset: Dataset, labels: SessionLabels, raw: Artifact) 
                         f"{dataset.name}: the label file calls {session} {label!r}. Wanted: "
                         f"{' or '.join(truth)}."
                     )
-                if found.setdefault(session, truth[label]) != truth[label]:
+                if found.setdefault(as_logged(session), truth[label]) != truth[label]:
                     raise LogLLMError(f"{dataset.name}: the label file labels {session} both ways.")
-    except (UnicodeDecodeError, csv.Error) as fault:
+    except csv.Error as fault:
         raise LogLLMError(
             f"{dataset.name}: the label file is not a CSV file in UTF-8: {fault}."
         ) from None
@@ -48,7 +51,10 @@ def _label_rows(
     dataset: Dataset, labels: SessionLabels, stream: BinaryIO
 ) -> Iterator[tuple[str, str]]:
     """Session and label of each row."""
-    with io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+    # Sessions are bytes, as those of the log are.
+    with io.TextIOWrapper(
+        stream, encoding="utf-8-sig", errors="surrogateescape", newline=""
+    ) as text:
         rows = csv.DictReader(text, strict=True)
         columns = rows.fieldnames or []
         for column in (labels.session_column, labels.label_column):
@@ -56,6 +62,11 @@ def _label_rows(
                 raise LogLLMError(
                     f"{dataset.name}: the label file has the columns {', '.join(columns)}, but no "
                     f"{column}. Mend labels.session_column and labels.label_column."
+                )
+            if columns.count(column) > 1:
+                raise LogLLMError(
+                    f"{dataset.name}: the label file has {columns.count(column)} columns of the "
+                    f"name {column}. Rename all but the one that is meant."
                 )
         for row in rows:
             session, label = row[labels.session_column], row[labels.label_column]

@@ -18,6 +18,7 @@ from logllm_core.errors import LogLLMError
 from logllm_core.logs import masking, parsing
 from logllm_core.logs.catalog import Dataset, SessionLabels
 from logllm_core.logs.connection import as_it_stands
+from logllm_core.logs.labels import VERSION as VERSION_OF_LABELS
 from logllm_core.logs.labels import read_session_labels
 from logllm_core.logs.parts import RowGroups, describe_reject
 from logllm_core.logs.sources import RawFile, label_file, log_files
@@ -96,7 +97,9 @@ def read_vocabulary(messages: Artifact) -> list[str]:
 
 def _config(dataset: Dataset, raw: Artifact, preprocessing: Masking) -> dict[str, Json]:
     labels = label_file(raw)
+    by_session = isinstance(dataset.labels, SessionLabels)
     return {
+        **({"session_labels": VERSION_OF_LABELS} if by_session else {}),
         "files": [(file.checksum, file.member) for file in log_files(raw)],
         "label_file": labels and (labels.checksum, labels.member),
         "line": dataset.line.model_dump(mode="json"),

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from logllm_core.logs import times
-from logllm_core.logs.blocks import Block
+from logllm_core.logs.blocks import Block, as_logged
 from logllm_core.logs.catalog import Dataset, FieldLabels, PatternLabels
 from logllm_core.logs.formats import CONTENT, first_match, whole
 
@@ -106,7 +106,9 @@ def _alerts(dataset: Dataset, fields: Fields) -> pa.StringArray:
     labels = dataset.labels
     if isinstance(labels, FieldLabels):
         tags = fields[labels.field]
-        return pc.if_else(pc.equal(tags, labels.normal), None, tags)
+        # A log may hold it in latin-1 or in UTF-8.
+        normal = pa.array([labels.normal, as_logged(labels.normal)])
+        return pc.if_else(pc.is_in(tags, normal), None, tags)
     if isinstance(labels, PatternLabels):
         return _first_match(fields[labels.field], labels.pattern)
     return pa.nulls(len(fields[CONTENT]), pa.string())

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO, Self, TypeVar
 
-from logllm_core.logs.archives import endings, open_stream
+from logllm_core.logs.archives import check_is_unpacked, endings, open_stream
 from logllm_core.logs.blocks import BLOCK_BYTES
 from logllm_core.logs.files import open_bytes
 from logllm_core.store import Json
@@ -188,8 +188,13 @@ def is_packed(location: str) -> bool:
 @contextmanager
 def opened(location: str) -> Iterator[BinaryIO]:
     """The unpacked bytes of a file; those of a plain file as they are at the moment of reading."""
-    with open_stream(location, None) if is_packed(location) else open_bytes(location) as stream:
-        yield stream
+    if is_packed(location):
+        with open_stream(location, None) as stream:
+            yield stream
+    else:
+        with open_bytes(location) as stream:
+            check_is_unpacked(stream, location)
+            yield stream
 
 
 def pass_to(

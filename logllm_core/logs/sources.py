@@ -19,7 +19,7 @@ from logllm_core.logs.archives import open_stream
 from logllm_core.logs.catalog import Archive, Dataset, LocalFile, Simulator
 from logllm_core.logs.checksums import ChecksumIndex, Checksums, checksums_of, listed_checksum
 from logllm_core.logs.download import fetch
-from logllm_core.logs.files import find_files, is_address, look_at, unchanged
+from logllm_core.logs.files import check_name, find_files, is_address, look_at, unchanged
 from logllm_core.store import Artifact, Json, Store
 
 VERSION = 2  # raise when the results' shape changes
@@ -175,6 +175,7 @@ def _mirrored_log(store: Store, name: str, source: Archive, mirror: Path) -> Art
             f"The mirror {mirror} has no {source.file_name}; it holds {held}. Put the archive "
             "there, or leave --mirror (LOGLLM_MIRROR) out to fetch it from its publisher."
         )
+    check_name(str(archive))
     index = ChecksumIndex(store.data_dir / "raw" / INDEX)
     found = index.sha256_of([str(archive)])[str(archive)]
     wanted = listed_checksum(mirror / SUMS_NAME, source.file_name)

@@ -55,7 +55,8 @@ _DIRECTIONS = dict.fromkeys(
 _SHOWN_CODES: dict[int, int | str] = {
     **_CONTROLS,
     **{code: f"⟨U+{code:04X}⟩" for code in _DIRECTIONS},
-    **dict.fromkeys(range(0xD800, 0xE000), "\N{REPLACEMENT CHARACTER}"),
+    # Of the further controls some are read as a terminal's escapes, and none has a picture.
+    **dict.fromkeys([*range(0x80, 0xA0), *range(0xD800, 0xE000)], "\N{REPLACEMENT CHARACTER}"),
 }
 
 

@@ -19,8 +19,11 @@ def _fresh_sinks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def logllm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def logllm(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Run:
     """Calls `logllm ...` in this process; gives exit status, standard output, standard error."""
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))  # else a test would tell the next
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["logllm", *map(str, arguments)])

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.prepare import Prepared, prepare_logs
-from flows.settings import RunSettings
-from flows.shards import RunnerName, into_shards
+from flows.settings import RunnerName, RunSettings
+from flows.shards import into_shards
 from logllm_core import tables
 from logllm_core.contents import sha256_of
 from logllm_core.logs.simulator import write_log

@@ -16,7 +16,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFile
 
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.archives import open_stream
+from logllm_core.logs.archives import endings, open_stream
+from logllm_core.logs.recognition import beginning
 
 LOG = b"- 1117838570 link is up\nKERN 1117838571 link is down\n"
 
@@ -109,6 +110,48 @@ def test_a_log_is_read_at_an_address_too(memory: str, name: str) -> None:
     with fsspec.open(f"{memory}/{name}", "wb") as file:
         file.write(packed)
     assert read(f"{memory}/{name}", member) == LOG
+
+
+@pytest.mark.parametrize(
+    ("name", "packed", "packing"),
+    [
+        ("own.log", gzip.compress(LOG), ".gz"),
+        ("own.log", zstd(LOG), ".zst"),
+        ("own.log", bz2.compress(LOG), ".bz2"),
+        ("own.log", lzma.compress(LOG), ".xz"),
+        ("own.log", zipped({"own.log": LOG}), ".zip"),
+        ("own.log", tarred({"own.log": LOG}, "w:"), ".tar"),
+        ("own.log.gz", tarred({"own.log": LOG}), ".tar"),
+        ("own.log.xz", lzma.compress(gzip.compress(LOG)), ".gz"),
+    ],
+    ids=range(8),
+)
+def test_what_is_packed_under_a_wrong_name_is_refused(
+    tmp_path: Path, name: str, packed: bytes, packing: str
+) -> None:
+    (tmp_path / name).write_bytes(packed)
+    wanted = rf"own\..* holds is packed itself, as {packing} files are\. Unpack it"
+    with pytest.raises(LogLLMError, match=wanted), open_stream(str(tmp_path / name), None):
+        pass
+    if endings(name)[1] is None:  # a new log that is judged
+        with pytest.raises(LogLLMError, match=wanted):
+            beginning(str(tmp_path / name))
+
+
+def test_a_member_of_an_archive_that_is_packed_once_more_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "own.zip").write_bytes(zipped({"own.log": tarred({"x": LOG})}))
+    with (
+        pytest.raises(LogLLMError, match=r"What 'own.log' in .*own.zip holds is packed itself"),
+        open_stream(str(tmp_path / "own.zip"), "own.log"),
+    ):
+        pass
+
+
+def test_text_that_nearly_begins_like_something_packed_is_read(tmp_path: Path) -> None:
+    for text in (b"BZhello\n", b"PK says\n", b"x" * 257 + b"ustar\n" + b"x" * 600, b"\n" * 512):
+        (tmp_path / "own.log").write_bytes(text)
+        with open_stream(str(tmp_path / "own.log"), None) as stream:
+            assert stream.read() == text
 
 
 @pytest.mark.parametrize(

@@ -269,6 +269,12 @@ def test_parts_that_do_not_fit_together_are_refused(changes: dict[str, Any], mes
         labelled_by_line(Path("own.log"), **changes)
 
 
+def test_an_address_with_a_password_is_refused() -> None:
+    source = {"kind": "archive", "url": "https://ann:secret@example.org/logs/a.gz"}
+    with pytest.raises(LogLLMError, match="a password is in it"):
+        labelled_by_line(Path("own.log"), source=source)
+
+
 @pytest.mark.parametrize(
     "name", ["%2e%2e", "%2E", ".hidden", "a%00b", "a%0ab", "%1b[31m.gz", "manifest.json", "x" * 201]
 )

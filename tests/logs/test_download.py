@@ -462,8 +462,18 @@ def test_a_published_checksum_needs_no_record(target: Target) -> None:
     assert not target.record.exists()
 
 
-def test_a_damaged_record_of_first_downloads_is_not_passed_over(target: Target) -> None:
-    target.record.write_text("{")
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("{", "[]", "null", "3", "[" * 100_000),
+        *('{"URL": null}', '{"URL": 3}', '{"URL": {}}', '{"URL": {"size_bytes": 1}}'),
+    ],
+    ids=range(9),
+)
+def test_a_damaged_record_of_first_downloads_is_not_passed_over(
+    target: Target, content: str
+) -> None:
+    target.record.write_text(content)
     with pytest.raises(LogLLMError, match=rf"{FIRST_DOWNLOADS}, which .* is damaged"):
         target.fetch()
-    assert target.record.read_text() == "{"
+    assert target.record.read_text() == content

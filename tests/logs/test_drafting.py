@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logllm_core.errors import LogLLMError
+from logllm_core.logs import files
 from logllm_core.logs.catalog import (
     CountWindows,
     Dataset,
@@ -465,7 +466,10 @@ def test_a_missing_file_is_an_error_that_does_not_blame_a_toml_file(tmp_path: Pa
         draft("own", "memory://drafts/no.log", None)
 
 
-def test_a_file_that_the_system_does_not_let_be_read_is_an_error() -> None:
+def test_a_file_that_the_system_does_not_let_be_read_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(files, "_made_up_devices", frozenset)  # as if it were a file on a bad disk
     with pytest.raises(LogLLMError, match="/proc/self/mem cannot be read: Input/output error"):
         draft("own", "/proc/self/mem", None)
 

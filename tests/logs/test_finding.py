@@ -97,3 +97,13 @@ def test_a_folder_that_cannot_be_listed_is_counted(
     found = find_logs([str(tmp_path / "logs")])
     assert [Path(path).name for path in found.paths] == ["a.log"]
     assert found.left_out == {"folders that cannot be listed": 1}
+
+
+def test_what_the_kernel_makes_up_is_no_log(tmp_path: Path) -> None:
+    (tmp_path / "environ").symlink_to("/proc/self/environ")
+    for path in ("/proc/self/environ", str(tmp_path / "environ"), "/proc/kmsg"):
+        with pytest.raises(LogLLMError, match=f"^{path} is made up by the kernel, not a file"):
+            find_logs([path])
+    found = find_logs(["/proc/self/attr"])  # a folder of files that claim to have no bytes
+    assert found.paths == ()
+    assert found.left_out["pipes, devices and broken links"] > 0

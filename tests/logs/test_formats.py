@@ -91,7 +91,27 @@ def test_a_time_format_that_cannot_be_read_back_is_refused(time_format: str) -> 
 
 @pytest.mark.parametrize(
     "time_format",
-    ["epoch", "epoch_ms", "iso", "%y%m%d %H%M%S", "%b %d %H:%M:%S", "%d/%b/%Y:%H:%M:%S %z"],
+    [
+        "%j" * 101,  # a line's time takes a millisecond with 60,000 of them
+        "%999999j",
+        "%Ey %-d",
+        "%Y-%m-%d %C",  # reads 2018 as 2000
+        "%H %I",  # and 15:00 as 03:00
+        "%Y %U",
+        "%Y\0",
+    ],
+)
+def test_a_time_format_that_costs_much_or_reads_another_time_is_refused(time_format: str) -> None:
+    with pytest.raises(ValidationError, match=r"of at most 100 signs and of the directives a A b"):
+        LineFormat(fields=("day", "content"), time_fields=("day",), time_format=time_format)
+
+
+@pytest.mark.parametrize(
+    "time_format",
+    [
+        *("epoch", "epoch_ms", "iso", "%y%m%d %H%M%S", "%b %d %H:%M:%S", "%d/%b/%Y:%H:%M:%S %z"),
+        *("%c", "%Y %j %T", "%a %b %e %H:%M:%S", "%I:%M:%S %p", "am %d.%m. um %H Uhr"),
+    ],
 )
 def test_a_time_format_that_can_be_read_back_is_taken(time_format: str) -> None:
     line = LineFormat(fields=("day", "content"), time_fields=("day",), time_format=time_format)
@@ -175,3 +195,10 @@ def test_a_field_may_name_the_session() -> None:
     dataset = of_line(pattern=r"(?:id=(?P<id>\w*) )?(?P<content>.*)", session_field="id")
     block = parse(dataset, "id=7 opened id=9", "id=8 opened", "no session", "id= empty")
     assert block.session_ids.to_pylist() == [["7"], ["8"], [], []]
+
+
+def test_what_a_normal_line_is_called_may_lie_beyond_ascii() -> None:
+    dataset = of_line(fields=["label", "content"], labels={"kind": "field", "normal": "ruhig-ö"})
+    lines = b"ruhig-\xc3\xb6 x\nruhig-\xf6 x\nruhig x\n"  # in UTF-8, in latin-1, another word
+    (block,) = read_blocks(io.BytesIO(lines))
+    assert parse_block(dataset, block).alerts.to_pylist() == [None, None, "ruhig"]

@@ -5,7 +5,15 @@ import pytest
 from logllm_core import tables
 from logllm_core.errors import LogLLMError
 from logllm_core.store import Store
-from tests.logs.samples import BY_SESSION, files_left, labelled_by_session, messages_of, rows
+from tests.logs.samples import (
+    BY_SESSION,
+    files_left,
+    labelled_by_session,
+    messages_of,
+    rows,
+    window_rows,
+    windows_of,
+)
 
 
 def with_labels(store: Store, folder: Path, labels: bytes) -> list[dict[str, object]]:
@@ -54,6 +62,8 @@ def test_a_byte_order_mark_is_no_part_of_the_first_columns_name(
         (b"BlockId,Label\nblk_2,Normal\nblk_1\n", "line 3 of the label file is cut short"),
         (b"Label,BlockId\nNormal\n", "line 2 of the label file is cut short"),
         (b"BlockId,Label\nblk_1,Normal\nblk_1,Anomaly\n", "labels blk_1 both ways"),
+        (b"BlockId,Label,Label\nblk_1,Normal,Anomaly\n", "has 2 columns of the name Label"),
+        (b"BlockId,BlockId,Label\nblk_1,blk_2,Normal\n", "has 2 columns of the name BlockId"),
     ],
 )
 def test_a_label_file_that_cannot_be_used_is_an_error_that_says_why(
@@ -65,17 +75,25 @@ def test_a_label_file_that_cannot_be_used_is_an_error_that_says_why(
     assert not [path for path in files_left(store) if "messages" in path.parts]
 
 
-@pytest.mark.parametrize(
-    "labels",
-    [
-        b"BlockId,Label\nblk_\xe9,Normal\n",  # not UTF-8
-        b'BlockId,Label\n"' + b"x" * 200_000 + b'",Normal\n',  # a quote that never ends
-    ],
-)
-def test_a_label_file_that_is_no_csv_file_is_a_clear_error(
-    store: Store, tmp_path: Path, labels: bytes
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_session_beyond_ascii_is_labelled_where_log_and_labels_hold_the_same_bytes(
+    store: Store, tmp_path: Path, encoding: str
 ) -> None:
-    with pytest.raises(LogLLMError, match="label"):
+    log, label_path = tmp_path / "own.log", tmp_path / "labels.csv"
+    log.write_bytes("müller in\nmüller out\nmuller in\n".encode(encoding))
+    label_path.write_bytes("BlockId,Label\nmüller,Anomaly\nmuller,Normal\n".encode(encoding))
+    line = {"fields": ["user", "content"], "session_field": "user"}
+    built = windows_of(store, labelled_by_session(log, label_path, line=line))
+    found = [row for windows in window_rows(built).values() for row in windows]
+    assert {tuple(row["line_numbers"]): row["is_anomalous"] for row in found} == {
+        (0, 1): True,
+        (2,): False,
+    }
+
+
+def test_a_label_file_that_is_no_csv_file_is_a_clear_error(store: Store, tmp_path: Path) -> None:
+    labels = b'BlockId,Label\n"' + b"x" * 200_000 + b'",Normal\n'  # a quote that never ends
+    with pytest.raises(LogLLMError, match="label file is not a CSV file"):
         with_labels(store, tmp_path, labels)
 
 

@@ -72,6 +72,12 @@ def content_of(raw: Artifact) -> bytes:
     return b"".join(read(raw, file) for file in log_files(raw))
 
 
+def read_all(raw: Artifact) -> None:
+    labels = label_file(raw)
+    for file in [*log_files(raw), *([labels] if labels else [])]:
+        read(raw, file)
+
+
 def locations(raw: Artifact) -> list[str]:
     return [file.location for file in log_files(raw)]
 
@@ -177,6 +183,32 @@ def test_paths_that_name_no_file_or_one_twice_are_an_error(
     with pytest.raises(LogLLMError, match=message):
         obtain_log(store, local(*(tmp_path / name for name in named)), mirror=None)
     assert files_of(store) == set()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/proc/self/environ", "made up by the kernel"),
+        ("/proc/kmsg", "made up by the kernel"),
+        ("/proc/self/[e]nviron", "made up by the kernel"),
+        ("file:///proc/self/environ", "made up by the kernel"),
+        ("/dev/zero", "a pipe, a socket or a device"),
+        ("{folder}/pipe", "a pipe, a socket or a device"),
+        ("{folder}/link", "a pipe, a socket or a device"),
+        ("file://{folder}/pipe", "a pipe, a socket or a device"),
+    ],
+)
+def test_only_files_are_read_not_pipes_devices_or_what_the_kernel_makes_up(
+    store: Store, tmp_path: Path, path: str, kind: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    (tmp_path / "x.log").write_text("a line\n")
+    path = path.format(folder=tmp_path)
+    for dataset in (local(path), local(tmp_path / "x.log", label_path=path)):
+        with pytest.raises(LogLLMError, match=f"is {kind}, not a file. Write what comes from it"):
+            read_all(obtain_log(store, dataset, mirror=None))
 
 
 def test_names_that_cannot_be_written_down_are_an_error(store: Store, tmp_path: Path) -> None:
@@ -326,7 +358,12 @@ def test_a_file_changed_this_very_moment_is_not_remembered(
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"PATH": 7}', '{"PATH": []}', '{"PATH": [53, 1, 1]}', "\xff"]
+    "content",
+    [
+        *("", "{", "[]", "null", '{"PATH": 7}', '{"PATH": []}', '{"PATH": [53, 1, 1]}', "\xff"),
+        "[" * 100_000,
+    ],
+    ids=range(9),
 )
 def test_a_damaged_index_is_written_anew(
     store: Store, tmp_path: Path, num_read: list[str], content: str
@@ -418,6 +455,12 @@ def test_addresses_that_name_no_file_are_an_error(store: Store, memory: str) -> 
         obtain_log(store, local(f"{memory}/*.log"), mirror=None)
     with pytest.raises(LogLLMError, match=r"There is no file memory://.*/own\.log"):
         obtain_log(store, local(f"{memory}/own.log"), mirror=None)
+
+
+@pytest.mark.parametrize("address", ["http://[::1", "s3://[", "file://[x", "ftp://[::1/x"])
+def test_what_is_no_address_is_one_clear_error(store: Store, address: str) -> None:
+    with pytest.raises(LogLLMError, match=r"is no address: Invalid IPv6 URL\. Mend it"):
+        obtain_log(store, local(address), mirror=None)
 
 
 def test_logs_in_an_object_store_are_read_where_they_lie(
@@ -525,6 +568,13 @@ def test_an_archive_that_differs_from_the_mirrors_list_is_refused(store: Store, 
     with pytest.raises(LogLLMError, match=f"has the SHA-256 [0-9a-f]+, but .* says {'0' * 64}"):
         obtain_log(store, archived(OFFICIAL), mirror=held)
     assert files_of(store) == set()
+
+
+def test_a_mirror_whose_name_is_not_utf_8_is_an_error(store: Store, held: Path) -> None:
+    (held / "own.zip").write_bytes(zipped(own_log=LOG))
+    renamed = held.rename(held.parent / "held-\udcff")
+    with pytest.raises(LogLLMError, match=r"is not UTF-8\. Rename the file"):
+        obtain_log(store, archived(OFFICIAL), mirror=renamed)
 
 
 def test_a_mirror_without_the_archive_is_an_error_that_tells_what_it_holds(

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from logllm_core.pages import charts, pictures, timeline
@@ -215,10 +215,13 @@ def test_a_stage_without_steps_is_passed_over(tmp_path: Path) -> None:
 
 
 @given(st.text())
+@example("\x1b[31m \x9b31m \x85 \u202e \ud800")
 def test_visible_text_holds_no_control_and_no_change_of_direction(text: str) -> None:
     shown = pictures.visible(text)
     shown.encode()
-    assert not re.findall(r"[\x00-\x08\x0a-\x1f\x7f\u202a-\u202e\u2066-\u2069\u200e\u200f]", shown)
+    assert not re.findall(
+        r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200e\u200f]", shown
+    )
 
 
 def test_plain_text_is_shown_as_it_is() -> None:
