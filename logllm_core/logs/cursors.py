@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from loguru import logger
+
 from logllm_core.disk import replace_file
 from logllm_core.errors import LogLLMError
 from logllm_core.store import Json, Store
@@ -99,10 +101,15 @@ def read_cursor(folder: Path) -> Cursor:
         tuples = {key: tuple(kind(**one) for one in values[key]) for key, kind in kinds.items()}
         return Cursor(**values | tuples)
     except (ValueError, TypeError, KeyError) as fault:
-        raise LogLLMError(
-            f"{path} is damaged ({fault}). It tells which lines were judged: restore it, or delete "
-            f"{folder} to have that log judged anew."
-        ) from None
+        raise damaged(folder, fault) from None
+
+
+def damaged(folder: Path, fault: object, name: str = CURSOR) -> LogLLMError:
+    """What to say of a cursor, or of a file that it names, that cannot be read."""
+    return LogLLMError(
+        f"{folder / name} is damaged ({fault}). It tells which lines were judged: restore it, or "
+        f"delete {folder} to have that log judged anew."
+    )
 
 
 def write_cursor(folder: Path, cursor: Cursor) -> None:
@@ -110,14 +117,13 @@ def write_cursor(folder: Path, cursor: Cursor) -> None:
     replace_file(folder / CURSOR, json.dumps(asdict(cursor), ensure_ascii=False).encode())
 
 
-def cursor_paths(store: Store, dataset: str) -> list[Path]:
-    return sorted(new_dir(store, dataset).glob(f"[!.]*/{CURSOR}"))
-
-
 def cursors(store: Store, dataset: str) -> Iterator[tuple[Path, Cursor]]:
-    """The folder of each source and its cursor."""
-    for path in cursor_paths(store, dataset):
-        yield path.parent, read_cursor(path.parent)
+    """The folder of each source and its cursor; a damaged one is told, and does not hide others."""
+    for path in sorted(new_dir(store, dataset).glob(f"[!.]*/{CURSOR}")):
+        try:
+            yield path.parent, read_cursor(path.parent)
+        except LogLLMError as fault:
+            logger.warning("{}", fault)
 
 
 def new_parts(store: Store, dataset: str) -> list[Path]:

@@ -95,12 +95,7 @@ def _selections(store: Store, name: str) -> dict[str, list[str]]:
             found[view] = [_selection("*", paths, is_split="split=" in files)]
     if scores := _newest_scores(store, name, chain):
         found["scores"] = [_selection("*", scores, is_split=True)]
-    try:
-        parts = [path.absolute() for path in new_parts(store, name)]
-    except LogLLMError as fault:  # nor must a damaged cursor
-        logger.warning("No new logs in {}.predictions: {}", name, fault)
-        parts = []
-    if parts:
+    if parts := [path.absolute() for path in new_parts(store, name)]:
         columns = f"*, {_literal(NEW)} as split"
         found.setdefault("predictions", []).append(_selection(columns, parts, is_split=False))
     return found

@@ -11,8 +11,8 @@ from loguru import logger
 
 from logllm_core import tables
 from logllm_core.detection import judging, pace, reading, watching
+from logllm_core.detection.detected import Detected
 from logllm_core.detection.pace import Pace
-from logllm_core.detection.reading import Detected
 from logllm_core.detection.watching import detect
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.blocks import Block
