@@ -789,14 +789,14 @@ def test_a_follower_outlives_a_full_disk_and_no_window_is_lost(
         wait_until(lambda: all(c.looks for _, c in cursors(heard.setting.store, "own")))
         with no_file_beyond(1_000):
             append(log, "".join(lines(4, seed=2)))
-            wait_until(lambda: bool(warnings))
+            wait_until(lambda: any("Cannot write to" in one for one in warnings))
             time.sleep(0.2)
         append(log, "".join(lines(4, seed=3)))
 
     following(heard, log, write, until=3)
     assert heard.ids == [0, 1, 2]
     assert [row["window_id"] for row in heard.kept] == [0, 1, 2]
-    assert [message for message in warnings if "Cannot write to" not in message] == []
+    assert sum("Cannot write to" in one for one in warnings) == 1  # and one of the memory's
 
 
 def test_a_followed_log_that_is_not_there_yet_is_waited_for(
