@@ -13,6 +13,7 @@ class Detected:
     num_logs: int = 0
     num_lines: int = 0
     num_unparsed_lines: int = 0
+    num_cut_lines: int = 0  # too long, judged without their rest
     num_late_lines: int = 0  # in a later window than their time's
     num_windows: int = 0  # judged now
     num_reused_windows: int = 0  # of these, not scored: their messages were scored before
@@ -34,6 +35,7 @@ class Detected:
             (self.num_reused_windows, "were judged before by their messages"),
             (self.num_unlocalized_windows, "anomalous ones were too many to say why"),
             (self.num_unparsed_lines, "lines do not match the format"),
+            (self.num_cut_lines, "lines were too long and cut"),
             (self.num_late_lines, "lines came late"),
             (self.num_cut_short_logs, "logs were rotated away and not found again"),
             (

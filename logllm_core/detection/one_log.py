@@ -52,6 +52,7 @@ class LogReader:
         advance: Advance,
     ) -> None:
         self._dataset = dataset
+        self._max_line_bytes = dataset.line.max_line_bytes
         self._wishes = wishes
         self._detected = detected
         self._faults = faults
@@ -75,7 +76,8 @@ class LogReader:
             if isinstance(claim, Finished):
                 self._tell_finished(claim)
             elif claim:
-                log = GrowingLog(path, Place.from_json(claim.ledger.cursor.place))
+                place = Place.from_json(claim.ledger.cursor.place)
+                log = GrowingLog(path, place, max_line_bytes=self._max_line_bytes)
                 yield from self._read(claim, log, log)
             elif self._wishes.is_stopped():
                 return
@@ -86,7 +88,7 @@ class LogReader:
         self._faults.end(path)
 
     def _read_pipe(self) -> Steps:
-        log = GrowingLog(PIPE)
+        log = GrowingLog(PIPE, max_line_bytes=self._max_line_bytes)
         pieces = iter(log)
         for piece in pieces:
             if piece:
@@ -157,7 +159,13 @@ class LogReader:
         self, claim: Claim, path: str, *, wait_seconds: float = POLL_SECONDS
     ) -> Steps:
         place = Place.from_json(claim.ledger.cursor.place)
-        log = GrowingLog(path, place, follow=True, wait_seconds=wait_seconds)
+        log = GrowingLog(
+            path,
+            place,
+            follow=True,
+            wait_seconds=wait_seconds,
+            max_line_bytes=self._max_line_bytes,
+        )
         yield from self._read(claim, log, log)
         self._detected.num_cut_short_logs += log.is_cut_short
 

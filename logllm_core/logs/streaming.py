@@ -65,6 +65,7 @@ class Counts:
     num_unparsed_lines: int = 0
     num_late_lines: int = 0  # their window, or one of them, had closed
     num_lines_without_time: int = 0
+    num_cut_lines: int = 0  # too long, without their rest
     num_lines_without_session: int = 0  # in no window, where windows are sessions
 
     def plus(self, other: "Counts") -> "Counts":
@@ -150,6 +151,7 @@ class WindowStream:
             LogLLMError: none of the first lines matches the format, or none tells its time where
                 windows are by time.
         """
+        self._counts = self._counts.plus(Counts(num_cut_lines=len(block.cut)))
         ready = self._column.push(block, arrived=time.monotonic())
         return [window for one in ready for window in self._take_in(*one)]
 

@@ -102,6 +102,20 @@ def _short_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growing, "QUIET_SECONDS", 0.1)
 
 
+def test_of_a_line_that_is_too_long_the_rest_is_read_over_and_the_place_is_behind_it(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "app.log"
+    path.write_bytes(b"one\n" + b"x" * 30_000 + b"\r\ntwo\n")
+    pieces = [piece for piece in GrowingLog(str(path), max_line_bytes=9) if piece]
+    assert texts(iter(pieces)) == numbered("one", "x" * 9, "two")
+    assert sum(len(piece.block.cut) for piece in pieces) == 1
+    place = pieces[-1].place
+    assert place == read(path)[1]
+    append(path, "three\n")
+    assert read(path, place)[0] == numbered("three", first=3)
+
+
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     return tmp_path / "app.log"
