@@ -15,6 +15,7 @@ class Detected:
     num_unparsed_lines: int = 0
     num_cut_lines: int = 0  # too long, judged without their rest
     num_late_lines: int = 0  # in a later window than their time's
+    num_lines_ahead: int = 0  # whose time is far ahead of the next line's
     num_windows: int = 0  # judged now
     num_reused_windows: int = 0  # of these, not scored: their messages were scored before
     num_anomalous_windows: int = 0
@@ -37,6 +38,7 @@ class Detected:
             (self.num_unparsed_lines, "lines do not match the format"),
             (self.num_cut_lines, "lines were too long and cut"),
             (self.num_late_lines, "lines came late"),
+            (self.num_lines_ahead, "lines told a time far ahead of the next one's"),
             (self.num_cut_short_logs, "logs were rotated away and not found again"),
             (
                 self.num_followed_logs,

@@ -162,6 +162,7 @@ class Reading:
         found.num_lines += after.num_lines - before.num_lines
         found.num_unparsed_lines += after.num_unparsed_lines - before.num_unparsed_lines
         found.num_cut_lines += after.num_cut_lines - before.num_cut_lines
+        found.num_lines_ahead += after.num_lines_ahead - before.num_lines_ahead
         found.num_late_lines += after.num_late_lines - before.num_late_lines
 
     @property
