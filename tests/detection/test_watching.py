@@ -7,6 +7,7 @@ import shutil
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 from loguru import logger
 
 from logllm_core import tables
-from logllm_core.detection import judging, one_log, reading, watching
+from logllm_core.detection import judging, known_logs, one_log, reading, watching
 from logllm_core.detection.claiming import Claim, Claims
 from logllm_core.detection.detected import Detected, UnjudgedError
 from logllm_core.detection.watching import detect
@@ -840,6 +841,27 @@ def test_a_damaged_cursor_costs_its_own_log_alone(
     shutil.rmtree(damaged.parent)
     heard(folder)
     assert [Path(row["source"]).name for row in heard.rows][2:] == ["other.log", "third.log"]
+
+
+def test_where_nothing_is_new_a_log_costs_two_looks_at_its_own_cursor(
+    heard: Heard, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(9):
+        (folder / f"{number}.log").write_text("".join(lines(4, seed=10 + number)))
+    heard(folder)
+    looks: list[Path] = []
+    real = known_logs._stamp
+
+    def stamp(path: Path) -> tuple[int, int] | None:
+        looks.append(path)
+        return real(path)
+
+    monkeypatch.setattr(known_logs, "_stamp", stamp)
+    heard(folder)
+    assert len(heard.rows) == 11
+    num_looks = Counter(looks)  # one when all were read, and one when the log was asked for
+    assert set(num_looks.values()) == {2}
+    assert len(num_looks) == 10
 
 
 def test_damaged_verdicts_of_a_log_are_told_and_do_not_stop_the_others(

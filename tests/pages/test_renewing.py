@@ -4,7 +4,7 @@ import pytest
 
 from logllm_core.logs import cursors
 from logllm_core.logs.cursors import Cursor, write_cursor
-from logllm_core.pages import renewing
+from logllm_core.pages import alarms, renewing
 from logllm_core.store import Store
 
 
@@ -25,7 +25,7 @@ def source(store: Store) -> Path:
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was made anew."""
     found: list[str] = []
-    real = renewing.write_page
+    real = alarms.write_page
 
     def write_page(store: Store, dataset: str) -> Path:
         found.append(dataset)
