@@ -11,7 +11,7 @@ from prefect.states import Completed
 from flows.run_log import log_to_prefect
 from flows.settings import DetectSettings
 from logllm_core.detection.champion import find_champion
-from logllm_core.detection.reading import Detected
+from logllm_core.detection.detected import Detected, UnjudgedError
 from logllm_core.logs.finding import find_logs
 from tasks import detection, evaluation
 
@@ -26,6 +26,9 @@ def detect_anomalies(
     """Judge what is new in these logs and folders, renew views and page, and measure drift.
 
     Ends at once, and says so, where there is no model yet, or none of the files.
+
+    Raises:
+        UnjudgedError: some of the logs could not be judged, once all is done for the others.
     """
     log_to_prefect()
     found = settings.find_dataset(dataset)
@@ -35,13 +38,19 @@ def detect_anomalies(
     present = [path for path in files if Path(path).exists()]
     if not find_logs(present).paths:
         return _ended(f"There is no log in {', '.join(files)}; nothing was judged.", Detected())
-    detected = detection.detect(store, found, present)
+    fault = None
+    try:
+        detected = detection.detect(store, found, present)
+    except UnjudgedError as unjudged:  # the other logs are judged, and may have drifted
+        fault, detected = unjudged, unjudged.detected
     # A successor may have been promoted meanwhile; drift is the successor's then.
     if champion := find_champion(store, found.name):
         since = datetime.now(UTC) - DRIFT_PERIOD
         measured = evaluation.measure_drift(store, found.name, champion, since, settings.drift)
         if measured:
             evaluation.publish_drift(measured)
+    if fault:
+        raise fault
     return _ended(detected.sentence, detected)
 
 

@@ -17,7 +17,7 @@ from flows.showing import legible
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from logllm_core.detection.reading import Detected
+    from logllm_core.detection.detected import Detected
 
 ANOMALIES_FOUND = 3  # exit status
 BROKEN_PIPE = 141  # as of a program that the system stops for it
@@ -101,6 +101,7 @@ def detect(
     log_to_terminal()  # before the models' libraries, which advise at their import
 
     from flows.settings import DetectSettings
+    from logllm_core.detection.detected import UnjudgedError
     from logllm_core.detection.watching import detect as detect_new
     from logllm_core.pages.renewing import renew
 
@@ -127,6 +128,10 @@ def detect(
             )
         if not as_json:
             output.summarize(detected, time.monotonic() - began)
+    except UnjudgedError as fault:
+        if not as_json:
+            output.summarize(fault.detected, time.monotonic() - began)
+        raise
     except BrokenPipeError:  # whoever read has enough; what they were not told is told next time
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BROKEN_PIPE)
@@ -162,7 +167,8 @@ class Output:
     def summarize(self, detected: "Detected", seconds: float) -> None:
         """What is told when all is done."""
         told = f"{self.num_anomalous:,} of {self.num_windows:,} windows are anomalous."
-        self._write(f"{told}\n{detected.sentence} {seconds:.1f} s.\nPage: {legible(self.page)}\n")
+        page = f"Page: {legible(self.page)}\n" if self.page else ""
+        self._write(f"{told}\n{detected.sentence} {seconds:.1f} s.\n{page}")
 
     def _show(self, anomalous: list[dict[str, Any]]) -> None:
         width = shutil.get_terminal_size().columns if self._is_terminal else None

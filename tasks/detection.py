@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from logllm_core.detection import reading, scoring, vectors, watching
+from logllm_core.detection import scoring, vectors, watching
+from logllm_core.detection.detected import Detected
 from logllm_core.logs.catalog import Dataset
 from logllm_core.model.places import Places
 from logllm_core.pages.renewing import renew
@@ -44,5 +45,5 @@ def encode_vocabulary(
 
 
 @task(task_run_name="detect-{dataset.name}", cache_policy=NO_CACHE)
-def detect(store: Store, dataset: Dataset, files: Sequence[str]) -> reading.Detected:
+def detect(store: Store, dataset: Dataset, files: Sequence[str]) -> Detected:
     return watching.detect(store, dataset, files, publish=lambda: renew(store, dataset.name))

@@ -6,7 +6,7 @@ two processes that meet it at once agree; who reads it holds the lock of that fo
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,18 +14,17 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from loguru import logger
 
+from logllm_core.detection.faults import UnreadableError, faults_of
+from logllm_core.detection.known_logs import KnownLogs
 from logllm_core.detection.ledger import Ledger, register
 from logllm_core.disk import lock, writable
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.cursors import CURSOR, Cursor, Look, cursor_paths, new_dir, read_cursor
-from logllm_core.logs.recognition import Mark, Place, beginning, recognise
+from logllm_core.logs.cursors import Cursor, Look, new_dir, read_cursor
+from logllm_core.logs.files import check_regular
+from logllm_core.logs.recognition import Mark, Place, beginning, head_of, recognise
 from logllm_core.store import Store
 
 RETRY_SECONDS = 0.5
-
-
-class UnreadableError(LogLLMError):
-    """One log cannot be read; others can."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,11 +52,14 @@ class Claims:
 
     def __init__(self, store: Store, dataset: str) -> None:
         self._dir = new_dir(store, dataset)
-        self._store = store
-        self._dataset = dataset
-        self._known: dict[Path, tuple[tuple[int, int], Cursor]] = {}
         with writable(self._dir):
             self._dir.mkdir(parents=True, exist_ok=True)
+        self._known = KnownLogs(self._dir)
+
+    @property
+    def damaged(self) -> Mapping[str, LogLLMError]:
+        """What is wrong with cursors that cannot be read, by their folders' names."""
+        return self._known.damaged
 
     def claim(self, path: str, *, is_read_on: bool = False) -> Iterator[Claim | Finished | None]:
         """Wait for a file's source: gives None while another process reads it, then what it is.
@@ -87,7 +89,9 @@ class Claims:
                 is_look_true = False
                 yield None
                 continue
-            if not is_read_on and (cursor := read_cursor(folder)).follows:
+            with faults_of(path):
+                cursor = read_cursor(folder)
+            if cursor.follows and not is_read_on:
                 yield Finished(folder=folder, cursor=cursor, is_followed=True)
                 return
             if not has_told:
@@ -105,8 +109,14 @@ class Claims:
                 held.acquire(timeout=0)
             except Timeout:
                 return None
-        ledger = Ledger(folder)
-        ledger.remove_leftovers()
+        try:
+            with faults_of(str(folder)):
+                ledger = Ledger(folder)
+            with writable(folder):
+                ledger.remove_leftovers()
+        except BaseException:
+            held.release()
+            raise
         return Claim(ledger=ledger, held=held)
 
     def claim_pipe(self, source: str, place: Place) -> Claim:
@@ -121,62 +131,58 @@ class Claims:
 
         In the order in which their cursors were written last.
         """
-        wanted = str(Path(path).absolute())
-        found = {f.name: (f, cursor) for f, cursor in self._cursors() if cursor.follows == wanted}
-        now = self._recognised(path, {name: cursor for name, (_, cursor) in found.items()})
-        rests = [folder for name, (folder, _) in found.items() if name != now]
-        return sorted(rests, key=lambda folder: self._known[folder / CURSOR][0])
+        known = self._known.followed_at(str(Path(path).absolute()))
+        now = _recognised(path, known)
+        return [self._dir / name for name in known if name != now]
 
     def expect(self, path: str, source: str) -> None:
         """A log stood at the followed path `source` and was rotated away unread: it is next."""
-        try:
-            folder = self._folder_of(path)
-        except UnreadableError as fault:
-            logger.warning("{!r} was rotated away unread: {}", path, fault)
-            return
+        folder = self._folder_of(path)
         if isinstance(folder, Path):
             self.note_source(folder, source, follows=str(Path(source).absolute()))
 
     def note_source(self, folder: Path, source: str, *, follows: str | None) -> None:
         """See `Ledger.note_source`; a log that another process reads is left to it."""
         if claim := self.claim_folder(folder):
-            with writable(folder):
-                claim.ledger.note_source(source, follows=follows)
-            claim.release()
+            try:
+                with writable(folder):
+                    claim.ledger.note_source(source, follows=follows)
+            finally:
+                claim.release()
 
     def _folder_of(self, path: str, *, is_look_true: bool = True) -> Path | Finished | None:
-        try:
-            look = Look.at(Path(path))
-        except FileNotFoundError:
+        with faults_of(path):
+            try:
+                found = Path(path).stat()
+            except FileNotFoundError:
+                return None
+            check_regular(path, found.st_mode)
+            if not found.st_size:
+                return None
+            known = self._known.finished(Look.of(Path(path), found)) if is_look_true else None
+            if known:
+                return Finished(folder=self._dir / known[0], cursor=known[1])
+            head = head_of(path)
+        if not head:
             return None
-        if not look.size_bytes:
-            return None
-        known = {folder.name: cursor for folder, cursor in self._cursors()}
-        for name, cursor in known.items():
-            if is_look_true and look in cursor.looks:
-                return Finished(folder=self._dir / name, cursor=cursor)
-        if (found := self._recognised(path, known)) is not None:
-            return self._dir / found
-        with _reading(path):
-            place = beginning(path)
-        if place is None:
-            return None
+        if name := _recognised(path, self._known.beginning_like(head)):
+            return self._dir / name
         with self._registering():  # another process may have met it in between
-            further = {f.name: c for f, c in self._cursors() if f.name not in known}
-            found = self._recognised(path, further)
-            return self._dir / found if found is not None else self._register(path, place)
-
-    def _recognised(self, path: str, known: dict[str, Cursor]) -> str | None:
-        if not Path(path).exists():
-            return None
-        places = {name: Place.from_json(cursor.place) for name, cursor in known.items()}
-        with _reading(path):
-            return recognise(path, places)
+            self._known.add_new()
+            if name := _recognised(path, self._known.beginning_like(head)):
+                return self._dir / name
+            if fault := self._known.damage_of(path, head):
+                raise UnreadableError(f"{path} is not judged: {fault}")
+            return self._register(path, beginning(head))
 
     def _is_still(self, path: str, claim: Claim) -> bool:
         """Whether the file is the claimed log also now that nobody else moves on in it."""
         name = claim.ledger.folder.name
-        return self._recognised(path, {name: claim.ledger.cursor}) == name
+        try:
+            return _recognised(path, {name: claim.ledger.cursor}) == name
+        except UnreadableError:
+            claim.release()
+            raise
 
     def _register(self, source: str, place: Place) -> Path:
         with writable(self._dir):
@@ -187,19 +193,8 @@ class Claims:
         with writable(self._dir), lock(self._dir / ".sources.lock"):
             yield
 
-    def _cursors(self) -> Iterator[tuple[Path, Cursor]]:
-        """All sources; a folder may hold thousands of logs, so what did not change stays read."""
-        for path in cursor_paths(self._store, self._dataset):
-            found = path.stat()
-            stamp = (found.st_mtime_ns, found.st_ino)
-            if self._known.get(path, (None,))[0] != stamp:
-                self._known[path] = (stamp, read_cursor(path.parent))
-            yield path.parent, self._known[path][1]
 
-
-@contextmanager
-def _reading(path: str) -> Iterator[None]:
-    try:
-        yield
-    except LogLLMError as fault:
-        raise UnreadableError(str(fault)) from None
+def _recognised(path: str, known: Mapping[str, Cursor]) -> str | None:
+    places = {name: Place.from_json(cursor.place) for name, cursor in known.items()}
+    with faults_of(path):
+        return recognise(path, places) if places and Path(path).exists() else None

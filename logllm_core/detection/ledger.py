@@ -7,6 +7,7 @@ process that is killed in between leaves files that no cursor names; the next on
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,8 +17,17 @@ import pyarrow.parquet as pq
 from loguru import logger
 
 from logllm_core import tables
+from logllm_core.detection.faults import UnreadableError
 from logllm_core.disk import flush
-from logllm_core.logs.cursors import Cursor, Look, Part, Retired, read_cursor, write_cursor
+from logllm_core.logs.cursors import (
+    Cursor,
+    Look,
+    Part,
+    Retired,
+    damaged,
+    read_cursor,
+    write_cursor,
+)
 from logllm_core.store import Json
 
 MAX_PARTS = 100  # of one size: so many small tables are made one
@@ -46,8 +56,10 @@ class Ledger:
     @property
     def pending(self) -> pa.Table | None:
         """The lines of open windows."""
-        name = self.cursor.pending
-        return pq.ParquetFile(self.folder / name).read() if name else None
+        if (name := self.cursor.pending) is None:
+            return None
+        with _damage_told(self.folder, name):
+            return pq.ParquetFile(self.folder / name).read()
 
     def commit(
         self, verdicts: pa.Table, *, place: Json, state: Json, pending: pa.Table | None
@@ -141,8 +153,18 @@ def written(folder: Path, cursor: Cursor, first: int = 0) -> Iterator[pa.Table]:
     for part in cursor.parts:
         skipped = max(first - start, 0)
         if skipped < part.num_windows:
-            yield tables.read(folder / part.name, tables.NEW_PREDICTIONS).slice(skipped)
+            with _damage_told(folder, part.name):
+                table = tables.read(folder / part.name, tables.NEW_PREDICTIONS)
+            yield table.slice(skipped)
         start += part.num_windows
+
+
+@contextmanager
+def _damage_told(folder: Path, name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as fault:
+        raise UnreadableError(str(damaged(folder, fault, name))) from None
 
 
 def register(new_dir: Path, source: str, place: Json) -> Path:

@@ -1,15 +1,16 @@
 """One new log on its way: lines in, verdicts written down and told."""
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 from loguru import logger
 
 from logllm_core import tables
-from logllm_core.detection.claiming import UnreadableError
 from logllm_core.detection.current import CurrentJudge
+from logllm_core.detection.detected import Detected
+from logllm_core.detection.faults import ForeignError, UnreadableError, faults_of
 from logllm_core.detection.ledger import Ledger, written
 from logllm_core.detection.pace import Pace
 from logllm_core.detection.verdicts import verdicts
@@ -46,45 +47,6 @@ class Wishes:
     is_following: bool
     max_delay_seconds: float | None
     is_stopped: Callable[[], bool]
-
-
-@dataclass(kw_only=True, slots=True)
-class Detected:
-    """What one call of `watching.detect` did."""
-
-    num_logs: int = 0
-    num_lines: int = 0
-    num_unparsed_lines: int = 0
-    num_late_lines: int = 0  # in a later window than their time's
-    num_windows: int = 0  # judged now
-    num_reused_windows: int = 0  # of these, not scored: their messages were scored before
-    num_anomalous_windows: int = 0
-    num_unlocalized_windows: int = 0  # anomalous, but too many to say which lines carried them
-    num_cut_short_logs: int = 0  # followed before, and their rest was not found again
-    num_followed_logs: int = 0  # by another call, which judges what is new in them
-    left_out: Mapping[str, int] = field(default_factory=dict)  # files of folders, by reason
-
-    @property
-    def sentence(self) -> str:
-        logs = "1 log" if self.num_logs == 1 else f"{self.num_logs:,} logs"
-        told = (
-            f"{logs}, {self.num_lines:,} new lines in {self.num_windows:,} windows judged now, "
-            f"{self.num_anomalous_windows:,} of them anomalous"
-        )
-        for number, what in (
-            (self.num_reused_windows, "were judged before by their messages"),
-            (self.num_unlocalized_windows, "anomalous ones were too many to say why"),
-            (self.num_unparsed_lines, "lines do not match the format"),
-            (self.num_late_lines, "lines came late"),
-            (self.num_cut_short_logs, "logs were rotated away and not found again"),
-            (
-                self.num_followed_logs,
-                "logs are followed by another call, and told as far as it came",
-            ),
-            *((number, reason) for reason, number in self.left_out.items()),
-        ):
-            told += f"; {number:,} {what}" if number else ""
-        return f"{told}."
 
 
 class Reading:
@@ -169,13 +131,16 @@ class Reading:
         while True:
             windows: list[NewWindow] = []
             try:
-                piece = next(following)
+                with faults_of(self._source):
+                    piece = next(following)
                 if piece:
                     windows = self._stream.push(piece.block)
             except StopIteration:
                 return
+            except UnreadableError:
+                raise
             except LogLLMError as fault:
-                raise UnreadableError(str(fault)) from None
+                raise ForeignError(str(fault)) from None
             if piece:
                 self._place = piece.place
                 self._advance(len(piece.block))
@@ -196,6 +161,8 @@ class Reading:
         found = self._detected
         found.num_lines += after.num_lines - before.num_lines
         found.num_unparsed_lines += after.num_unparsed_lines - before.num_unparsed_lines
+        found.num_cut_lines += after.num_cut_lines - before.num_cut_lines
+        found.num_lines_ahead += after.num_lines_ahead - before.num_lines_ahead
         found.num_late_lines += after.num_late_lines - before.num_late_lines
 
     @property

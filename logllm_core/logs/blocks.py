@@ -4,7 +4,8 @@ Logs are not UTF-8: bytes are read as latin-1, so every byte has a character. As
 mode, which the reference code uses, LF, CRLF and a lone CR each end a line.
 """
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import BinaryIO, Self
@@ -13,11 +14,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from logllm_core.errors import LogLLMError
-
 BLOCK_BYTES = 4 << 20  # of the log; what is made of it should stay near the processor
-MAX_LINE_BYTES = 256 << 20  # beyond, a file is no text log; it must not fill the memory
+MAX_LINE_BYTES = 16 << 20  # of a line as it is; it takes some twenty times as much to mask it
 LF, CR = ord("\n"), ord("\r")
+_LINE_END = re.compile(rb"\r\n?|\n")
 _CONTROLS = bytes(code for code in (*range(32), 127) if code not in (ord("\t"), LF))
 
 Positions = NDArray[np.int64]
@@ -31,12 +31,17 @@ class Block:
     text: bytes
     returned: Positions = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     """Which of the lines a lone CR ended, counted from the block's first."""
+    cut: Positions = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Which of the lines were too long."""
 
     @classmethod
-    def of(cls, ended: bytes, *, first_line_number: int) -> Self:
+    def of(cls, ended: bytes, *, first_line_number: int, are_cut: Sequence[int] = ()) -> Self:
         """Lines that end as they do in the log, by LF, CRLF or a lone CR."""
         return cls(
-            first_line_number=first_line_number, text=_with_lf(ended), returned=_returned(ended)
+            first_line_number=first_line_number,
+            text=_with_lf(ended),
+            returned=_returned(ended),
+            cut=np.array(are_cut, dtype=np.int64),
         )
 
     @cached_property
@@ -94,9 +99,17 @@ class Block:
         begin = int(self.line_ends[start - first - 1]) + 1 if start > first else 0
         end = int(self.line_ends[min(stop - first, len(self)) - 1]) + 1
         number = max(start, first)
-        returned = self.returned + first
-        returned = returned[(returned >= start) & (returned < stop)] - number
-        return type(self)(first_line_number=number, text=self.text[begin:end], returned=returned)
+
+        def within(places: Positions) -> Positions:
+            numbers = places + first
+            return numbers[(numbers >= start) & (numbers < stop)] - number
+
+        return type(self)(
+            first_line_number=number,
+            text=self.text[begin:end],
+            returned=within(self.returned),
+            cut=within(self.cut),
+        )
 
     def lines(self, chosen: NDArray[np.bool_] | slice = slice(None)) -> pa.StringArray:
         """Whole lines, without their LF."""
@@ -130,19 +143,17 @@ def read_blocks(
     line_slice: tuple[int, int] | None = None,
     block_bytes: int = BLOCK_BYTES,
     *,
+    max_line_bytes: int = MAX_LINE_BYTES,
     skipped: Callable[[int], object] = lambda num_lines: None,
 ) -> Iterator[Block]:
     """The lines of a file, or of a slice of it, block by block.
 
     Reads no further than the end of `line_slice`; memory is bounded by a block and the longest
-    line.
-
-    Raises:
-        LogLLMError: a line is longer than `MAX_LINE_BYTES`.
+    line. What is beyond `max_line_bytes` of a line is cut, see `Block.cut`.
     """
     start, stop = line_slice or (0, None)
     first = 0
-    for ended in _whole_lines(stream, block_bytes):
+    for ended, are_cut in _whole_lines(stream, block_bytes, max_line_bytes):
         text = _with_lf(ended)
         if first < start:  # passed over as fast as lines can be counted
             num_lines = text.count(b"\n")
@@ -150,7 +161,8 @@ def read_blocks(
                 first += num_lines
                 skipped(num_lines)
                 continue
-        block = Block(first_line_number=first, text=text, returned=_returned(ended))
+        cut = np.array(are_cut, dtype=np.int64)
+        block = Block(first_line_number=first, text=text, returned=_returned(ended), cut=cut)
         first += len(block)
         yield block.part(start, first if stop is None else stop)
         if stop is not None and first >= stop:
@@ -158,40 +170,101 @@ def read_blocks(
 
 
 class LineCutter:
-    """Cuts bytes behind the last line's end that has come, and keeps what follows it."""
+    """Cuts bytes behind the last line's end that has come, and keeps what follows it.
 
-    def __init__(self) -> None:
+    What is beyond `max_line_bytes` of a line, its end aside, is passed over as it comes, so that no
+    line fills the memory.
+
+    Args:
+        passed: is given all bytes, as they are in the log, up to the end of what `push` or `rest`
+            gave, and of a line that is too long as it comes.
+    """
+
+    def __init__(
+        self,
+        max_line_bytes: int = MAX_LINE_BYTES,
+        *,
+        passed: Callable[[bytes], object] = lambda raw: None,
+    ) -> None:
+        self.are_cut: list[int] = []  # of the lines that were given last: those that were too long
+        self._max_line_bytes = max_line_bytes
+        self._passed = passed
+        self._begin: bytes | None = None  # of a line that is too long and has not ended
         self._pending: list[bytes] = []
         self._num_pending = 0
 
     def push(self, chunk: bytes) -> bytes:
-        """Whole lines, as they end in the log; none where no line's end has come.
-
-        Raises:
-            LogLLMError: a line is longer than `MAX_LINE_BYTES`.
-        """
-        pending = self._pending
-        if pending and pending[-1].endswith(b"\r"):  # perhaps the first half of CRLF
-            self._num_pending -= len(pending[-1])
-            chunk = pending.pop() + chunk
-        cut = max(chunk.rfind(b"\n"), chunk.rfind(b"\r", 0, len(chunk) - 1)) + 1
-        if cut == 0:
-            pending.append(chunk)
-            self._num_pending += len(chunk)
-            if self._num_pending > MAX_LINE_BYTES:
-                raise LogLLMError(
-                    f"A line is longer than {MAX_LINE_BYTES:,} bytes and begins with "
-                    f"{pending[0][:40]!r}. Wanted a text log with one message a line; give one."
-                )
-            return b""
-        lines = b"".join([*pending, memoryview(chunk)[:cut]])
-        self._pending = [chunk[cut:]] if cut < len(chunk) else []
-        self._num_pending = len(chunk) - cut
-        return lines
+        """Whole lines, as they end in the log; none where no line's end has come."""
+        self.are_cut = []
+        if self._pending and self._pending[-1].endswith(b"\r"):  # perhaps the first half of CRLF
+            self._num_pending -= len(self._pending[-1])
+            chunk = self._pending.pop() + chunk
+        ended = b""
+        if self._begin is not None:
+            ended, chunk = self._end_of_long_line(chunk)
+        lines, rest = self._whole(chunk)
+        self._keep(rest)
+        return ended + self._shortened(lines, num_before=len(self.are_cut))
 
     def rest(self) -> bytes:
         """The last line of a log that ends here; nothing where it has ended before."""
-        return b"".join(self._pending)
+        self.are_cut = [] if self._begin is None else [0]
+        pending, begin = b"".join(self._pending), self._begin or b""
+        self._passed(pending)
+        self._pending, self._num_pending, self._begin = [], 0, None
+        return begin + pending
+
+    def _whole(self, chunk: bytes) -> tuple[bytes, bytes]:
+        """Whole lines with what is pending of the first, and what follows the last."""
+        cut = max(chunk.rfind(b"\n"), chunk.rfind(b"\r", 0, max(len(chunk) - 1, 0))) + 1
+        if cut == 0:
+            return b"", chunk
+        lines = b"".join([*self._pending, memoryview(chunk)[:cut]])
+        self._passed(lines)
+        self._pending, self._num_pending = [], 0
+        return lines, chunk[cut:]
+
+    def _keep(self, rest: bytes) -> None:
+        """The begin of a line that has not ended."""
+        if not rest:
+            return
+        self._pending.append(rest)
+        self._num_pending += len(rest)
+        if self._begin is None and self._num_pending <= self._max_line_bytes:
+            return
+        whole = b"".join(self._pending)
+        line = whole.removesuffix(b"\r")  # which may be its end
+        if self._begin is None and len(line) <= self._max_line_bytes:
+            return
+        if self._begin is None:
+            self._begin = line[: self._max_line_bytes]
+        self._passed(line)
+        self._pending = [b"\r"] if len(line) < len(whole) else []
+        self._num_pending = len(self._pending)
+
+    def _end_of_long_line(self, chunk: bytes) -> tuple[bytes, bytes]:
+        """The line, once it ends, and what follows it."""
+        end = _LINE_END.search(chunk)
+        if end is None or (end[0] == b"\r" and end.end() == len(chunk)):
+            return b"", chunk
+        assert self._begin is not None
+        line, self._begin, self.are_cut = self._begin + end[0], None, [0]
+        self._passed(chunk[: end.end()])
+        return line, chunk[end.end() :]
+
+    def _shortened(self, lines: bytes, *, num_before: int) -> bytes:
+        if len(lines) <= self._max_line_bytes:
+            return lines
+        codes = np.frombuffer(lines, dtype=np.uint8)
+        ends = np.flatnonzero((codes == LF) | (codes == CR))
+        starts = np.append(0, ends[:-1] + 1)
+        is_long = ends - starts > self._max_line_bytes
+        pieces, kept_up_to = [], 0
+        for start, end in zip(starts[is_long].tolist(), ends[is_long].tolist(), strict=True):
+            self.are_cut.append(num_before + _with_lf(lines[:start]).count(b"\n"))
+            pieces.append(lines[kept_up_to : start + self._max_line_bytes])
+            kept_up_to = end
+        return b"".join([*pieces, lines[kept_up_to:]])
 
 
 def with_end(rest: bytes) -> bytes:
@@ -199,14 +272,16 @@ def with_end(rest: bytes) -> bytes:
     return rest if rest.endswith((b"\n", b"\r")) else rest + b"\n"
 
 
-def _whole_lines(stream: BinaryIO, block_bytes: int) -> Iterator[bytes]:
-    """Blocks that end with a line's end."""
-    cutter = LineCutter()
+def _whole_lines(
+    stream: BinaryIO, block_bytes: int, max_line_bytes: int
+) -> Iterator[tuple[bytes, list[int]]]:
+    """Blocks that end with a line's end, and which of their lines were too long."""
+    cutter = LineCutter(max_line_bytes)
     while chunk := stream.read(block_bytes):
         if lines := cutter.push(chunk):
-            yield lines
+            yield lines, cutter.are_cut
     if rest := cutter.rest():
-        yield with_end(rest)
+        yield with_end(rest), cutter.are_cut
 
 
 def _returned(block: bytes) -> Positions:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from loguru import logger
+
 from logllm_core.disk import replace_file
 from logllm_core.errors import LogLLMError
 from logllm_core.records import read_record, seal
@@ -93,17 +95,25 @@ def read_cursor(folder: Path) -> Cursor:
         LogLLMError: it is damaged.
     """
     path = folder / CURSOR
-    advice = (
-        "It tells which lines were judged: restore it, or delete "
-        f"{folder} to have that log judged anew."
-    )
-    values = read_record(path, advice=advice)
+    values = read_record(path, advice=_advice(folder))
     try:
         kinds = {"parts": Part, "retired": Retired, "looks": Look}
         tuples = {key: tuple(kind(**one) for one in values[key]) for key, kind in kinds.items()}
         return Cursor(**values | tuples)
     except (TypeError, KeyError) as fault:
-        raise LogLLMError(f"{path} is of another version ({fault}). {advice}") from None
+        raise damaged(folder, fault) from None
+
+
+def damaged(folder: Path, fault: object, name: str = CURSOR) -> LogLLMError:
+    """What to say of a cursor, or of a file that it names, that cannot be read."""
+    return LogLLMError(f"{folder / name} is damaged: {fault}. {_advice(folder)}")
+
+
+def _advice(folder: Path) -> str:
+    return (
+        "It tells which lines were judged: restore it, or delete "
+        f"{folder} to have that log judged anew."
+    )
 
 
 def write_cursor(folder: Path, cursor: Cursor) -> None:
@@ -116,9 +126,12 @@ def cursor_paths(store: Store, dataset: str) -> list[Path]:
 
 
 def cursors(store: Store, dataset: str) -> Iterator[tuple[Path, Cursor]]:
-    """The folder of each source and its cursor."""
+    """The folder of each source and its cursor; a damaged one is told, and does not hide others."""
     for path in cursor_paths(store, dataset):
-        yield path.parent, read_cursor(path.parent)
+        try:
+            yield path.parent, read_cursor(path.parent)
+        except LogLLMError as fault:
+            logger.warning("{}", fault)
 
 
 def new_parts(store: Store, dataset: str) -> list[Path]:

@@ -176,8 +176,8 @@ def look_at(location: str) -> Look:
     """
     if not is_address(location):
         with _readable(location):
-            stat = Path(location).stat()
-        return Look(size_bytes=stat.st_size, version=(stat.st_mtime_ns, stat.st_ino))
+            found = Path(location).stat()
+        return Look(size_bytes=found.st_size, version=(found.st_mtime_ns, found.st_ino))
     with _reached(location):
         fs, path = _file_system(location)
         info = fs.info(path)
@@ -186,6 +186,26 @@ def look_at(location: str) -> Look:
             raise LogLLMError(f"{location} does not tell its size. Copy the file to this machine.")
         version = str(etag or fs.checksum(path)).strip('"')
         return Look(size_bytes=int(info["size"]), version=version)
+
+
+def check_regular(path: str, mode: int) -> None:
+    """Raise a LogLLMError where something else than a file lies there: reading it may never end."""
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise LogLLMError(
+            f"{path} is {kind}; only regular files are read. Put the log there, or pipe it in as -."
+        )
+
+
+def _opened_at_once(path: str, flags: int) -> int:
+    """Without waiting: a pipe to which nobody writes would hold its reader for good."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    try:
+        check_regular(path, os.fstat(descriptor).st_mode)
+    except LogLLMError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 @contextmanager
@@ -202,7 +222,7 @@ def open_bytes(location: str) -> Iterator[BinaryIO]:
     else:
         check_is_file(location)
         with _readable(location):
-            stream = Path(location).open("rb")  # noqa: SIM115
+            stream = open(location, "rb", opener=_opened_at_once)  # noqa: SIM115
     with stream:
         yield stream
 

@@ -27,10 +27,13 @@ class FoundLogs:
     left_out: Mapping[str, int]  # what kind, and how many
 
 
-def find_logs(given: Sequence[str]) -> FoundLogs:
+def find_logs(given: Sequence[str], *, is_to_come: bool = False) -> FoundLogs:
     """The files that are meant, those of a folder and the folders below in order of their names.
 
     What is named twice, by whatever name, is read once. An empty folder gives none.
+
+    Args:
+        is_to_come: whether a file that does not exist may be waited for.
 
     Raises:
         LogLLMError: one of them is an address, does not exist or is no log.
@@ -38,7 +41,8 @@ def find_logs(given: Sequence[str]) -> FoundLogs:
     left_out: Counter[str] = Counter()
     paths: dict[str, str] = {}
     for one in given:
-        for path in _logs_at(one, left_out):
+        is_named = is_to_come and not os.path.lexists(one) and not is_address(one) and one != PIPE
+        for path in [one] if is_named else _logs_at(one, left_out):
             paths.setdefault(os.path.realpath(path) if path != PIPE else PIPE, path)
     return FoundLogs(paths=tuple(paths.values()), left_out=dict(left_out))
 
@@ -76,7 +80,11 @@ def _logs_below(folder: Path, left_out: Counter[str]) -> Iterator[str]:
         links = [name for name in dirs if (Path(place) / name).is_symlink()]  # not walked into
         for name in sorted(names + links):
             path = Path(place) / name
-            if reason := _reason_to_leave_out(path, root):
+            try:
+                reason = _reason_to_leave_out(path, root)
+            except OSError:  # the names of this folder can be listed, and nothing behind them
+                reason = UNLISTED
+            if reason:
                 left_out[reason] += 1
             elif path.is_file():
                 yield str(path)

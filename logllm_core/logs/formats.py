@@ -6,9 +6,16 @@ from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from logllm_core.config import Settings
+from logllm_core.logs.blocks import MAX_LINE_BYTES
 
 CONTENT = "content"
 EPOCH, EPOCH_MS, ISO = "epoch", "epoch_ms", "iso"
@@ -88,6 +95,7 @@ class LineFormat(Settings):
     session_pattern: str | None = None  # every distinct match in the content is a session id
     session_field: str | None = None  # or: the field that holds the session id
     max_unparsed_fraction: float = Field(default=0.01, ge=0, le=1)
+    max_line_bytes: int = Field(default=MAX_LINE_BYTES, ge=1_000, le=256 << 20)  # more is cut
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -102,6 +110,14 @@ class LineFormat(Settings):
     @property
     def has_sessions(self) -> bool:
         return self.session_pattern is not None or self.session_field is not None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """The usual limit is not named: what was made before there was one stays what it is."""
+        values: dict[str, object] = serialize(self)
+        if self.max_line_bytes == MAX_LINE_BYTES:
+            values.pop("max_line_bytes", None)
+        return values
 
     @field_validator("fields")
     @classmethod

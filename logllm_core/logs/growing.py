@@ -19,7 +19,7 @@ from typing import BinaryIO
 from loguru import logger
 
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.blocks import BLOCK_BYTES, LF, Block, LineCutter, with_end
+from logllm_core.logs.blocks import BLOCK_BYTES, LF, MAX_LINE_BYTES, Block, LineCutter, with_end
 from logllm_core.logs.cursors import Look
 from logllm_core.logs.recognition import (
     PIPE,
@@ -83,6 +83,7 @@ class GrowingLog:
         *,
         follow: bool = False,
         wait_seconds: float = POLL_SECONDS,
+        max_line_bytes: int = MAX_LINE_BYTES,
     ) -> None:
         self.path = path
         self.is_cut_short = False
@@ -92,25 +93,26 @@ class GrowingLog:
         self.is_followed = follow
         self._place = place
         self._wait_seconds = wait_seconds
+        self._max_line_bytes = max_line_bytes
         self._trail = Trail()  # of the lines that were given
         self._num_lines = place.num_lines if place else 0
 
     def __iter__(self) -> Iterator[Piece | None]:
-        cutter = LineCutter()
+        cutter = LineCutter(self._max_line_bytes, passed=lambda raw: self._trail.add(raw))
         is_beginning = True
         for chunk in _pipe(self._wait_seconds) if self.path == PIPE else self._file():
             if chunk and is_beginning:
                 chunk = self._without_rest_of_line(chunk)
                 is_beginning = not chunk
             lines = cutter.push(chunk) if chunk else b""
-            yield self._piece(lines) if lines else None
+            yield self._piece(lines, cutter.are_cut) if lines else None
         if rest := cutter.rest():
-            yield self._piece(rest)
+            yield self._piece(rest, cutter.are_cut)
 
-    def _piece(self, lines: bytes) -> Piece:
-        block = Block.of(with_end(lines), first_line_number=self._num_lines)
+    def _piece(self, lines: bytes, are_cut: list[int]) -> Piece:
+        first = self._num_lines
+        block = Block.of(with_end(lines), first_line_number=first, are_cut=are_cut)
         self._num_lines += len(block)
-        self._trail.add(lines)
         return Piece(block=block, place=self._trail.place(self._num_lines))
 
     def _without_rest_of_line(self, chunk: bytes) -> bytes:

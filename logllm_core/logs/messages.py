@@ -124,10 +124,17 @@ def _build(
             f"{dataset.name}: line_slice counts the lines of one file, but there are "
             f"{len(files):,}. Leave it out, or name one file."
         )
-    totals = {name: sum(p.results[name] for p in parts) for name in parts[0].results}
+    names = dict.fromkeys(name for part in parts for name in part.results)
+    # A part that was read before lines could be cut does not count them: none was.
+    totals = {name: sum(part.results.get(name, 0) for part in parts) for name in names}
     firsts = np.cumsum([0, *(part.results["num_lines"] for part in parts)])[:-1]
     _check_rejects(dataset, totals["num_lines"], totals["num_unparsed_lines"], parts, files)
     _tell_short_slice(dataset, totals["num_lines"])
+    if num_cut := totals.get("num_lines_cut"):
+        logger.warning(
+            "{}: {:,} lines are longer than {:,} bytes, line.max_line_bytes; their rest is cut",
+            *(dataset.name, num_cut, dataset.line.max_line_bytes),
+        )
     vocabulary = _put_together(out_dir, parts, firsts, preprocessing)
     tables.write(out_dir / "vocabulary.parquet", vocabulary, tables.VOCABULARY)
     tables.write(out_dir / "files.parquet", _files_table(files, parts, firsts), tables.FILES)

@@ -41,6 +41,8 @@ _TYPES: dict[str, type] = {
     RANK: np.int64,
 }
 
+MAX_LOTS = 64  # of open lines, before they become one
+
 Column = NDArray[Any]
 Rows = NDArray[np.int64] | NDArray[np.bool_] | slice
 
@@ -106,6 +108,7 @@ class Closed:
     starts: NDArray[np.int64]  # where each window's rows begin
     session_ids: list[str] | None = None
     num_late_lines: int = 0
+    num_lines_ahead: int = 0
     num_lines_without_session: int = 0
 
 
@@ -121,7 +124,14 @@ def together(several: Sequence[Closed]) -> Closed:
         lines=join([one.lines for one in closed]),
         starts=np.concatenate([one.starts + n for one, n in zip(closed, num_rows, strict=False)]),
         num_late_lines=sum(one.num_late_lines for one in several),
+        num_lines_ahead=sum(one.num_lines_ahead for one in several),
     )
+
+
+def keep_few(lots: list[Lines]) -> None:
+    """Lines may come one by one, and wait for long."""
+    if len(lots) >= MAX_LOTS:
+        lots[:] = [join(lots)]
 
 
 class Cutter(Protocol):

@@ -33,6 +33,7 @@ class ParsedBlock:
     num_beyond_ascii: int  # lines that hold a byte of 0x80 or more
     num_with_controls: int  # lines that hold a control character other than a tab
     num_returned: int  # lines that a lone CR ended
+    num_cut: int  # lines that were too long, without their rest
 
 
 def parse_block(dataset: Dataset, block: Block) -> ParsedBlock:
@@ -55,6 +56,7 @@ def parse_block(dataset: Dataset, block: Block) -> ParsedBlock:
         num_beyond_ascii=block.num_lines_beyond_ascii,
         num_with_controls=block.num_lines_with_controls,
         num_returned=len(block.returned),
+        num_cut=len(block.cut),
     )
 
 

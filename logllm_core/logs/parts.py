@@ -125,7 +125,13 @@ def _build(
         track(f"Parsing and masking {dataset.name}", unit="lines") as advance,
     ):
         for parsed, texts in _in_order(
-            parse, blocks.read_blocks(stream, dataset.line_slice, skipped=advance)
+            parse,
+            blocks.read_blocks(
+                stream,
+                dataset.line_slice,
+                max_line_bytes=dataset.line.max_line_bytes,
+                skipped=advance,
+            ),
         ):
             if counts["num_lines"] == 0:
                 check_format(
@@ -170,6 +176,7 @@ _COUNTS: dict[str, Callable[[parsing.ParsedBlock], int]] = {
     "num_lines_beyond_ascii": lambda parsed: parsed.num_beyond_ascii,
     "num_lines_with_controls": lambda parsed: parsed.num_with_controls,
     "num_lines_ended_by_lone_cr": lambda parsed: parsed.num_returned,
+    "num_lines_cut": lambda parsed: parsed.num_cut,
     "num_lines_without_time": lambda parsed: parsed.times.null_count,
     "num_lines_without_session": lambda parsed: int(
         pc.sum(pc.equal(pc.list_value_length(parsed.session_ids), 0)).as_py() or 0

@@ -97,15 +97,19 @@ class Trail:
         return size > self._offset and before == self._tail
 
 
-def beginning(path: str) -> Place | None:
-    """The place before a log's first line; None where the file is empty.
+def head_of(path: str) -> bytes:
+    """A log's first bytes; none where the file is empty.
 
     Raises:
         LogLLMError: it cannot be read, or is damaged.
     """
     with opened(path) as stream:
-        head = _read(stream, HEAD_BYTES)
-    return Place(offset=0, num_lines=0, head=Mark.of(head), tail=Mark.of(b"")) if head else None
+        return _read(stream, HEAD_BYTES)
+
+
+def beginning(head: bytes) -> Place:
+    """The place before the first line of a log with these first bytes."""
+    return Place(offset=0, num_lines=0, head=Mark.of(head), tail=Mark.of(b""))
 
 
 def recognise(path: str, places: Mapping[Key, Place]) -> Key | None:

@@ -64,7 +64,9 @@ class Counts:
     num_kept_lines: int = 0
     num_unparsed_lines: int = 0
     num_late_lines: int = 0  # their window, or one of them, had closed
+    num_lines_ahead: int = 0  # their time closed no window, as the next line's is far before it
     num_lines_without_time: int = 0
+    num_cut_lines: int = 0  # too long, without their rest
     num_lines_without_session: int = 0  # in no window, where windows are sessions
 
     def plus(self, other: "Counts") -> "Counts":
@@ -150,6 +152,7 @@ class WindowStream:
             LogLLMError: none of the first lines matches the format, or none tells its time where
                 windows are by time.
         """
+        self._counts = self._counts.plus(Counts(num_cut_lines=len(block.cut)))
         ready = self._column.push(block, arrived=time.monotonic())
         return [window for one in ready for window in self._take_in(*one)]
 
@@ -204,6 +207,7 @@ class WindowStream:
                 num_kept_lines=num_kept,
                 num_unparsed_lines=num_rejects,
                 num_late_lines=cut.num_late_lines,
+                num_lines_ahead=cut.num_lines_ahead,
                 num_lines_without_time=parsed.times.null_count if dataset.line.time_format else 0,
                 num_lines_without_session=cut.num_lines_without_session,
             )

@@ -245,7 +245,8 @@ def _data_card(content: Content) -> list[str]:
         f"{log['num_distinct_messages']:,} distinct messages.",
         f"- {log['num_lines_beyond_ascii']:,} lines beyond ASCII, "
         f"{log['num_lines_with_controls']:,} with control characters, "
-        f"{log['num_lines_ended_by_lone_cr']:,} ended by a lone carriage return.",
+        f"{log['num_lines_ended_by_lone_cr']:,} ended by a lone carriage return, "
+        f"{log.get('num_lines_cut', 0):,} cut as too long.",
         f"- Test windows that repeat a training window: {repeats['same_label']:,} always with the "
         f"same label, {repeats['other_label']:,} only with the other, "
         f"{repeats['both_labels']:,} with both.",

@@ -10,9 +10,9 @@ import pytest
 from loguru import logger
 
 from logllm_core import tables
-from logllm_core.detection import judging, pace, reading, watching
+from logllm_core.detection import judging, one_log, pace, reading
+from logllm_core.detection.detected import Detected
 from logllm_core.detection.pace import Pace
-from logllm_core.detection.reading import Detected
 from logllm_core.detection.watching import detect
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.blocks import Block
@@ -269,7 +269,7 @@ def test_where_nobody_listens_tables_are_not_read_again(
     log.write_text("".join(lines(8)))
     judged(setting, log, tell=None)
     monkeypatch.setattr(reading, "written", None)
-    monkeypatch.setattr(watching, "written", None)
+    monkeypatch.setattr(one_log, "written", None)
     judged(setting, log, tell=None)
 
 

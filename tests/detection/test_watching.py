@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import gzip
 import json
 import os
@@ -6,6 +7,7 @@ import shutil
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +18,12 @@ import pytest
 from loguru import logger
 
 from logllm_core import tables
-from logllm_core.detection import judging, reading, watching
+from logllm_core.detection import judging, known_logs, one_log, reading, watching
 from logllm_core.detection.claiming import Claim, Claims
-from logllm_core.detection.reading import Detected
+from logllm_core.detection.detected import Detected, UnjudgedError
 from logllm_core.detection.watching import detect
 from logllm_core.errors import LogLLMError
-from logllm_core.logs import growing
+from logllm_core.logs import files, growing
 from logllm_core.logs.cursors import Look, cursors, new_parts
 from logllm_core.logs.views import query, refresh_views
 from logllm_core.model import scoring
@@ -578,12 +580,20 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
+def warnings() -> list[str]:
+    found: list[str] = []
+    logger.add(lambda message: found.append(str(message)), level="WARNING", format="{message}")
+    return found
+
+
+@pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Followers that wait no seconds."""
     monkeypatch.setattr(growing, "QUIET_SECONDS", 0.3)
     monkeypatch.setattr(growing, "GONE_SECONDS", 0.2)
     monkeypatch.setattr(watching, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(watching, "STILL_SECONDS", 0.2)
+    monkeypatch.setattr(one_log, "AGAIN_SECONDS", 0.05)
 
 
 @pytest.mark.usefixtures("hurried")
@@ -620,6 +630,7 @@ def test_a_log_that_is_known_by_a_wrong_look_is_told_from_its_content(
     assert claim
     claim.ledger.note_finished(Look.at(log))
     claim.release()
+    claims = Claims(heard.setting.store, "own")
     found = [one for _, one in zip(range(3), claims.claim(str(log), is_read_on=True), strict=False)]
     assert found[0] is None
     assert isinstance(found[1], Claim)
@@ -694,18 +705,176 @@ def test_a_pipe_that_keeps_flowing_ends_when_asked(
 
 
 @pytest.mark.usefixtures("hurried")
-def test_after_a_log_that_cannot_be_read_the_next_one_at_its_path_is_followed(
-    heard: Heard, log: Path
+def test_after_a_log_that_is_no_such_log_the_next_one_at_its_path_is_followed(
+    heard: Heard, log: Path, warnings: list[str]
 ) -> None:
     log.write_text("nonsense\n" * 1_200)
-    with pytest.raises(LogLLMError, match=r"new\.log"):
-        heard(log, is_following=True)
-    rotate(log, "new.log.1", "".join(lines(8)))
-    with pytest.raises(LogLLMError, match=r"new\.log"):  # it is told once more
-        following(heard, log, lambda: None, until=2)
-    assert heard.ids == [0, 1]
-    following(heard, log, lambda: append(log, "".join(lines(4, seed=2))), until=1)
-    assert heard.ids == [2]
+
+    def write() -> None:
+        wait_until(lambda: bool(warnings))
+        append(log, "nonsense\n")  # it is tried again, and told no more
+        time.sleep(0.3)
+        rotate(log, "new.log.1", "".join(lines(8)))
+        heard.wait_for(2)
+        append(log, "".join(lines(4, seed=2)))
+
+    with pytest.raises(UnjudgedError, match=r"none of the first 1,200 lines of .*new\.log"):
+        following(heard, log, write, until=3)
+    assert heard.ids == [0, 1, 2]
+    assert len(warnings) == 1
+
+
+BLOCKADES: dict[str, Callable[[Path], None]] = {
+    "a folder": lambda path: path.mkdir(),
+    "a pipe": lambda path: os.mkfifo(path),
+}
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("kind", BLOCKADES)
+def test_a_follower_outlives_what_is_no_file_at_its_path_for_a_while(
+    heard: Heard, log: Path, warnings: list[str], kind: str
+) -> None:
+    log.write_text("".join(lines(4)))
+
+    def write() -> None:
+        heard.wait_for(1)
+        log.rename(log.with_name("new.log.1"))
+        BLOCKADES[kind](log)
+        wait_until(lambda: bool(warnings))
+        time.sleep(0.3)
+        (log.rmdir if log.is_dir() else log.unlink)()
+        log.write_text("".join(lines(4, seed=2)))
+
+    following(heard, log, write, until=2)
+    assert heard.ids == [0, 0]
+    assert len(warnings) == 1
+    assert str(log) in warnings[0]
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_follower_outlives_a_file_that_it_may_not_read_for_a_while(
+    heard: Heard, log: Path, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.write_text("".join(lines(4)))
+    real, is_refused = files._opened_at_once, threading.Event()
+
+    def opened(path: str, flags: int) -> int:  # a test may run as one who may read all
+        if is_refused.is_set():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real(path, flags)
+
+    monkeypatch.setattr(files, "_opened_at_once", opened)
+
+    def write() -> None:
+        heard.wait_for(1)
+        is_refused.set()
+        rotate(log, "new.log.1", "".join(lines(4, seed=2)))
+        wait_until(lambda: bool(warnings))
+        time.sleep(0.3)
+        is_refused.clear()
+
+    following(heard, log, write, until=2)
+    assert heard.ids == [0, 0]
+    assert [f"Cannot read {log}: Permission denied" in one for one in warnings] == [True]
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_follower_outlives_a_full_disk_and_no_window_is_lost(
+    heard: Heard, log: Path, warnings: list[str]
+) -> None:
+    log.write_text("".join(lines(4)))
+
+    def write() -> None:
+        heard.wait_for(1)
+        wait_until(lambda: all(c.looks for _, c in cursors(heard.setting.store, "own")))
+        with no_file_beyond(1_000):
+            append(log, "".join(lines(4, seed=2)))
+            wait_until(lambda: any("Cannot write to" in one for one in warnings))
+            time.sleep(0.2)
+        append(log, "".join(lines(4, seed=3)))
+
+    following(heard, log, write, until=3)
+    assert heard.ids == [0, 1, 2]
+    assert [row["window_id"] for row in heard.kept] == [0, 1, 2]
+    assert sum("Cannot write to" in one for one in warnings) == 1  # and one of the memory's
+
+
+def test_a_followed_log_that_is_not_there_yet_is_waited_for(
+    heard: Heard, log: Path, warnings: list[str]
+) -> None:
+    log.unlink()
+
+    def write() -> None:
+        wait_until(lambda: bool(warnings))
+        log.write_text("".join(lines(4)))
+
+    following(heard, log, write, until=1)
+    assert heard.ids == [0]
+    assert [str(log) in message for message in warnings] == [True]
+    with pytest.raises(LogLLMError, match="There is no file"):
+        heard(log.with_name("gone.log"))
+
+
+def source_of(heard: Heard, path: Path) -> Path:
+    """The folder of what was judged of a log."""
+    (found,) = (f for f, c in cursors(heard.setting.store, "own") if c.source == str(path))
+    return found
+
+
+@pytest.mark.parametrize("num_bytes_left", [0, 1, 600])  # of the cursor: its head is legible last
+def test_a_damaged_cursor_costs_its_own_log_alone(
+    heard: Heard, folder: Path, num_bytes_left: int
+) -> None:
+    other = folder / "other.log"
+    other.write_text("".join(lines(4, seed=2)))
+    heard(folder)
+    damaged = source_of(heard, other) / "cursor.json"
+    damaged.write_bytes(damaged.read_bytes()[:num_bytes_left])
+    (folder / "third.log").write_text("".join(lines(4, seed=3)))
+    with pytest.raises(UnjudgedError, match="restore it, or delete") as fault:
+        heard(folder)
+    assert [Path(row["source"]).name for row in heard.rows] == ["app.log", "app.log", "third.log"]
+    assert str(other) in str(fault.value)
+    assert (fault.value.detected.num_windows, fault.value.detected.num_faults) == (1, 2)
+    assert len(heard.kept) == 3
+    shutil.rmtree(damaged.parent)
+    heard(folder)
+    assert [Path(row["source"]).name for row in heard.rows][2:] == ["other.log", "third.log"]
+
+
+def test_where_nothing_is_new_a_log_costs_two_looks_at_its_own_cursor(
+    heard: Heard, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(9):
+        (folder / f"{number}.log").write_text("".join(lines(4, seed=10 + number)))
+    heard(folder)
+    looks: list[Path] = []
+    real = known_logs._stamp
+
+    def stamp(path: Path) -> tuple[int, int] | None:
+        looks.append(path)
+        return real(path)
+
+    monkeypatch.setattr(known_logs, "_stamp", stamp)
+    heard(folder)
+    assert len(heard.rows) == 11
+    num_looks = Counter(looks)  # one when all were read, and one when the log was asked for
+    assert set(num_looks.values()) == {2}
+    assert len(num_looks) == 10
+
+
+def test_damaged_verdicts_of_a_log_are_told_and_do_not_stop_the_others(
+    heard: Heard, folder: Path
+) -> None:
+    other = folder / "other.log"
+    other.write_text("".join(lines(4, seed=2)))
+    heard(folder)
+    (table,) = source_of(heard, folder / "app.log").glob("part-*.parquet")
+    table.write_bytes(b"PAR1")
+    with pytest.raises(UnjudgedError, match=r"part-.*is damaged.*restore it, or delete"):
+        heard(folder)
+    assert [row["source"] for row in heard.rows] == [str(other)]
 
 
 @pytest.fixture

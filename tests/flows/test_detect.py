@@ -10,7 +10,7 @@ from prefect.client.orchestration import get_client
 from flows.detect import detect_anomalies
 from flows.settings import DetectSettings
 from logllm_core import tables
-from logllm_core.detection.reading import Detected
+from logllm_core.detection.detected import Detected
 from logllm_core.detection.watching import detect
 from logllm_core.logs.cursors import new_parts
 from logllm_core.logs.views import query

@@ -117,6 +117,18 @@ def test_hostile_text_reaches_no_terminal(logllm: Run, data: Path, tmp_path: Pat
     assert told["source"] == str(log)
 
 
+def test_of_logs_that_cannot_all_be_judged_the_others_are_and_the_status_says_so(
+    logllm: Run, data: Path, log: Path
+) -> None:
+    damaged = log.with_name("damaged.log.gz")
+    damaged.write_bytes(b"no gzip")
+    status, output, errors = logllm("detect", damaged, log, "--model", "own", "--data-dir", data)
+    assert status == 1
+    assert "of 51 windows are anomalous." in output
+    assert "1 logs could not be judged as a whole" in output
+    assert "damaged.log.gz" in errors
+
+
 def row(**changes: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
         "window_id": 3,

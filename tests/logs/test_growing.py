@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from logllm_core.errors import LogLLMError
 from logllm_core.logs import growing
 from logllm_core.logs.growing import GrowingLog, Piece
-from logllm_core.logs.recognition import Mark, Place, beginning, recognise, rotations
+from logllm_core.logs.recognition import Mark, Place, beginning, head_of, recognise, rotations
 from tests.logs.samples import lines_as_python_reads_them
 
 LIMIT_SECONDS = 20.0
@@ -102,6 +102,20 @@ def _short_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growing, "QUIET_SECONDS", 0.1)
 
 
+def test_of_a_line_that_is_too_long_the_rest_is_read_over_and_the_place_is_behind_it(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "app.log"
+    path.write_bytes(b"one\n" + b"x" * 30_000 + b"\r\ntwo\n")
+    pieces = [piece for piece in GrowingLog(str(path), max_line_bytes=9) if piece]
+    assert texts(iter(pieces)) == numbered("one", "x" * 9, "two")
+    assert sum(len(piece.block.cut) for piece in pieces) == 1
+    place = pieces[-1].place
+    assert place == read(path)[1]
+    append(path, "three\n")
+    assert read(path, place)[0] == numbered("three", first=3)
+
+
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     return tmp_path / "app.log"
@@ -155,7 +169,7 @@ def test_an_empty_log_has_no_lines_and_a_missing_one_is_told(log: Path) -> None:
         read(log)
     log.touch()
     assert read(log) == ([], None)
-    assert beginning(str(log)) is None
+    assert head_of(str(log)) == b""
 
 
 @settings(max_examples=80, deadline=None)
@@ -190,8 +204,7 @@ def test_from_every_place_the_rest_of_the_lines_is_the_same(
         assert place == piece.place
         assert recognise(str(path), {"it": place}) == "it"
         assert read(path, place)[0] == whole[place.num_lines :]
-    begin = beginning(str(path))
-    assert begin
+    begin = beginning(head_of(str(path)))
     nowhere = replace(begin, head=Mark.of(b""))  # of a log that was empty
     assert recognise(str(path), {"it": nowhere}) is None
     assert recognise(str(path), {"it": begin}) == "it"

@@ -73,6 +73,7 @@ def test_every_kept_line_is_a_row_and_every_masked_message_stands_once(
         "num_lines_beyond_ascii": 1,
         "num_lines_with_controls": 0,
         "num_lines_ended_by_lone_cr": 0,
+        "num_lines_cut": 0,
         "num_lines_without_time": 1,
         "num_lines_without_session": None,
         "num_files": 1,

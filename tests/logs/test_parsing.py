@@ -1,16 +1,15 @@
 import io
 import re
+import tracemalloc
 from datetime import datetime
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logllm_core.errors import LogLLMError
-from logllm_core.logs import blocks as blocks_room
-from logllm_core.logs.blocks import Block, read_blocks
+from logllm_core.logs.blocks import Block, LineCutter, read_blocks
 from logllm_core.logs.catalog import Dataset
 from logllm_core.logs.parsing import ParsedBlock, parse_block
 from tests.logs.samples import lines_as_python_reads_them, of_line, published
@@ -301,15 +300,62 @@ def test_a_line_of_ten_megabytes_is_parsed_as_any_other(word: str) -> None:
     assert parsed.session_ids.to_pylist() == [["blk_1"] if word == "blk_1 " else []]
 
 
-def test_a_line_beyond_the_limit_is_an_error_and_does_not_fill_the_memory(
-    monkeypatch: pytest.MonkeyPatch,
+class Endless(io.RawIOBase):
+    """A line of so many bytes, and another one behind it."""
+
+    def __init__(self, num_bytes: int) -> None:
+        self._num_left = num_bytes
+        self._behind = [b"\n- b\n"]
+
+    def read(self, size: int = -1, /) -> bytes:
+        num_read = min(size, self._num_left)
+        self._num_left -= num_read
+        return b"a" * num_read if num_read else self._behind.pop() if self._behind else b""
+
+
+def test_of_a_line_that_is_too_long_the_rest_is_cut_and_does_not_fill_the_memory() -> None:
+    tracemalloc.start()
+    try:
+        blocks = list(
+            read_blocks(cast(Any, Endless(50_000_000)), block_bytes=10_000, max_line_bytes=100_000)
+        )
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    assert [text for block in blocks for text in block.lines().to_pylist()] == [
+        "a" * 100_000,
+        "- b",
+    ]
+    assert [block.cut.tolist() for block in blocks] == [[0]]
+
+
+LONG = st.sampled_from([b"a", b"bc", b"d" * 7, b"e" * 8, b"f" * 20, b"\r", b"\n", b"\r\n"])
+
+
+@settings(max_examples=300, deadline=None, database=None)
+@given(st.lists(LONG, max_size=20), st.integers(1, 30))
+def test_however_they_come_lines_are_cut_at_the_same_byte(
+    pieces: list[bytes], block_bytes: int
 ) -> None:
-    monkeypatch.setattr(blocks_room, "MAX_LINE_BYTES", 1_000)
-    assert lines_of(b"a" * 1_000, block_bytes=100) == ["a" * 1_000]
-    stream = io.BytesIO(b"a\n" + b"b" * 100_000)
-    with pytest.raises(LogLLMError, match=r"longer than 1,000 bytes and begins with b'bbb"):
-        list(read_blocks(stream, block_bytes=100))
-    assert stream.tell() <= 1_300
+    raw, passed = b"".join(pieces), list[bytes]()
+    whole = lines_as_python_reads_them(raw)
+    blocks = list(read_blocks(io.BytesIO(raw), block_bytes=block_bytes, max_line_bytes=7))
+    assert [text for block in blocks for text in block.lines().to_pylist()] == [
+        line[:7] for line in whole
+    ]
+    cut = [int(place) + block.first_line_number for block in blocks for place in block.cut]
+    assert cut == [number for number, line in enumerate(whole) if len(line) > 7]
+    cutter = LineCutter(7, passed=passed.append)
+    for start in range(0, len(raw), block_bytes):
+        cutter.push(raw[start : start + block_bytes])
+    cutter.rest()
+    assert b"".join(passed) == raw
+
+
+def test_a_slice_of_a_log_counts_the_long_lines_in_it() -> None:
+    raw = b"aaaa\nb\ncccc\nd\neeee\n"
+    (block,) = read_blocks(io.BytesIO(raw), (2, 4), max_line_bytes=3)
+    assert (block.lines().to_pylist(), block.cut.tolist()) == (["ccc", "d"], [0])
 
 
 def test_blocks_are_no_larger_than_asked_for_where_lines_are_short() -> None:

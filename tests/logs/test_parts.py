@@ -188,7 +188,7 @@ def test_a_log_of_another_format_is_told_at_its_beginning(
     monkeypatch.setattr(
         blocks,
         "read_blocks",
-        lambda stream, part, skipped: read_blocks(stream, part, 5_000, skipped=skipped),
+        lambda stream, part, **options: read_blocks(stream, part, 5_000, **options),
     )
     with pytest.raises(LogLLMError, match=r"none of the first 1,000 lines of .*0.log matches"):
         messages_of(store, own(path))

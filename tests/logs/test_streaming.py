@@ -149,36 +149,96 @@ def test_a_time_that_cannot_be_read_is_none_of_a_window_by_count() -> None:
     ]
 
 
-def test_a_window_by_time_closes_when_a_line_comes_a_length_behind_its_end() -> None:
+def test_a_window_by_time_closes_when_two_lines_come_a_length_behind_its_end() -> None:
     stream = stream_of(by_time(10))
-    times = (5, 12, 19, 20, 29, 30, 45)
+    times = (5, 12, 19, 20, 29, 30, 45, 46)
     ends = np.cumsum([len(log_of(time)) for time in times]).tolist()
     closed = [lines_of(stream.push(block)) for block in blocks_of(log_of(*times), ends)]
     # The first window ends at 10, the second at 20, the third at 30.
-    assert closed == [[], [], [], [[0]], [], [[1, 2]], [[3, 4]]]
-    assert lines_of(stream.close()) == [[5], [6]]
+    assert closed == [[], [], [], [], [[0]], [], [[1, 2]], [[3, 4]]]
+    assert lines_of(stream.close()) == [[5], [6, 7]]
 
 
 def test_a_late_line_goes_to_the_oldest_window_that_is_open() -> None:
     stream = stream_of(by_time(10))
-    (block,) = blocks_of(log_of(5, 31, 6, 12, 33))
+    (block,) = blocks_of(log_of(5, 31, 31, 6, 12, 33))
     # At 31 the windows up to 10..20 have closed: 6 and 12 go to 20..30, which is open still.
-    assert lines_of([*stream.push(block), *stream.close()]) == [[0], [2, 3], [1, 4]]
+    assert lines_of([*stream.push(block), *stream.close()]) == [[0], [3, 4], [1, 2, 5]]
     assert stream.counts.num_late_lines == 2
 
 
 def test_a_clock_that_was_set_back_does_not_make_all_lines_late(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("logllm_core.logs.cutting.MAX_LINES_BEHIND", 3)
-    for cuts in ([], [28], [28, 35, 42]):
+    monkeypatch.setattr("logllm_core.logs.by_time.MAX_LINES_BEHIND", 3)
+    for cuts in ([], [40], [40, 47, 54]):
         stream = stream_of(by_time(10))
         found = []
-        for block in blocks_of(log_of(1000, 1, 2, 3, 4, 15, 40), cuts):
+        for block in blocks_of(log_of(1000, 1000, 1, 2, 3, 4, 15, 40), cuts):
             found += stream.push(block)
             stream = stream_of(by_time(10), stream.pending())
-        assert lines_of([*found, *stream.close()]) == [[1, 2, 3], [0], [4], [5], [6]]
+        assert lines_of([*found, *stream.close()]) == [[2, 3, 4], [0, 1], [5], [6], [7]]
         assert stream.counts.num_late_lines == 3
+
+
+YEAR_2200 = 7_258_118_400
+
+
+@pytest.mark.parametrize("place", [0, 1, 30, 59, 60])
+def test_one_wrong_time_closes_no_window_and_is_counted(place: int) -> None:
+    """Sixty windows of two lines, where one more line tells the year 2200."""
+    times = [second * 5 for second in range(120)]
+    log = log_of(*times[: 2 * place], YEAR_2200, *times[2 * place :])
+    stream = stream_of(by_time(10))
+    windows = [window for block in blocks_of(log, [500, 900]) for window in stream.push(block)]
+    windows += stream.close()
+    others = [n for n in range(121) if n != 2 * place]
+    assert lines_of(windows) == [*(others[n : n + 2] for n in range(0, 120, 2)), [2 * place]]
+    # Of the last line nobody can tell.
+    assert stream.counts.num_lines_ahead == (place < 60)
+    assert stream.counts.num_late_lines == 0
+
+
+def test_lines_without_a_time_confirm_none_and_a_log_that_paused_goes_on() -> None:
+    # The year 2200, a line that takes its time, and then on; later a week without a line.
+    log = log_of(5, YEAR_2200, "?", 12, 604_812, 604_815, 604_840, 604_841)
+    stream = stream_of(by_time(10))
+    closed = [lines_of(stream.push(block)) for block in blocks_of(log, range(0, len(log), 7))]
+    assert [window for windows in closed for window in windows] == [[0], [3], [4, 5]]
+    assert lines_of(stream.close()) == [[6, 7], [1, 2]]
+    assert stream.counts.num_lines_ahead == 1
+
+
+def test_a_wrong_time_that_has_waited_closes_no_window_of_lines_that_came_since(
+    clock: "Clock",
+) -> None:
+    stream = stream_of(by_time(10))
+    first, second = blocks_of(log_of(5, 6, YEAR_2200, 17, 18), [36])
+    stream.push(first)
+    clock.now += 60
+    stream.push(second)
+    assert lines_of(stream.close(10)) == [[0, 1]]
+    clock.now += 10
+    assert lines_of(stream.close(10)) == [[3, 4], [2]]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    gaps=st.lists(st.integers(0, 30), min_size=1, max_size=30),
+    place=st.integers(0, 30),
+    outlier=st.one_of(st.just("?"), st.integers(0, 99_999_999_999)),
+    cuts=st.lists(st.integers(0, 1_000), max_size=6),
+    step=st.sampled_from([10, 5]),
+)
+def test_one_outlier_among_ordered_lines_never_changes_the_windows_of_the_others(
+    gaps: list[int], place: int, outlier: object, cuts: list[int], step: int
+) -> None:
+    times: list[object] = (1_000_000 + np.cumsum(gaps)).tolist()
+    dataset, place = by_time(10, step), place % (len(times) + 1)
+    with_outlier = log_of(*times[:place], outlier, *times[place:])
+    alone = [[n + (n >= place) for n in ids] for ids in lines_of(cut(dataset, log_of(*times)))]
+    found = [[n for n in ids if n != place] for ids in lines_of(cut(dataset, with_outlier, cuts))]
+    assert [ids for ids in found if ids] == alone
 
 
 def test_a_line_without_a_time_takes_that_of_the_line_before_and_the_first_the_first_known() -> (
@@ -408,6 +468,12 @@ def test_a_log_of_another_format_is_told_once_a_thousand_lines_are_in() -> None:
 def test_templates_of_the_training_log_are_refused() -> None:
     with pytest.raises(LogLLMError, match=r"drain-id.*Train one with --masking regex"):
         WindowStream(by_count(4), "drain-id", source="own.log")
+
+
+def test_lines_that_were_cut_are_counted_across_a_restart() -> None:
+    stream = stream_of(by_count(4))
+    stream.push(Block.of(b"- 1 a\n- 2 b\n", first_line_number=0, are_cut=[1]))
+    assert stream_of(by_count(4), stream.pending()).counts.num_cut_lines == 1
 
 
 def test_messages_stay_as_logged_where_the_model_was_trained_on_them() -> None:
