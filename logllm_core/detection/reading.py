@@ -60,6 +60,7 @@ class Detected:
     num_reused_windows: int = 0  # of these, not scored: their messages were scored before
     num_anomalous_windows: int = 0
     num_unlocalized_windows: int = 0  # anomalous, but too many to say which lines carried them
+    num_cut_lines: int = 0  # longer than the model reads
     num_cut_short_logs: int = 0  # followed before, and their rest was not found again
     num_followed_logs: int = 0  # by another call, which judges what is new in them
     left_out: Mapping[str, int] = field(default_factory=dict)  # files of folders, by reason
@@ -74,6 +75,7 @@ class Detected:
         for number, what in (
             (self.num_reused_windows, "were judged before by their messages"),
             (self.num_unlocalized_windows, "anomalous ones were too many to say why"),
+            (self.num_cut_lines, "lines are longer than the model reads, their ends were not judged"),
             (self.num_unparsed_lines, "lines do not match the format"),
             (self.num_late_lines, "lines came late"),
             (self.num_cut_short_logs, "logs were rotated away and not found again"),
@@ -286,6 +288,7 @@ class Reading:
             found.append(table)
             self._detected.num_windows += len(batch)
             self._detected.num_reused_windows += sum(one.is_reused for one in judgements)
+            self._detected.num_cut_lines += sum(one.num_cut_lines for one in judgements)
             flagged = [one for one in judgements if one.is_flagged]
             self._detected.num_anomalous_windows += len(flagged)
             self._detected.num_unlocalized_windows += sum(
