@@ -143,18 +143,15 @@ def read(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.
 def _completed(table: pa.Table, wanted: pa.Schema) -> pa.Table:
     """With the columns that came later."""
     for name in LATER.intersection(wanted.names).difference(table.column_names):
-        table = table.append_column(wanted.field(name), pa.nulls(len(table), wanted.field(name).type))
+        column = wanted.field(name)
+        table = table.append_column(column, pa.nulls(len(table), column.type))
     return table.select(wanted.names)
 
 
 def check(path: Path, schema: pa.Schema) -> None:
     """Assert that a Parquet file has the columns and types of the schema; `LATER` may lack."""
     found = pq.read_schema(path)
-    differing = [
-        field.name
-        for field in schema
-        if not _has(found, field)
-    ]
+    differing = [field.name for field in schema if not _has(found, field)]
     assert not differing, f"{path}: columns {differing} are not as in logllm_core/tables.py"
 
 

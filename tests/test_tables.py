@@ -61,7 +61,7 @@ def test_a_column_that_came_later_is_null_in_a_table_of_before(tmp_path: Path) -
         **dict.fromkeys(tables.NEW_PREDICTIONS.names),
         **{"window_id": 0, "log_id": "a", "source": "b", "first_line": 0, "last_line": 3},
         **{"num_lines": 4, "probability": 0.5, "verdict": "normal", "model": "c"},
-        "judged": datetime(2026, 1, 2),  # noqa: DTZ001
+        "judged": datetime(2026, 1, 2),
     }
     now = pa.Table.from_pylist([{**values, "num_cut_lines": 2}], tables.NEW_PREDICTIONS)
     pq.write_table(now.drop_columns("num_cut_lines"), tmp_path / "a.parquet")

@@ -1,10 +1,12 @@
 """The current model's judgement of windows of new logs, which no artifact holds.
 
-The model reads so many messages at once; training cuts longer windows, as the paper does. Who pads a
-session would hide what follows, so here they are read in overlapping excerpts, and the most
-suspicious one decides. Nothing that was asked before is asked again, see memory.py: neither an
-excerpt whose masked messages repeat, nor the encoder about a message. Detection takes no claim of the graphics card: a training
-holds that for hours, and new logs would wait for it.
+The model reads so many messages at once, 128 in the paper. Training cuts longer windows, as the
+paper does; but who pads a session would hide from a watch that cuts. So they are read in
+overlapping excerpts here, and the most suspicious one decides.
+
+Nothing that was asked before is asked again, see memory.py: neither an excerpt whose masked
+messages repeat, nor the encoder about a message. Detection takes no claim of the graphics card: a
+training holds that for hours, and new logs would wait for it.
 """
 
 import hashlib

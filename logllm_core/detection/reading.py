@@ -75,7 +75,10 @@ class Detected:
         for number, what in (
             (self.num_reused_windows, "were judged before by their messages"),
             (self.num_unlocalized_windows, "anomalous ones were too many to say why"),
-            (self.num_cut_lines, "lines are longer than the model reads, their ends were not judged"),
+            (
+                self.num_cut_lines,
+                "lines are longer than the model reads, and their ends not judged",
+            ),
             (self.num_unparsed_lines, "lines do not match the format"),
             (self.num_late_lines, "lines came late"),
             (self.num_cut_short_logs, "logs were rotated away and not found again"),

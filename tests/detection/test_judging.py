@@ -78,7 +78,7 @@ def _middling_decision(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_verdicts_are_those_of_the_batch_predictions(
-    tmp_path: Path, embedder: Embedder, limits: dict[str, int]
+    tmp_path: Path, embedder: Embedder, limits: dict[str, Any]
 ) -> None:
     setting = prepare(tmp_path, embedder=embedder, **limits)
     texts = read_vocabulary(setting.messages)
@@ -223,7 +223,7 @@ def test_what_comes_after_300_normal_lines_is_judged_and_its_lines_are_named(
     ],
 )
 def test_lines_that_are_longer_than_the_model_reads_are_counted_each_once(
-    tmp_path: Path, embedder: Embedder, limits: dict[str, int]
+    tmp_path: Path, embedder: Embedder, limits: dict[str, Any]
 ) -> None:
     setting = prepare(tmp_path, embedder=embedder, **limits)
     windows = [

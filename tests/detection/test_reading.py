@@ -59,7 +59,7 @@ def test_lines_that_the_model_reads_in_part_are_counted(tmp_path: Path, log: Pat
         tell=lambda table: rows.extend(table.to_pylist()),
     )
     assert [row["num_cut_lines"] for row in rows] == [2, 0]
-    told = "; 2 lines are longer than the model reads, their ends were not judged."
+    told = "; 2 lines are longer than the model reads, and their ends not judged."
     assert detected.sentence.endswith(told)
 
 

@@ -125,10 +125,11 @@ def test_where_nothing_is_flagged_the_table_is_empty(
         assert predictions.results[split]["num_localized_windows"] == 0
 
 
-@pytest.mark.usefixtures("_middling_decision")
 def test_of_a_long_window_the_most_suspicious_excerpt_decides_and_is_localized(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    threshold = 0.16  # of the 16 pairs of messages six are above, the nearest .176, one is .146
+    monkeypatch.setattr(f"{scoring.__name__}.DECISION", threshold)
     setting = prepare(tmp_path, max_window_messages=2)  # windows of four
     predictions = setting.predict()
     model, collator = load_model(
@@ -148,7 +149,6 @@ def test_of_a_long_window_the_most_suspicious_excerpt_decides_and_is_localized(
             halves = [window[:2], window[2:]]
             chances = score_windows(model, collator, halves)
             assert row["probability"] == pytest.approx(chances.max(), abs=1e-5)
-            threshold = scoring.DECISION
             is_late.append(chances[1] > threshold >= chances[0])
             is_flagged = row["verdict"] == "anomalous"
             assert is_flagged == (row["probability"] > threshold)

@@ -178,7 +178,7 @@ def test_a_long_window_is_read_in_excerpts_that_overlap_by_a_quarter(
 
 def test_excerpts_of_text_fit_into_a_windows_tokens_too() -> None:
     # "alpha read" are two tokens, "beta" is one, and there are semicolons between.
-    window = (1, 1, 1, 1, 1, 0, 1, 0, 1)
+    window: tuple[int, ...] = (1, 1, 1, 1, 1, 0, 1, 0, 1)
     collator = text_collator(max_window_tokens=8)
     parts = [window[part] for part in collator.excerpts(window)]
     assert parts == [(1, 1, 1, 1), (1, 1, 0, 1), (1, 0, 1)]
@@ -187,7 +187,7 @@ def test_excerpts_of_text_fit_into_a_windows_tokens_too() -> None:
 
 def test_a_text_longer_than_a_window_is_an_excerpt_of_its_own() -> None:
     collator = text_collator(max_window_tokens=1)
-    window = (1, 0, 1)
+    window: tuple[int, ...] = (1, 0, 1)
     assert [window[part] for part in collator.excerpts(window)] == [(1,), (0,), (1,)]
 
 
