@@ -24,7 +24,7 @@ BROKEN_PIPE = 141  # as of a program that the system stops for it
 # Of a row of `tables.NEW_PREDICTIONS`, what a JSON object holds, in this order.
 JSON_FIELDS = (
     *("window_id", "session_id", "probability", "verdict", "first_line", "last_line", "lines"),
-    *("source", "log_id", "start_time", "end_time", "model"),
+    *("num_cut_lines", "source", "log_id", "start_time", "end_time", "model"),
 )
 Files = Annotated[
     list[str],

@@ -76,6 +76,9 @@ NEW_PREDICTIONS = pa.schema(  # of windows of new logs, a row a window
         pa.field("num_lines", pa.int32(), nullable=False),
         # Lines whose masked message the training vocabulary lacks; null where that is gone.
         pa.field("num_unseen_lines", pa.int32()),
+        # Lines whose masked message is longer than the model reads, so that its end was not judged;
+        # null where that was not counted yet.
+        pa.field("num_cut_lines", pa.int32()),
         pa.field("start_time", pa.timestamp("us")),
         pa.field("end_time", pa.timestamp("us")),
         pa.field("probability", pa.float64(), nullable=False),
@@ -115,6 +118,8 @@ CONTRIBUTIONS = pa.schema(  # a row a distinct message of a window whose verdict
     ]
 )
 
+LATER = {"num_cut_lines"}  # columns that tables of before lack; they are null there
+
 
 def write(path: Path, table: pa.Table, schema: pa.Schema) -> None:
     """Write Parquet; a column that does not fit the schema is our fault and raises."""
@@ -127,23 +132,33 @@ def read(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.
     paths = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
     for part in paths:
         check(part, schema)
-    # One file at a time: read as a data set, a folder "split=train" would become a column.
-    tables = [pq.ParquetFile(part).read(columns=columns) for part in paths]
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    # One file at a time: read as a data set, a folder "split=train" would become a column.
+    tables = [_completed(pq.ParquetFile(part).read(columns=columns), wanted) for part in paths]
     if not tables:
         return wanted.empty_table()
     return pa.concat_tables(tables).select(wanted.names).cast(wanted)
 
 
+def _completed(table: pa.Table, wanted: pa.Schema) -> pa.Table:
+    """With the columns that came later."""
+    for name in LATER.intersection(wanted.names).difference(table.column_names):
+        column = wanted.field(name)
+        table = table.append_column(column, pa.nulls(len(table), column.type))
+    return table.select(wanted.names)
+
+
 def check(path: Path, schema: pa.Schema) -> None:
-    """Assert that a Parquet file has the columns and types of the schema."""
+    """Assert that a Parquet file has the columns and types of the schema; `LATER` may lack."""
     found = pq.read_schema(path)
-    differing = [
-        field.name
-        for field in schema
-        if field.name not in found.names or not _same_type(found.field(field.name).type, field.type)
-    ]
+    differing = [field.name for field in schema if not _has(found, field)]
     assert not differing, f"{path}: columns {differing} are not as in logllm_core/tables.py"
+
+
+def _has(found: pa.Schema, wanted: pa.Field) -> bool:
+    if wanted.name not in found.names:
+        return wanted.name in LATER
+    return _same_type(found.field(wanted.name).type, wanted.type)
 
 
 def _same_type(found: pa.DataType, wanted: pa.DataType) -> bool:

@@ -56,6 +56,23 @@ def test_a_column_that_does_not_fit_the_schema_is_not_written(
     assert not (tmp_path / "v.parquet").exists()
 
 
+def test_a_column_that_came_later_is_null_in_a_table_of_before(tmp_path: Path) -> None:
+    values: dict[str, Any] = {
+        **dict.fromkeys(tables.NEW_PREDICTIONS.names),
+        **{"window_id": 0, "log_id": "a", "source": "b", "first_line": 0, "last_line": 3},
+        **{"num_lines": 4, "probability": 0.5, "verdict": "normal", "model": "c"},
+        "judged": datetime(2026, 1, 2),
+    }
+    now = pa.Table.from_pylist([{**values, "num_cut_lines": 2}], tables.NEW_PREDICTIONS)
+    pq.write_table(now.drop_columns("num_cut_lines"), tmp_path / "a.parquet")
+    pq.write_table(now, tmp_path / "b.parquet")
+    found = tables.read(tmp_path, tables.NEW_PREDICTIONS)
+    assert found.schema == tables.NEW_PREDICTIONS
+    assert found["num_cut_lines"].to_pylist() == [None, 2]
+    some = tables.read(tmp_path, tables.NEW_PREDICTIONS, ["num_cut_lines", "num_lines"])
+    assert some.to_pydict() == {"num_cut_lines": [None, 2], "num_lines": [4, 4]}
+
+
 def test_a_column_that_is_missing_is_not_written(tmp_path: Path) -> None:
     table = pa.table(VOCABULARY).drop_columns("num_lines")
     with pytest.raises(KeyError):

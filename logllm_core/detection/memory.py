@@ -14,7 +14,7 @@ from loguru import logger
 
 from logllm_core.store import Artifact, Store
 
-VERSION = 1  # raise when a score or a vector would be another
+VERSION = 2  # raise when a score or a vector would be another
 # So many are kept: about 100 MB of windows, and 150 MB of vectors at BERT's width.
 LIMITS: Mapping[str, int] = {"windows": 500_000, "vectors": 50_000}
 CHUNK = 500  # digests of one query; older SQLite takes no more than 999 parameters
@@ -29,7 +29,7 @@ class Memory:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / f"memory-{VERSION}.sqlite"
+        self._path = folder / _name()
         self._has_told = False
         self._connection = self._open()
 
@@ -110,12 +110,20 @@ class Memory:
 
 
 def open_memory(store: Store, trained: Artifact) -> Memory:
-    """The memory of a trained stage; that of models which are gone goes."""
+    """The memory of a trained stage; that of models which are gone goes, and that of before."""
     folder = store.data_dir / "scores" / trained.dataset
     for other in folder.glob("*"):
         if not (store.data_dir / "models" / trained.dataset / other.name).exists():
             shutil.rmtree(other, ignore_errors=True)
-    return Memory(folder / trained.fingerprint)
+    own = folder / trained.fingerprint
+    for path in own.glob("memory-*"):
+        if not path.name.startswith(_name()):
+            path.unlink(missing_ok=True)
+    return Memory(own)
+
+
+def _name() -> str:
+    return f"memory-{VERSION}.sqlite"
 
 
 def _connected(place: str) -> sqlite3.Connection:

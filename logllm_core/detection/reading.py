@@ -161,7 +161,7 @@ class Reading:
         found = self._detected
         found.num_lines += after.num_lines - before.num_lines
         found.num_unparsed_lines += after.num_unparsed_lines - before.num_unparsed_lines
-        found.num_cut_lines += after.num_cut_lines - before.num_cut_lines
+        found.num_shortened_lines += after.num_shortened_lines - before.num_shortened_lines
         found.num_lines_ahead += after.num_lines_ahead - before.num_lines_ahead
         found.num_late_lines += after.num_late_lines - before.num_late_lines
 
@@ -253,6 +253,7 @@ class Reading:
             found.append(table)
             self._detected.num_windows += len(batch)
             self._detected.num_reused_windows += sum(one.is_reused for one in judgements)
+            self._detected.num_cut_lines += sum(one.num_cut_lines for one in judgements)
             flagged = [one for one in judgements if one.is_flagged]
             self._detected.num_anomalous_windows += len(flagged)
             self._detected.num_unlocalized_windows += sum(

@@ -89,7 +89,7 @@ def _build(
         vocabulary = TokenizedVocabulary(
             read_vocabulary(messages), tokenizer, max_message_tokens=recipe.max_message_tokens
         )
-        return _encode(encoder, vocabulary, device), vocabulary.num_cut_messages
+        return _encode(encoder, vocabulary, device), len(vocabulary.cut_messages)
 
     with cards.claim(device), explained_shortage():
         vectors_ME, num_cut_messages = encode()

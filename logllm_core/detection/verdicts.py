@@ -35,6 +35,7 @@ def verdicts(
             "last_line": max(window.line_numbers),
             "num_lines": len(window.line_numbers),
             "num_unseen_lines": judgement.num_unseen_lines,
+            "num_cut_lines": judgement.num_cut_lines,
             "start_time": window.start_time,
             "end_time": window.end_time,
             "probability": judgement.probability,
@@ -50,18 +51,21 @@ def verdicts(
 
 
 def carriers(window: NewWindow, judgement: Judgement) -> list[dict[str, Json]] | None:
-    """The lines that carried a verdict, strongest first; a repeated message's first line alone."""
+    """The lines that carried a verdict, strongest first; a repeated message's first line alone.
+
+    Of a long window they are in the part that decided.
+    """
     found = judgement.contributions
     if found is None:
         return None
     least = LEAST_SHARE * max(found.values(), default=0.0)
-    strongest = sorted(found, key=lambda text: -found[text])[:MAX_LINES]
-    places = [window.texts.index(text) for text in strongest if found[text] > max(least, 0.0)]
+    strongest = sorted(found, key=lambda place: -found[place])[:MAX_LINES]
     return [
         {
             "line_number": window.line_numbers[place],
             "content": window.contents[place],
-            "contribution": found[window.texts[place]],
+            "contribution": found[place],
         }
-        for place in places
+        for place in strongest
+        if found[place] > max(least, 0.0)
     ]

@@ -53,7 +53,7 @@ class FrozenEncoder:
         encoder, tokenizer = self._loaded
         most = min(max_tokens, encoder.bert.config.max_position_embeddings)
         vocabulary = TokenizedVocabulary(texts, tokenizer, max_message_tokens=most)
-        self.num_cut_texts += vocabulary.num_cut_messages
+        self.num_cut_texts += len(vocabulary.cut_messages)
         ordered = vocabulary.sort(np.arange(len(texts)))
         start = 0
         with track("Encoding", total=len(texts), unit="texts") as advance:

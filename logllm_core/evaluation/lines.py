@@ -13,7 +13,7 @@ from logllm_core.pages import MODEL
 from logllm_core.store import Artifact, Json
 
 Ranking = Mapping[int, float]  # a window's distinct messages, by id; higher is more suspicious
-CUT = -1e9  # the score of a line that the model did not read: below any log-odds
+CUT = -1e9  # the score of a line beside the part that decided: below any log-odds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +23,7 @@ class LocalizedWindow:
     line_numbers: Sequence[int]
     message_ids: Sequence[int]
     is_alert: Sequence[bool]
-    contributions: Ranking  # lacks the messages that were cut
+    contributions: Ranking  # lacks messages that are not in the part that decided
 
 
 def read_contributions(predictions: Artifact) -> dict[int, dict[int, float]]:
@@ -151,7 +151,7 @@ def expected_hit(is_alert: Sequence[bool], scores: Sequence[float], k: int) -> f
 
 
 def _of_lines(window: LocalizedWindow, ranking: Ranking) -> list[float]:
-    """Each line's score: its message's; lines of messages that were cut come last."""
+    """Each line's score: its message's; lines beside the part that decided come last."""
     return [ranking.get(message, CUT) for message in window.message_ids]
 
 

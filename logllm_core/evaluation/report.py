@@ -34,7 +34,7 @@ from logllm_core.pages import MODEL, charts, page
 from logllm_core.store import Artifact, Json, Store
 from logllm_core.training.recipes import Recipe
 
-VERSION = 5
+VERSION = 6
 DATASET_FACTS = ("title", "page", "licence", "citation")
 
 

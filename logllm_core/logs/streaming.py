@@ -66,7 +66,7 @@ class Counts:
     num_late_lines: int = 0  # their window, or one of them, had closed
     num_lines_ahead: int = 0  # their time closed no window, as the next line's is far before it
     num_lines_without_time: int = 0
-    num_cut_lines: int = 0  # too long, without their rest
+    num_shortened_lines: int = 0  # too long, without their rest
     num_lines_without_session: int = 0  # in no window, where windows are sessions
 
     def plus(self, other: "Counts") -> "Counts":
@@ -152,7 +152,7 @@ class WindowStream:
             LogLLMError: none of the first lines matches the format, or none tells its time where
                 windows are by time.
         """
-        self._counts = self._counts.plus(Counts(num_cut_lines=len(block.cut)))
+        self._counts = self._counts.plus(Counts(num_shortened_lines=len(block.cut)))
         ready = self._column.push(block, arrived=time.monotonic())
         return [window for one in ready for window in self._take_in(*one)]
 

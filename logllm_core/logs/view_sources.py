@@ -80,14 +80,19 @@ def _selections(store: Store, name: str) -> dict[str, list[str]]:
         parts = []
     if parts:
         columns = f"*, {literal(NEW)} as split"
-        found.setdefault("predictions", []).append(_selection(columns, parts, is_split=False))
+        found.setdefault("predictions", []).append(
+            _selection(columns, parts, is_split=False, has_grown=True)
+        )
     return found
 
 
-def _selection(columns: str, paths: Sequence[Path], *, is_split: bool) -> str:
+def _selection(
+    columns: str, paths: Sequence[Path], *, is_split: bool, has_grown: bool = False
+) -> str:
+    """`has_grown`: older ones of these files may lack columns that came later."""
     listed = ", ".join(literal(as_it_stands(path)) for path in paths)
-    partitioned = f"hive_partitioning = {str(is_split).lower()}"
-    return f"select {columns} from read_parquet([{listed}], {partitioned})"
+    options = f"hive_partitioning = {str(is_split).lower()}, union_by_name = {has_grown}"
+    return f"select {columns} from read_parquet([{listed}], {options})"
 
 
 def _newest_chain(store: Store, name: str) -> dict[Kind, Artifact]:

@@ -5,7 +5,7 @@ R answer positions of all windows. A batch holds each distinct message and token
 one table; its sequences are indices into that table.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Self
@@ -31,6 +31,7 @@ CHUNK_WINDOWS = 8_192  # laid out at once, which bounds the memory
 # Of the messages of a training pass, padding too, where these are text: one long window would pad
 # all others to its length, ten times what a window with an embedder takes.
 TEXT_POSITIONS = 4_096
+OVERLAP = 0.25  # of an excerpt that follows another
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +95,30 @@ class Collator:
         enough = range(1, len(cut) + 1)
         num_read = bisect_left(enough, self.max_window_tokens, key=lambda n: len(joined(cut[:n])))
         return cut[: num_read + 1]
+
+    def excerpts(self, window: Sequence[int]) -> list[slice]:
+        """Where to read a window so that no message is left out: stretches of it that are not cut.
+
+        A window that is not cut is one excerpt. Others overlap, so that messages which mean
+        something together, and are no further apart, stay together in one of them. They begin at
+        the same places however much follows, so that windows which begin alike share them.
+        """
+        found, start = [], 0
+        while True:
+            end = start + self._num_read_whole(window[start : start + self.max_window_messages])
+            found.append(slice(start, end))
+            if end >= len(window):
+                return found
+            start = max(end - int((end - start) * OVERLAP), start + 1)
+
+    def _num_read_whole(self, messages: Sequence[int]) -> int:
+        """How many of these, from the first on, are read to their end; one at least."""
+        if not isinstance(self.vocabulary, TextVocabulary) or not self.is_cut(messages):
+            return len(messages)
+        joined = self.vocabulary.joined
+        numbers = range(1, len(messages) + 1)
+        limit = self.max_window_tokens
+        return max(bisect_right(numbers, limit, key=lambda n: len(joined(messages[:n]))), 1)
 
     def of_like_length(self, windows: Sequence[Sequence[int]], most: int) -> Iterator[Ids]:
         """Places of windows that a training pass takes together, the shortest first.

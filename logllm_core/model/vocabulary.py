@@ -54,7 +54,7 @@ def on_device(messages: EncoderInput, device: torch.device) -> EncoderInput:
 class Vocabulary(Protocol):
     """The messages of a data set, as an encoder reads them."""
 
-    num_cut_messages: int
+    cut_messages: frozenset[int]  # ids of those of which it reads the beginning alone
 
     def sort(self, message_ids: Ids) -> Ids:
         """The order in which `encoder_input` gives messages least padding."""
@@ -71,7 +71,7 @@ class TokenizedVocabulary:
     Args:
         texts: the masked messages; the position is the message id.
         tokenizer: the encoder's own, with its special tokens.
-        max_message_tokens: longer messages are cut, and counted in `num_cut_messages`.
+        max_message_tokens: longer messages are cut, and are in `cut_messages`.
     """
 
     def __init__(
@@ -80,11 +80,13 @@ class TokenizedVocabulary:
         encoded = tokenizer(list(texts), truncation=True, max_length=max_message_tokens)
         self.token_ids = encoded["input_ids"]
         self.num_tokens = np.array([len(ids) for ids in self.token_ids], dtype=np.int64)
-        is_full = self.num_tokens == max_message_tokens
-        full = [texts[place] for place in np.flatnonzero(is_full).tolist()]
-        whole = tokenizer(full, truncation=False, max_length=max_message_tokens) if full else {}
-        self.num_cut_messages = sum(
-            len(ids) > max_message_tokens for ids in whole.get("input_ids", [])
+        full = np.flatnonzero(self.num_tokens == max_message_tokens).tolist()
+        some = [texts[place] for place in full]
+        whole = tokenizer(some, truncation=False, max_length=max_message_tokens) if some else {}
+        self.cut_messages = frozenset(
+            place
+            for place, ids in zip(full, whole.get("input_ids", []), strict=True)
+            if len(ids) > max_message_tokens
         )
 
     def sort(self, message_ids: Ids) -> Ids:
@@ -115,7 +117,7 @@ class TokenizedVocabulary:
 class IdVocabulary:
     """Messages as bare ids, for an encoder that is a table of vectors (Table IV, template id)."""
 
-    num_cut_messages = 0
+    cut_messages: frozenset[int] = frozenset()
 
     def sort(self, message_ids: Ids) -> Ids:
         return message_ids
@@ -130,7 +132,7 @@ class TextVocabulary:
     Args:
         texts: the masked messages; the position is the message id.
         tokenizer: the decoder's own.
-        max_message_tokens: longer messages are cut, and counted in `num_cut_messages`.
+        max_message_tokens: longer messages are cut, and are in `cut_messages`.
     """
 
     def __init__(
@@ -138,7 +140,9 @@ class TextVocabulary:
     ) -> None:
         self._separator = tokenizer.encode(SEPARATOR, add_special_tokens=False)
         whole = [tokenizer.encode(" " + text, add_special_tokens=False) for text in texts]
-        self.num_cut_messages = sum(len(ids) > max_message_tokens for ids in whole)
+        self.cut_messages = frozenset(
+            place for place, ids in enumerate(whole) if len(ids) > max_message_tokens
+        )
         self._token_ids = [ids[:max_message_tokens] for ids in whole]
 
     def joined(self, message_ids: Sequence[int]) -> list[int]:

@@ -38,9 +38,17 @@ DRAWN = timedelta(days=7)  # likewise; a year of nights would hide the last one
 # of the middle nine tenths a window is left out of the picture, and counted.
 FAR = 50
 
-SUMMED = ("num_windows", "num_anomalous", "num_lines", "num_unseen_lines", "num_compared_lines")
+SUMMED = (
+    *("num_windows", "num_anomalous", "num_lines"),
+    *("num_unseen_lines", "num_compared_lines", "num_cut_lines"),
+)
 Row = dict[str, Any]
 
+# Tables of before lack the column of the last line.
+JUDGED = """
+    create view judged as from rows join parts using (filename)
+    union all by name select null::integer as num_cut_lines where false
+"""
 FIGURES = """
     count(*) as num_windows,
     count(*) filter (verdict = 'anomalous') as num_anomalous,
@@ -50,7 +58,8 @@ FIGURES = """
 LOGS = f"""
     select log, {FIGURES}, max(last_line) + 1 as num_lines,
         sum(num_unseen_lines)::bigint as num_unseen_lines,
-        sum(num_lines) filter (num_unseen_lines is not null)::bigint as num_compared_lines
+        sum(num_lines) filter (num_unseen_lines is not null)::bigint as num_compared_lines,
+        sum(num_cut_lines)::bigint as num_cut_lines
     from judged group by log order by last_judged desc, log
 """
 MODELS = f"select model, {FIGURES} from judged group by model order by last_judged desc, model"
@@ -167,10 +176,12 @@ def _view(connection: duckdb.DuckDBPyConnection, parts: Mapping[str, int]) -> No
     """`judged`: the rows of all parts, each with the number of its log."""
     paths = list(parts)
     patterns = [as_it_stands(Path(path)) for path in paths]
-    connection.read_parquet(patterns, filename=True, hive_partitioning=False).create_view("rows")
+    connection.read_parquet(
+        patterns, filename=True, hive_partitioning=False, union_by_name=True
+    ).create_view("rows")
     of_log = pa.table({"filename": paths, "log": pa.array(parts.values(), pa.int32())})
     connection.register("parts", of_log)
-    connection.execute("create view judged as from rows join parts using (filename)")
+    connection.execute(JUDGED)
 
 
 def _told(connection: duckdb.DuckDBPyConnection) -> Row:

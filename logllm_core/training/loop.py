@@ -242,7 +242,7 @@ class StageRun:
             "num_samples": sum(map(len, self.batches[: progress.step])),
             "num_trained_parameters": sum(found.numel() for found in parameters),
             "num_parameters": sum(found.numel() for found in self.model.parameters()),
-            "num_cut_messages": collator.vocabulary.num_cut_messages,
+            "num_cut_messages": len(collator.vocabulary.cut_messages),
             "num_cut_windows": sum(map(collator.is_cut, self.material.train.message_ids)),
             "first_loss": losses[0],
             "last_loss": float(np.mean(losses[-10:])),

@@ -1,5 +1,6 @@
 """A model as a stage left it: projector and adapters in safetensors, nothing to unpickle."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from logllm_core.model.batches import Collator
 from logllm_core.model.devices import dtype_of
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.places import Places
+from logllm_core.model.prompt import Tokenizer
 from logllm_core.model.vocabulary import (
     IdVocabulary,
     TextVocabulary,
@@ -129,10 +131,16 @@ def _read_vocabulary(
     messages: Artifact, recipe: Recipe, loaded: Loaded
 ) -> Vocabulary | TextVocabulary:
     """The messages, as this model reads them."""
-    limit = recipe.max_message_tokens
     if recipe.embedder == "message-id":
         return IdVocabulary()
     texts = read_vocabulary(messages)
     if recipe.embedder == "none":
-        return TextVocabulary(texts, loaded.decoder_tokenizer, max_message_tokens=limit)
+        return text_vocabulary(texts, recipe, loaded.decoder_tokenizer)
+    limit = recipe.max_message_tokens
     return TokenizedVocabulary(texts, loaded.encoder_tokenizer, max_message_tokens=limit)
+
+
+def text_vocabulary(texts: Sequence[str], recipe: Recipe, tokenizer: Tokenizer) -> TextVocabulary:
+    """Messages as text; none is longer than a window may be."""
+    limit = min(recipe.max_message_tokens, recipe.max_window_tokens)
+    return TextVocabulary(texts, tokenizer, max_message_tokens=limit)

@@ -68,9 +68,19 @@ def _middling_decision(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judging, "DECISION", MIDDLE)
 
 
-@pytest.mark.parametrize("embedder", ["encoder", "none"])
-def test_verdicts_are_those_of_the_batch_predictions(tmp_path: Path, embedder: Embedder) -> None:
-    setting = prepare(tmp_path, embedder=embedder)
+@pytest.mark.parametrize(
+    ("embedder", "limits"),
+    [
+        ("encoder", {}),
+        ("encoder", {"max_window_messages": 3}),
+        ("none", {}),
+        ("none", {"max_window_tokens": 7}),
+    ],
+)
+def test_verdicts_are_those_of_the_batch_predictions(
+    tmp_path: Path, embedder: Embedder, limits: dict[str, Any]
+) -> None:
+    setting = prepare(tmp_path, embedder=embedder, **limits)
     texts = read_vocabulary(setting.messages)
     test = read_windows(setting.windows, "test")
     part = setting.predict().path / "split=test"
@@ -99,9 +109,9 @@ def test_contributions_are_those_of_the_same_windows_in_the_training_log(
     )
     wanted = contributions(model, collator, ids)
     judged = judge_of(setting).judge([window(*(texts[m] for m in one)) for one in ids])
-    for own, found in zip(wanted, judged, strict=True):
-        by_text = {texts[message]: value for message, value in own.items()}
-        assert found.contributions == pytest.approx(by_text, abs=1e-5)
+    for window_ids, own, found in zip(ids, wanted, judged, strict=True):
+        by_place = {window_ids.index(message): value for message, value in own.items()}
+        assert found.contributions == pytest.approx(by_place, abs=1e-5)
 
 
 def test_only_flagged_windows_have_contributions(tmp_path: Path) -> None:
@@ -163,14 +173,66 @@ def test_of_too_many_flagged_windows_the_first_are_localized(
     assert judge.judge([again])[0].contributions is not None
 
 
-def test_what_is_beyond_a_windows_cut_is_not_read(
+def test_excerpts_of_long_windows_that_repeat_are_scored_once(
     tmp_path: Path, asked: dict[str, list[int]]
 ) -> None:
     judge = judge_of(prepare(tmp_path, max_window_messages=2))
-    one, other = judge.judge([window("alpha", "beta", "gamma"), window("alpha", "beta", "delta")])
-    assert one.probability == other.probability
-    assert asked["score_windows"] == [1]
-    assert asked["encode_messages"] == [2]
+    # (alpha, beta) and (gamma); (alpha, beta) and (delta)
+    judge.judge([window("alpha", "beta", "gamma"), window("alpha", "beta", "delta")])
+    assert (asked["score_windows"], asked["encode_messages"]) == ([3], [4])
+    longer, other = judge.judge(
+        [window("alpha", "beta", "delta", "gamma"), window("alpha", "beta", "gamma")]
+    )
+    assert asked["score_windows"] == [3, 1]  # (delta, gamma)
+    assert (longer.is_reused, other.is_reused) == (False, True)
+
+
+def test_of_a_long_window_the_most_suspicious_excerpt_decides(tmp_path: Path) -> None:
+    judge = judge_of(prepare(tmp_path, max_window_messages=2))
+    excerpts = [("alpha", "beta"), ("gamma", "delta"), ("ok",)]
+    alone = [one.probability for one in judge.judge([window(*texts) for texts in excerpts])]
+    assert len(set(alone)) == 3
+    (together,) = judge.judge([window(*(text for texts in excerpts for text in texts))])
+    assert together.probability == max(alone)
+
+
+def test_what_comes_after_300_normal_lines_is_judged_and_its_lines_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def suspects_delta(_model: object, _collator: object, windows: Any, _vectors: object) -> Any:
+        return np.array([0.9 if 1 in ids else 0.02 for ids in windows])  # in order of appearance
+
+    monkeypatch.setattr(judging, "score_windows", suspects_delta)
+    judge = judge_of(prepare(tmp_path))
+    normal = window(*["alpha"] * 300, first_line=1_000)
+    padded = window(*["alpha"] * 300, *["delta"] * 100, first_line=1_000)
+    judged = judge.judge([normal, padded])
+    assert [one.probability for one in judged] == [0.02, 0.9]
+    _, row = verdicts(
+        [normal, padded], judged, log_id="0" * 16, source="app.log", model="f" * 16
+    ).to_pylist()
+    strongest = row["lines"][0]
+    assert (strongest["line_number"], strongest["content"]) == (1_300, "[delta]")
+
+
+@pytest.mark.parametrize(
+    ("embedder", "limits"),
+    [
+        ("encoder", {"max_message_tokens": 4, "max_window_messages": 4}),  # two of them are marks
+        ("none", {"max_window_tokens": 2}),
+    ],
+)
+def test_lines_that_are_longer_than_the_model_reads_are_counted_each_once(
+    tmp_path: Path, embedder: Embedder, limits: dict[str, Any]
+) -> None:
+    setting = prepare(tmp_path, embedder=embedder, **limits)
+    windows = [
+        window("alpha", "beta ok"),
+        window(*["alpha"] * 3, "beta ok failed", "alpha", "beta ok failed"),
+    ]
+    for _ in range(2):  # as it is scored, and as it is remembered
+        judged = judge_of(setting).judge(windows)
+        assert [one.num_cut_lines for one in judged] == [0, 2]
 
 
 def test_lines_with_a_message_of_no_training_line_are_counted(tmp_path: Path) -> None:
@@ -195,10 +257,14 @@ def test_no_windows_are_no_question(tmp_path: Path, asked: dict[str, list[int]])
     assert not any(asked.values())
 
 
-def rows(windows: Sequence[NewWindow], *contributed: dict[str, float] | None) -> list[Any]:
+def rows(windows: Sequence[NewWindow], *contributed: dict[int, float] | None) -> list[Any]:
     judged = [
         judging.Judgement(
-            probability=0.9, contributions=own, num_unseen_lines=None, is_reused=False
+            probability=0.9,
+            contributions=own,
+            num_unseen_lines=None,
+            num_cut_lines=3,
+            is_reused=False,
         )
         for own in contributed
     ]
@@ -206,7 +272,7 @@ def rows(windows: Sequence[NewWindow], *contributed: dict[str, float] | None) ->
 
 
 def test_lines_that_carried_a_verdict_come_strongest_first_each_message_once() -> None:
-    own = {"a": 0.5, "b": 2.0, "c": -1.0, "d": 0.1}
+    own = {0: 0.5, 1: 2.0, 3: -1.0, 4: 0.1}
     (row,) = rows([window("a", "b", "a", "c", "d", first_line=7)], own)
     # "c" speaks against it; "d" contributed less than a tenth of what "b" did
     assert row["lines"] == [
@@ -214,14 +280,20 @@ def test_lines_that_carried_a_verdict_come_strongest_first_each_message_once() -
         {"line_number": 7, "content": "[a]", "contribution": 0.5},
     ]
     assert (row["first_line"], row["last_line"], row["num_lines"]) == (7, 11, 5)
+    assert row["num_cut_lines"] == 3
+
+
+def test_lines_that_carried_a_long_window_are_of_the_excerpt_that_decided() -> None:
+    (row,) = rows([window("a", "b", "c", "a", first_line=7)], {2: 0.5, 3: 1.0})
+    assert [line["line_number"] for line in row["lines"]] == [10, 9]  # not 7, which is like 10
 
 
 def test_of_many_lines_the_ten_strongest_are_named() -> None:
     texts = [f"m{n}" for n in range(12)]
-    (row,) = rows([window(*texts)], {text: 10.0 + n for n, text in enumerate(texts)})
+    (row,) = rows([window(*texts)], {n: 10.0 + n for n in range(12)})
     assert [line["content"] for line in row["lines"]] == [f"[m{n}]" for n in range(11, 1, -1)]
 
 
 def test_not_localized_is_null_and_nothing_that_speaks_for_it_is_empty() -> None:
-    one, other = rows([window("a"), window("a")], None, {"a": -1.0})
+    one, other = rows([window("a"), window("a")], None, {0: -1.0})
     assert (one["lines"], other["lines"]) == (None, [])

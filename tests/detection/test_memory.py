@@ -137,6 +137,19 @@ def test_on_a_full_disk_it_remembers_no_more(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_what_an_earlier_version_remembered_goes(tmp_path: Path) -> None:
+    store = Store(data_dir=tmp_path)
+    (tmp_path / "models" / "own" / "aa").mkdir(parents=True)
+    path = tmp_path / "models" / "own" / "aa"
+    trained = Artifact(kind="models", dataset="own", fingerprint="aa", path=path)
+    open_memory(store, trained).remember("windows", {ONE: b"a"})
+    folder = tmp_path / "scores" / "own" / "aa"
+    for name in ("memory-1.sqlite", "memory-1.sqlite-journal"):
+        (folder / name).write_bytes(b"old")
+    assert open_memory(store, trained).recall("windows", [ONE]) == {ONE: b"a"}
+    assert [path.name for path in folder.iterdir()] == [file_of(folder).name]
+
+
 def test_each_model_has_its_own_and_that_of_a_removed_model_goes(tmp_path: Path) -> None:
     store = Store(data_dir=tmp_path)
     models = []

@@ -46,6 +46,23 @@ def judged(setting: Setting, log: Path, dataset: Dataset | None = None, **option
     return found
 
 
+def test_lines_that_the_model_reads_in_part_are_counted(tmp_path: Path, log: Path) -> None:
+    # Four tokens, two of them marks: of the four messages "delta" alone is read whole.
+    setting = prepare_champion(tmp_path, max_message_tokens=4)
+    texts = ["delta", "alpha read ok", "delta", "beta write ok", "delta"]
+    log.write_text("".join(f"{EPOCH + n} {text}\n" for n, text in enumerate(texts)))
+    rows: Rows = []
+    detected = detect(
+        setting.store,
+        dataset_of(tmp_path),
+        [str(log)],
+        tell=lambda table: rows.extend(table.to_pylist()),
+    )
+    assert [row["num_cut_lines"] for row in rows] == [2, 0]
+    told = "; 2 lines are longer than the model reads, and their ends not judged."
+    assert detected.sentence.endswith(told)
+
+
 def kept(setting: Setting) -> Rows:
     """What the tables hold."""
     return [

@@ -20,6 +20,7 @@ from logllm_core.training.trained import load_model
 from tests.detection.setting import CPU, Setting, prepare
 
 SPLITS = scoring.SCORED_SPLITS
+NUM_WINDOWS = 16  # of both
 
 
 def rows(predictions: Artifact, split: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -69,7 +70,9 @@ def check(setting: Setting, predictions: Artifact) -> list[str]:
         assert predictions.results[split] == {
             "num_windows": len(windows),
             "num_distinct_windows": len(set(windows.message_ids)),
-            "num_cut_windows": 0,
+            "num_long_windows": 0,
+            "num_windows_flagged_late": 0,
+            "num_cut_lines": 0,
             "num_flagged_windows": len({window_id for window_id, _ in wanted}),
             "num_localized_windows": len({window_id for window_id, _ in wanted}),
             "num_windows_within_rounding": sum(
@@ -122,20 +125,51 @@ def test_where_nothing_is_flagged_the_table_is_empty(
         assert predictions.results[split]["num_localized_windows"] == 0
 
 
-@pytest.mark.usefixtures("_middling_decision")
-def test_messages_beyond_a_windows_cut_have_no_row(tmp_path: Path) -> None:
-    setting = prepare(tmp_path, max_window_messages=2)
+def test_of_a_long_window_the_most_suspicious_excerpt_decides_and_is_localized(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threshold = 0.16  # of the 16 pairs of messages six are above, the nearest .176, one is .146
+    monkeypatch.setattr(f"{scoring.__name__}.DECISION", threshold)
+    setting = prepare(tmp_path, max_window_messages=2)  # windows of four
     predictions = setting.predict()
+    model, collator = load_model(
+        setting.places,
+        setting.recipe,
+        setting.trained,
+        messages=setting.messages,
+        windows=setting.windows,
+        device=CPU,
+    )
+    num_late = 0
     for split in SPLITS:
-        windows = read_windows(setting.windows, split)
-        ids = dict(zip(windows.window_ids.tolist(), windows.message_ids, strict=True))
-        found: dict[int, list[int]] = {}
-        for row in rows(predictions, split)[1]:
-            found.setdefault(row["window_id"], []).append(row["message_id"])
-        assert found
-        for window_id, messages in found.items():
-            assert messages == list(dict.fromkeys(ids[window_id][:2]))
-        assert predictions.results[split]["num_cut_windows"] == len(windows)
+        windows = read_windows(setting.windows, split).message_ids
+        predicted, contributed = rows(predictions, split)
+        is_late = []
+        for row, window in zip(predicted, windows, strict=True):
+            halves = [window[:2], window[2:]]
+            chances = score_windows(model, collator, halves)
+            assert row["probability"] == pytest.approx(chances.max(), abs=1e-5)
+            is_late.append(chances[1] > threshold >= chances[0])
+            is_flagged = row["verdict"] == "anomalous"
+            assert is_flagged == (row["probability"] > threshold)
+            own = [r["message_id"] for r in contributed if r["window_id"] == row["window_id"]]
+            deciding = halves[chances.argmax()]
+            assert own == (list(dict.fromkeys(deciding)) if is_flagged else [])
+        results = predictions.results[split]
+        assert results["num_long_windows"] == len(windows)
+        assert results["num_windows_flagged_late"] == sum(is_late)
+        assert results["num_distinct_windows"] == len(set(windows))
+        num_late += sum(is_late)
+    assert 0 < num_late < NUM_WINDOWS
+
+
+def test_lines_whose_message_is_cut_are_counted(tmp_path: Path) -> None:
+    setting = prepare(tmp_path, max_message_tokens=4)  # two of them are marks: "delta" alone fits
+    results = setting.predict().results
+    for split in SPLITS:
+        windows = read_windows(setting.windows, split).message_ids
+        expected = sum(message != 3 for window in windows for message in window)
+        assert results[split]["num_cut_lines"] == expected > 0
 
 
 @pytest.mark.usefixtures("_middling_decision")

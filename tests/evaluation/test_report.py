@@ -103,7 +103,9 @@ def _predictions(
         found: Mapping[Split, list[float]] = {"validation": VALIDATION, "test": probabilities}
         for split, chances in found.items():
             _write(out_dir, split, windows, chances, read_vocabulary(messages))
-        counts = {"num_distinct_windows": 2, "num_cut_windows": 0, "num_windows_within_rounding": 1}
+        counts = dict.fromkeys(
+            ("num_long_windows", "num_windows_flagged_late", "num_cut_lines"), 0
+        ) | {"num_distinct_windows": 2, "num_windows_within_rounding": 1}
         return {
             "validation": {"num_windows": 2} | counts,
             "test": {"num_windows": 6} | counts,

@@ -18,7 +18,7 @@ from tests.flows.conftest import Run, check_error
 
 FIELDS = {
     *("window_id", "session_id", "probability", "verdict", "first_line", "last_line", "lines"),
-    *("source", "log_id", "start_time", "end_time", "model"),
+    *("num_cut_lines", "source", "log_id", "start_time", "end_time", "model"),
 }
 
 

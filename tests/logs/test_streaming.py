@@ -473,7 +473,7 @@ def test_templates_of_the_training_log_are_refused() -> None:
 def test_lines_that_were_cut_are_counted_across_a_restart() -> None:
     stream = stream_of(by_count(4))
     stream.push(Block.of(b"- 1 a\n- 2 b\n", first_line_number=0, are_cut=[1]))
-    assert stream_of(by_count(4), stream.pending()).counts.num_cut_lines == 1
+    assert stream_of(by_count(4), stream.pending()).counts.num_shortened_lines == 1
 
 
 def test_messages_stay_as_logged_where_the_model_was_trained_on_them() -> None:

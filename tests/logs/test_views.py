@@ -16,6 +16,7 @@ from logllm_core.logs.views import query, refresh_views
 from logllm_core.logs.windows import build_windows
 from logllm_core.store import Artifact, Store
 from tests.logs.samples import labelled_by_line, messages_of
+from tests.pages.sample_alarms import judged, write_source
 
 
 def prepare(store: Store, folder: Path, *, name: str = "own", num_lines: int = 10) -> None:
@@ -96,6 +97,17 @@ def test_contributions_are_a_view_beside_the_predictions(store: Store, tmp_path:
         [(2, 0, 0.5, "test"), (2, 1, 1.5, "test")],
     )
     assert ask(store, "select count(*) from own.predictions") == [(1,)]
+
+
+def test_verdicts_from_before_a_column_came_are_in_the_view_too(
+    store: Store, tmp_path: Path
+) -> None:
+    prepare(store, tmp_path)
+    for name, lacking in (("aa", ["num_cut_lines"]), ("bb", []), ("cc", ["num_cut_lines"])):
+        write_source(store, "own", name, [judged(0)], path=f"{name}.log", lacking=lacking)
+    refresh_views(store)
+    statement = "select num_cut_lines from own.predictions order by 1 nulls first"
+    assert ask(store, statement) == [(None,), (None,), (0,)]
 
 
 def score(store: Store, method: str, windows: Artifact, *, seed: int = 0) -> None:

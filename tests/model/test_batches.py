@@ -158,6 +158,39 @@ def test_messages_beyond_a_windows_limit_are_cut() -> None:
     assert [collator.is_cut(window) for window in ((3,), (3, 1), (3, 1, 4))] == [False, False, True]
 
 
+@pytest.mark.parametrize(
+    ("num_messages", "places"),
+    [
+        (1, [(0, 1)]),
+        (8, [(0, 8)]),
+        (9, [(0, 8), (6, 9)]),
+        (14, [(0, 8), (6, 14)]),
+        (15, [(0, 8), (6, 14), (12, 15)]),
+    ],
+)
+def test_a_long_window_is_read_in_excerpts_that_overlap_by_a_quarter(
+    num_messages: int, places: list[tuple[int, int]]
+) -> None:
+    collator = Collator(prompt=PROMPT, vocabulary=IdVocabulary(), max_window_messages=8)
+    excerpts = collator.excerpts(range(num_messages))
+    assert [(one.start, one.stop) for one in excerpts] == places
+
+
+def test_excerpts_of_text_fit_into_a_windows_tokens_too() -> None:
+    # "alpha read" are two tokens, "beta" is one, and there are semicolons between.
+    window: tuple[int, ...] = (1, 1, 1, 1, 1, 0, 1, 0, 1)
+    collator = text_collator(max_window_tokens=8)
+    parts = [window[part] for part in collator.excerpts(window)]
+    assert parts == [(1, 1, 1, 1), (1, 1, 0, 1), (1, 0, 1)]
+    assert not any(map(collator.is_cut, parts))
+
+
+def test_a_text_longer_than_a_window_is_an_excerpt_of_its_own() -> None:
+    collator = text_collator(max_window_tokens=1)
+    window: tuple[int, ...] = (1, 0, 1)
+    assert [window[part] for part in collator.excerpts(window)] == [(1,), (0,), (1,)]
+
+
 def text_collator(*, max_window_messages: int = 128, max_window_tokens: int) -> Collator:
     vocabulary = TextVocabulary(
         ["alpha read", "beta"], tiny.decoder_tokenizer(), max_message_tokens=16

@@ -76,12 +76,13 @@ def test_groups_hold_every_message_once_in_order_and_are_of_like_length(
         assert lengths.max() == group.token_ids_ML.shape[1]
 
 
-@pytest.mark.parametrize(("num_words", "num_cut"), [(14, 0), (15, 1)])
-def test_messages_beyond_the_limit_are_cut_and_counted(num_words: int, num_cut: int) -> None:
-    vocabulary = tiny.vocabulary(["alpha " * num_words, "beta"])  # at most 16 with [CLS] and [SEP]
-    assert vocabulary.num_cut_messages == num_cut
-    assert vocabulary.num_tokens.tolist() == [16, 3]
-    (group,) = vocabulary.encoder_input(np.array([0]))
+@pytest.mark.parametrize(("num_words", "cut"), [(14, set()), (15, {1})])
+def test_messages_beyond_the_limit_are_cut_and_known(num_words: int, cut: set[int]) -> None:
+    # At most 16 with [CLS] and [SEP].
+    vocabulary = tiny.vocabulary(["alpha " * 14, "alpha " * num_words, "beta"])
+    assert vocabulary.cut_messages == cut
+    assert vocabulary.num_tokens.tolist() == [16, 16, 3]
+    (group,) = vocabulary.encoder_input(np.array([1]))
     assert group.token_ids_ML[0, -1] == 3  # [SEP] survives the cut
 
 
@@ -89,7 +90,7 @@ def test_ids_are_given_as_they_are() -> None:
     vocabulary = IdVocabulary()
     message_ids = np.array([7, 2, 5])
     assert vocabulary.encoder_input(vocabulary.sort(message_ids)).tolist() == [7, 2, 5]
-    assert vocabulary.num_cut_messages == 0
+    assert vocabulary.cut_messages == set()
 
 
 def test_text_is_joined_by_semicolons_without_special_tokens() -> None:
@@ -98,13 +99,13 @@ def test_text_is_joined_by_semicolons_without_special_tokens() -> None:
     assert words(vocabulary, 0, 1, 0) == ["alpha", "read", ";", "beta", ";", "alpha", "read"]
 
 
-def test_long_messages_of_text_are_cut_and_counted_once_each() -> None:
+def test_long_messages_of_text_are_cut_and_known() -> None:
     texts = ["alpha read ok", "beta ok", "gamma read disk ok"]
     vocabulary = text_vocabulary(texts, max_message_tokens=2)
     assert words(vocabulary, 0, 1, 0, 2) == [
         *("alpha", "read", ";", "beta", "ok", ";", "alpha", "read", ";", "gamma", "read")
     ]
-    assert vocabulary.num_cut_messages == 2
+    assert vocabulary.cut_messages == {0, 2}
 
 
 def test_groups_and_ids_go_to_a_device() -> None:

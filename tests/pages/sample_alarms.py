@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from logllm_core import tables
 from logllm_core.logs.cursors import Cursor, Part, new_dir, write_cursor
@@ -28,6 +29,7 @@ def judged(window_id: int, *, lines: Sequence[tuple[int, str, float]] = (), **mo
         "last_line": 10 * window_id + 9,
         "num_lines": 10,
         "num_unseen_lines": 0,
+        "num_cut_lines": 0,
         "start_time": STARTED + timedelta(minutes=window_id),
         "end_time": STARTED + timedelta(minutes=window_id, seconds=50),
         "probability": 0.93 if lines else 0.02,
@@ -44,12 +46,20 @@ def judged(window_id: int, *, lines: Sequence[tuple[int, str, float]] = (), **mo
 
 
 def write_source(
-    store: Store, dataset: str, name: str, rows: Sequence[Mapping[str, Any]], *, path: str
+    store: Store,
+    dataset: str,
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    path: str,
+    lacking: Sequence[str] = (),
 ) -> Path:
-    """The folder of one source whose rows lie in one table."""
+    """The folder of one source whose rows lie in one table; `lacking`: columns of today."""
     folder = new_dir(store, dataset) / name
     table = pa.Table.from_pylist(list(rows), tables.NEW_PREDICTIONS)
     tables.write(folder / "part-0.parquet", table, tables.NEW_PREDICTIONS)
+    if lacking:
+        pq.write_table(table.drop_columns(list(lacking)), folder / "part-0.parquet")
     parts = (Part(name="part-0.parquet", num_windows=len(rows)),)
     write_cursor(folder, Cursor(source=path, place={}, state={}, parts=parts))
     return folder

@@ -104,7 +104,9 @@ def small_content() -> dict[str, Any]:
         "scoring": {
             "num_windows": 10,
             "num_distinct_windows": 9,
-            "num_cut_windows": 1,
+            "num_long_windows": 2,
+            "num_windows_flagged_late": 1,
+            "num_cut_lines": 3,
             "num_windows_within_rounding": 3,
             "rounding": {
                 "log_odds": 0.0816,

@@ -225,6 +225,32 @@ def test_the_page_is_replaced_and_nothing_is_left_beside_it(store: Store) -> Non
     assert sorted(p.name for p in second.parent.iterdir()) == ["aa", "page.html"]
 
 
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ([0, 0], "up to the last window that was judged Never"),
+        ([1, 0], "judged; 1 is longer than the model reads, so that its end was not judged Never"),
+        ([2, 3], "judged; 5 are longer than the model reads, so that their ends were not judged"),
+    ],
+)
+def test_lines_that_the_model_reads_in_part_are_told(
+    store: Store, counts: list[int], told: str
+) -> None:
+    rows = [judged(n, num_cut_lines=count) for n, count in enumerate(counts)]
+    write_source(store, "own", "aa", rows, path="app.log")
+    assert told in page_of(store).text
+
+
+@pytest.mark.parametrize("name", ["aa", "bb", "cc"])  # alone, before and after the other one
+def test_tables_of_before_lines_were_counted_are_told_too(store: Store, name: str) -> None:
+    write_source(store, "own", name, [judged(0)], path="old.log", lacking=["num_cut_lines"])
+    if name != "aa":
+        write_source(store, "own", "bb" if name == "cc" else "cc", [judged(0)], path="new.log")
+    found = page_of(store)
+    assert f"None of {1 if name == 'aa' else 2} windows" in found.text
+    assert "longer than the model reads" not in found.text
+
+
 def test_a_table_that_does_not_count_is_not_told(store: Store) -> None:
     folder = write_source(store, "own", "aa", [judged(0)], path="app.log")
     (folder / "part-1.parquet").write_bytes((folder / "part-0.parquet").read_bytes())
