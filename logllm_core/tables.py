@@ -1,6 +1,8 @@
 """The tables that pass between the rooms, enforced on write and on read."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -118,13 +120,20 @@ CONTRIBUTIONS = pa.schema(  # a row a distinct message of a window whose verdict
     ]
 )
 
+# How all tables are written: a page that lost a bit is noticed when it is read.
+PARQUET: Mapping[str, Any] = {"compression": "zstd", "write_page_checksum": True}
 LATER = {"num_cut_lines"}  # columns that tables of before lack; they are null there
 
 
 def write(path: Path, table: pa.Table, schema: pa.Schema) -> None:
     """Write Parquet; a column that does not fit the schema is our fault and raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table.select(schema.names).cast(schema), path, compression="zstd")
+    pq.write_table(table.select(schema.names).cast(schema), path, **PARQUET)
+
+
+def opened(path: Path, **options: Any) -> pq.ParquetFile:
+    """A table's file; OSError tells of a page that is not as it was written."""
+    return pq.ParquetFile(path, page_checksum_verification=True, **options)
 
 
 def read(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
@@ -134,7 +143,7 @@ def read(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.
         check(part, schema)
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     # One file at a time: read as a data set, a folder "split=train" would become a column.
-    tables = [_completed(pq.ParquetFile(part).read(columns=columns), wanted) for part in paths]
+    tables = [_completed(opened(part).read(columns=columns), wanted) for part in paths]
     if not tables:
         return wanted.empty_table()
     return pa.concat_tables(tables).select(wanted.names).cast(wanted)

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from logllm_core.contents import damage_of
+from logllm_core.contents import damage_of, sha256_of
 from logllm_core.detection.champion import CHAMPION, read_decisions
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.cursors import cursor_paths, read_cursor
+from logllm_core.logs.cursors import Cursor, cursor_paths, damaged, read_cursor
 from logllm_core.progress import track
 from logllm_core.store import Artifact, Kind, Store
 
+CHANGED = "it is not as it was written"
 TO_REMOVE = "`logllm verify --repair` sets it aside, and it is built anew when it is wanted."
 
 
@@ -82,8 +83,23 @@ def _damaged(store: Store, artifact: Artifact, found: str, *, is_repairing: bool
     return Damage(path=artifact.path, found=f"{found}. {TO_REMOVE}", set_aside=aside)
 
 
+def _parts(folder: Path, cursor: Cursor) -> Iterator[Path | Damage]:
+    """The tables of verdicts that a cursor names."""
+    for part in cursor.parts:
+        path = folder / part.name
+        try:
+            found = sha256_of(path)
+        except OSError as fault:
+            yield Damage(path=path, found=str(damaged(folder, fault.strerror, part.name)))
+            continue
+        if part.sha256 in (None, found):
+            yield path
+        else:
+            yield Damage(path=path, found=str(damaged(folder, CHANGED, part.name)))
+
+
 def _records(store: Store) -> Iterator[Path | Damage]:
-    """Each record, or what is wrong with it."""
+    """Each record and each table of verdicts on new logs, or what is wrong with it."""
     for path in sorted((store.data_dir / "models").glob(f"[!.]*/{CHAMPION}")):
         try:
             read_decisions(store, path.parent.name)
@@ -93,7 +109,9 @@ def _records(store: Store) -> Iterator[Path | Damage]:
     for folder in sorted((store.data_dir / "predictions").glob("[!.]*/new")):
         for path in cursor_paths(store, folder.parent.name):
             try:
-                read_cursor(path.parent)
-                yield path
+                cursor = read_cursor(path.parent)
             except LogLLMError as fault:
                 yield Damage(path=path, found=str(fault))
+                continue
+            yield path
+            yield from _parts(path.parent, cursor)

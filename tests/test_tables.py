@@ -134,3 +134,17 @@ def test_a_contribution_is_whole(tmp_path: Path, missing: str) -> None:
         tables.write(
             path, pa.Table.from_pylist([row, {**row, missing: None}]), tables.CONTRIBUTIONS
         )
+
+
+def test_a_flipped_bit_in_a_page_is_noticed_when_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "vocabulary.parquet"
+    rows = [
+        {"message_id": n, "text": f"message {n}", "num_lines": 1, "first_line_number": n}
+        for n in range(1_000)
+    ]
+    tables.write(path, pa.Table.from_pylist(rows, tables.VOCABULARY), tables.VOCABULARY)
+    content = bytearray(path.read_bytes())
+    content[300] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(OSError, match="CRC checksum verification failed"):
+        tables.read(path, tables.VOCABULARY)

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from logllm_core.contents import is_whole
+from logllm_core.contents import is_whole, sha256_of
 from logllm_core.detection.champion import champion_path, find_champion, promote
 from logllm_core.errors import LogLLMError
+from logllm_core.logs.cursors import Cursor, Part, new_dir, write_cursor
 from logllm_core.store import Artifact, Store
 from logllm_core.verification import verify
 from tests.detection.sample_champions import NAME, model, run
@@ -72,6 +73,22 @@ def test_decisions_that_are_damaged_stay_where_they_are(store: Store) -> None:
     assert "its checksum is missing, or another" in damage.found
     with pytest.raises(LogLLMError, match="is damaged"):
         find_champion(store, NAME)
+
+
+def test_a_damaged_table_of_verdicts_is_told_and_stays(store: Store) -> None:
+    folder = new_dir(store, NAME) / "0123456789abcdef"
+    folder.mkdir(parents=True)
+    (folder / "part").write_text("normal")
+    part = Part(name="part", num_windows=1, sha256=sha256_of(folder / "part"))
+    write_cursor(folder, Cursor(source="app.log", place={}, state=None, parts=(part,)))
+    assert verify(store, is_repairing=True).damages == ()
+    (folder / "part").write_text("normaL")
+    (damage,) = verify(store, is_repairing=True).damages
+    assert (damage.path, damage.set_aside) == (folder / "part", None)
+    assert f"delete {folder} to have that log judged anew" in damage.found
+    (folder / "part").unlink()
+    (damage,) = verify(store, is_repairing=True).damages
+    assert "No such file" in damage.found
 
 
 def test_a_folder_that_is_not_there_is_a_clear_error(store: Store) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from logllm_core import tables
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.cursors import CURSOR, Cursor, Look, damaged, read_cursor
 from logllm_core.logs.recognition import Mark, Place
@@ -135,7 +135,7 @@ def _judged_as(folder: Path) -> Iterator[str]:
     """The paths under which a log was judged, from its tables that can be read."""
     for table in sorted(folder.glob("part-*.parquet")):
         try:
-            yield from pq.ParquetFile(table).read(["source"])["source"].unique().to_pylist()
+            yield from tables.opened(table).read(["source"])["source"].unique().to_pylist()
         except (OSError, pa.ArrowException):
             continue
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from loguru import logger
 
 from logllm_core import tables
+from logllm_core.contents import sha256_of
 from logllm_core.detection.faults import UnreadableError
 from logllm_core.disk import flush
 from logllm_core.logs.cursors import (
@@ -59,7 +60,7 @@ class Ledger:
         if (name := self.cursor.pending) is None:
             return None
         with _damage_told(self.folder, name):
-            return pq.ParquetFile(self.folder / name).read()
+            return tables.opened(self.folder / name).read()
 
     def commit(
         self, verdicts: pa.Table, *, place: Json, state: Json, pending: pa.Table | None
@@ -75,10 +76,10 @@ class Ledger:
             part = f"part-{self.cursor.num_windows:012}-{uuid.uuid4().hex[:8]}.parquet"
             tables.write(self.folder / part, verdicts, tables.NEW_PREDICTIONS)
             flush(self.folder / part)
-            parts += (Part(name=part, num_windows=len(verdicts)),)
+            parts += (self._part(part, num_windows=len(verdicts)),)
         if pending is not None and len(pending):
             name = f"pending-{uuid.uuid4().hex[:8]}.parquet"
-            pq.write_table(pending, self.folder / name, compression="zstd")
+            pq.write_table(pending, self.folder / name, **tables.PARQUET)
             flush(self.folder / name)
         before = self.cursor.pending
         self._replace(parts=parts, pending=name, place=place, state=state)
@@ -121,7 +122,7 @@ class Ledger:
         first = sum(part.num_windows for part in kept)
         merged = f"part-{first:012}-{uuid.uuid4().hex[:8]}.parquet"
         with pq.ParquetWriter(
-            self.folder / merged, tables.NEW_PREDICTIONS, compression="zstd"
+            self.folder / merged, tables.NEW_PREDICTIONS, **tables.PARQUET
         ) as writer:
             for part in last:
                 writer.write_table(tables.read(self.folder / part.name, tables.NEW_PREDICTIONS))
@@ -130,9 +131,12 @@ class Ledger:
         since = time.time()
         retired = [Retired(name=part.name, since=since) for part in last]
         self._replace(
-            parts=(*kept, Part(name=merged, num_windows=num_windows)),
+            parts=(*kept, self._part(merged, num_windows=num_windows)),
             retired=(*self.cursor.retired, *retired),
         )
+
+    def _part(self, name: str, *, num_windows: int) -> Part:
+        return Part(name=name, num_windows=num_windows, sha256=sha256_of(self.folder / name))
 
     def _remove_retired(self) -> None:
         """Tables that were merged long ago; views do not name them any more."""

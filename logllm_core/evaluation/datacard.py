@@ -4,8 +4,8 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
+from logllm_core import tables
 from logllm_core.evaluation.metrics import Labels, best_f1
 from logllm_core.logs.catalog import Dataset, FieldLabels
 from logllm_core.logs.windows import Windows
@@ -59,7 +59,7 @@ def labels_of_dropped(dataset: Dataset, messages: Artifact) -> dict[str, int] | 
         return None
     place = fields.index(labels.field)
     counts: Counter[str] = Counter()
-    for batch in pq.ParquetFile(messages.path / "rejects.parquet").iter_batches(columns=["line"]):
+    for batch in tables.opened(messages.path / "rejects.parquet").iter_batches(columns=["line"]):
         for line in batch["line"].to_pylist():
             words = line.split(maxsplit=place + 1)
             counts[words[place][:NUM_SHOWN_CHARACTERS] if len(words) > place else NO_LABEL] += 1

@@ -25,6 +25,7 @@ class Part:
 
     name: str
     num_windows: int
+    sha256: str | None = None  # of the file; None: written before there were checksums
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

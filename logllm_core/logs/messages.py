@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from loguru import logger
 from numpy.typing import NDArray
 
@@ -218,7 +217,7 @@ def _rewrite(part: Artifact, path: Path, first: int, renumber: Renumbering) -> N
 
 def _batches(path: Path, first: int) -> Iterator[pa.Table]:
     """The rows of a part, a row group at a time, line numbers counted from the log's first line."""
-    content = pq.ParquetFile(path)
+    content = tables.opened(path)
     for group in range(content.num_row_groups):
         rows = content.read_row_group(group)
         numbers = pa.array(rows["line_number"].to_numpy() + first)

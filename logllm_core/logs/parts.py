@@ -81,7 +81,7 @@ class RowGroups:
         self._writer = pq.ParquetWriter(
             path,
             schema,
-            compression="zstd",
+            **tables.PARQUET,
             use_dictionary=["alert"],
             column_encoding=dict.fromkeys(growing, "DELTA_BINARY_PACKED"),
         )

@@ -136,7 +136,7 @@ def _write(
 def _writer(folder: Path) -> pq.ParquetWriter:
     folder.mkdir()
     return pq.ParquetWriter(
-        folder / "part-0.parquet", tables.WINDOWS, compression="zstd", use_dictionary=False
+        folder / "part-0.parquet", tables.WINDOWS, **tables.PARQUET, use_dictionary=False
     )
 
 

@@ -16,8 +16,9 @@ import pytest
 from fsspec.implementations.memory import MemoryFile
 
 from logllm_core.errors import LogLLMError
+from logllm_core.logs import files
 from logllm_core.logs.archives import endings, open_stream
-from logllm_core.logs.recognition import beginning
+from logllm_core.logs.recognition import head_of
 
 LOG = b"- 1117838570 link is up\nKERN 1117838571 link is down\n"
 
@@ -135,7 +136,7 @@ def test_what_is_packed_under_a_wrong_name_is_refused(
         pass
     if endings(name)[1] is None:  # a new log that is judged
         with pytest.raises(LogLLMError, match=wanted):
-            beginning(str(tmp_path / name))
+            head_of(str(tmp_path / name))
 
 
 def test_a_member_of_an_archive_that_is_packed_once_more_is_refused(tmp_path: Path) -> None:
@@ -200,13 +201,12 @@ def test_reading_stops_where_the_caller_stops(
 ) -> None:
     opened: list[Any] = []
 
-    def remember(self: Path, *arguments: Any, **named: Any) -> Any:
-        opened.append(real_open(self, *arguments, **named))
+    def remember(*arguments: Any, **named: Any) -> Any:
+        opened.append(open(*arguments, **named))
         return opened[-1]
 
     (tmp_path / name).write_bytes(packed)
-    real_open = Path.open
-    monkeypatch.setattr(Path, "open", remember)
+    monkeypatch.setattr(files, "open", remember, raising=False)
     with open_stream(str(tmp_path / name), member) as stream:
         assert stream.read(1000) == noise(1000)
         place = opened[0].tell()
