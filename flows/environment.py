@@ -1,6 +1,7 @@
 """What Prefect reads from the environment when it is imported."""
 
 import os
+import secrets
 from pathlib import Path
 
 from logllm_core.errors import LogLLMError
@@ -32,12 +33,22 @@ def set_up_prefect(data_dir: Path) -> None:
         LogLLMError: nothing can be written to that folder.
     """
     for name, value in PREFECT_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+        # In this folder the profile that `make up` wrote knows the login of its server.
+        if name != "PREFECT_PROFILE" or not os.environ.get("PREFECT_API_URL"):
+            os.environ.setdefault(name, value)
     is_ephemeral = os.environ.get("PREFECT_PROFILE") == PREFECT_ENVIRONMENT["PREFECT_PROFILE"]
     if is_ephemeral and not os.environ.get("PREFECT_API_URL"):
         home_dir = data_dir.absolute() / HOME_NAME
         home_dir = Path(os.environ.setdefault("PREFECT_HOME", str(home_dir))).expanduser()
         _make_private(home_dir)
+        # Its server answers this command and what it starts, and nobody else on this machine.
+        login = os.environ.setdefault("PREFECT_SERVER_API_AUTH_STRING", make_login())
+        os.environ.setdefault("PREFECT_API_AUTH_STRING", login)
+
+
+def make_login() -> str:
+    """What a server of Prefect's asks its callers for, as name:password."""
+    return f"logllm:{secrets.token_urlsafe(32)}"
 
 
 def _make_private(home_dir: Path) -> None:

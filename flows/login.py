@@ -4,7 +4,6 @@ Prefect's server runs whatever its callers ask for, so each has a login of its o
 profile of Prefect (pyproject.toml names it), where `prefect ...` in this folder finds both.
 """
 
-import secrets
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from flows.environment import make_login
 from logllm_core.disk import replace_file
 from logllm_core.errors import LogLLMError
 
@@ -59,7 +59,7 @@ def get_or_make_login(home_dir: Path, address: str) -> str:
     home_dir.mkdir(parents=True, exist_ok=True)
     home_dir.chmod(0o700)
     path = home_dir / PROFILES
-    login = _read(path) if path.exists() else f"logllm:{secrets.token_urlsafe(32)}"
+    login = _read(path) if path.exists() else make_login()
     replace_file(path, PROFILE.format(address=address, login=login).encode())
     path.chmod(0o600)
     return login

@@ -4,6 +4,7 @@ A cache in one SQLite file a model, `scores/<data set>/<trained stage>/`. It may
 time, by hand too: what it does not know is computed. It is bounded, the oldest goes first.
 """
 
+import hashlib
 import shutil
 import sqlite3
 import zlib
@@ -28,8 +29,9 @@ class Memory:
     work goes on without it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / _name()
+    def __init__(self, folder: Path, content: str = "") -> None:
+        """`content` tells the weights that answered from any other of the same fingerprint."""
+        self._path = folder / _name(content)
         self._has_told = False
         self._connection = self._open()
 
@@ -115,15 +117,21 @@ def open_memory(store: Store, trained: Artifact) -> Memory:
     for other in folder.glob("*"):
         if not (store.data_dir / "models" / trained.dataset / other.name).exists():
             shutil.rmtree(other, ignore_errors=True)
-    own = folder / trained.fingerprint
+    own, content = folder / trained.fingerprint, _content_of(trained)
     for path in own.glob("memory-*"):
-        if not path.name.startswith(_name()):
+        if not path.name.startswith(_name(content)):
             path.unlink(missing_ok=True)
-    return Memory(own)
+    return Memory(own, content)
 
 
-def _name() -> str:
-    return f"memory-{VERSION}.sqlite"
+def _content_of(trained: Artifact) -> str:
+    """The checksums of a stage's files in short; those of its backbones are in its fingerprint."""
+    sums = sorted(file["sha256"] for file in trained.manifest["files"])
+    return hashlib.sha256("".join(sums).encode()).hexdigest()[:16]
+
+
+def _name(content: str) -> str:
+    return f"memory-{VERSION}-{content}.sqlite"
 
 
 def _connected(place: str) -> sqlite3.Connection:

@@ -1,4 +1,5 @@
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from loguru import logger
 
 from logllm_core.detection import memory as memories
 from logllm_core.detection.memory import Memory, open_memory
-from logllm_core.store import Artifact, Store
+from logllm_core.store import Store
+from tests.detection.sample_champions import model
+from tests.rewriting import rewrite
 
 ONE, OTHER = b"1" * 16, b"2" * 16
 
@@ -139,11 +142,9 @@ def test_on_a_full_disk_it_remembers_no_more(tmp_path: Path) -> None:
 
 def test_what_an_earlier_version_remembered_goes(tmp_path: Path) -> None:
     store = Store(data_dir=tmp_path)
-    (tmp_path / "models" / "own" / "aa").mkdir(parents=True)
-    path = tmp_path / "models" / "own" / "aa"
-    trained = Artifact(kind="models", dataset="own", fingerprint="aa", path=path)
+    trained = model(store, 1)
     open_memory(store, trained).remember("windows", {ONE: b"a"})
-    folder = tmp_path / "scores" / "own" / "aa"
+    folder = tmp_path / "scores" / "own" / trained.fingerprint
     for name in ("memory-1.sqlite", "memory-1.sqlite-journal"):
         (folder / name).write_bytes(b"old")
     assert open_memory(store, trained).recall("windows", [ONE]) == {ONE: b"a"}
@@ -152,14 +153,22 @@ def test_what_an_earlier_version_remembered_goes(tmp_path: Path) -> None:
 
 def test_each_model_has_its_own_and_that_of_a_removed_model_goes(tmp_path: Path) -> None:
     store = Store(data_dir=tmp_path)
-    models = []
-    for name in ("a" * 16, "b" * 16):
-        path = tmp_path / "models" / "own" / name
-        path.mkdir(parents=True)
-        models.append(Artifact(kind="models", dataset="own", fingerprint=name, path=path))
-    first, second = (open_memory(store, model) for model in models)
+    models = [model(store, 1), model(store, 2)]
+    first, second = (open_memory(store, trained) for trained in models)
     first.remember("windows", {ONE: b"a"})
     assert second.recall("windows", [ONE]) == {}
-    models[0].path.rmdir()
+    shutil.rmtree(models[0].path)
     open_memory(store, models[1])
-    assert [path.name for path in (tmp_path / "scores" / "own").iterdir()] == ["b" * 16]
+    assert [path.name for path in (tmp_path / "scores" / "own").iterdir()] == [
+        models[1].fingerprint
+    ]
+
+
+def test_what_other_weights_of_the_same_fingerprint_said_is_not_believed(tmp_path: Path) -> None:
+    """As those of another machine, whose sums differ in their last bits."""
+    store = Store(data_dir=tmp_path)
+    trained = model(store, 1)
+    open_memory(store, trained).remember("windows", {ONE: b"a"})
+    (trained.path / "weights").write_text("2")
+    rewrite(trained.path)
+    assert open_memory(store, trained).recall("windows", [ONE]) == {}

@@ -33,6 +33,23 @@ def test_the_database_of_runs_lies_in_the_data_folder_for_its_owner_alone(
     set_up_prefect(tmp_path / "data")  # and again, where it is there
 
 
+def test_the_server_of_a_command_answers_that_command_alone(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    set_up_prefect(tmp_path)
+    login = environment["PREFECT_SERVER_API_AUTH_STRING"]
+    assert login == environment["PREFECT_API_AUTH_STRING"]
+    assert login.startswith("logllm:")
+    assert len(login) > 40
+    set_up_prefect(tmp_path)  # in a process that it starts
+    assert environment["PREFECT_SERVER_API_AUTH_STRING"] == login
+    for name in list(environment):
+        if "AUTH_STRING" in name:
+            del environment[name]
+    set_up_prefect(tmp_path)
+    assert environment["PREFECT_SERVER_API_AUTH_STRING"] != login
+
+
 def test_a_home_that_is_exported_goes_first(environment: dict[str, str], tmp_path: Path) -> None:
     environment["PREFECT_HOME"] = str(tmp_path / "mine")
     set_up_prefect(tmp_path / "data")
@@ -46,6 +63,8 @@ def test_a_server_that_is_exported_keeps_its_own_database(
     environment["PREFECT_API_URL"] = "http://127.0.0.1:4200/api"
     set_up_prefect(tmp_path / "data")
     assert "PREFECT_HOME" not in environment
+    assert "PREFECT_PROFILE" not in environment  # the folder's own may know its login
+    assert "PREFECT_SERVER_API_AUTH_STRING" not in environment
     assert not (tmp_path / "data").exists()
 
 

@@ -202,7 +202,7 @@ def test_reading_stops_where_the_caller_stops(
     opened: list[Any] = []
 
     def remember(*arguments: Any, **named: Any) -> Any:
-        opened.append(open(*arguments, **named))
+        opened.append(open(*arguments, **named))  # noqa: PTH123, SIM115
         return opened[-1]
 
     (tmp_path / name).write_bytes(packed)
