@@ -139,14 +139,18 @@ def opened(path: Path, **options: Any) -> pq.ParquetFile:
 def read(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
     """Read one Parquet file or a folder of them, in order of their names."""
     paths = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
-    for part in paths:
-        check(part, schema)
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     # One file at a time: read as a data set, a folder "split=train" would become a column.
-    tables = [_completed(opened(part).read(columns=columns), wanted) for part in paths]
-    if not tables:
-        return wanted.empty_table()
-    return pa.concat_tables(tables).select(wanted.names).cast(wanted)
+    tables = [_read(part, schema, wanted, columns) for part in paths]
+    return pa.concat_tables(tables) if tables else wanted.empty_table()
+
+
+def _read(path: Path, schema: pa.Schema, wanted: pa.Schema, columns: list[str] | None) -> pa.Table:
+    with opened(path) as file:
+        _check(path, file.schema_arrow, schema)
+        table = file.read(columns=columns)
+    # Ten thousand small files are read at a time: what fits is not made to fit.
+    return table if table.schema.equals(wanted) else _completed(table, wanted).cast(wanted)
 
 
 def _completed(table: pa.Table, wanted: pa.Schema) -> pa.Table:
@@ -159,7 +163,10 @@ def _completed(table: pa.Table, wanted: pa.Schema) -> pa.Table:
 
 def check(path: Path, schema: pa.Schema) -> None:
     """Assert that a Parquet file has the columns and types of the schema; `LATER` may lack."""
-    found = pq.read_schema(path)
+    _check(path, pq.read_schema(path), schema)
+
+
+def _check(path: Path, found: pa.Schema, schema: pa.Schema) -> None:
     differing = [field.name for field in schema if not _has(found, field)]
     assert not differing, f"{path}: columns {differing} are not as in logllm_core/tables.py"
 
