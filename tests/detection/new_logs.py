@@ -7,6 +7,7 @@ from typing import Any
 from logllm_core.detection.champion import Decision, champion_path
 from logllm_core.disk import replace_file
 from logllm_core.logs.catalog import Dataset
+from logllm_core.records import seal
 from logllm_core.store import Artifact
 from tests.detection.setting import TEXTS, Setting, prepare
 from tests.logs.samples import EPOCH, labelled_by_line
@@ -48,7 +49,7 @@ def crown(setting: Setting, trained: Artifact | None = None, **changes: Any) -> 
         is_promoted=True,
         reason="A test.",
     ).model_copy(update=changes)
-    replace_file(path, ('{"decisions": [' + made.model_dump_json() + "]}").encode())
+    replace_file(path, seal({"decisions": [made.model_dump(mode="json")]}))
 
 
 def prepare_champion(folder: Path, **changes: Any) -> Setting:
