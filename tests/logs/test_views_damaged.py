@@ -1,6 +1,5 @@
 """What is damaged stops its own data set alone, and is said."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,11 +74,11 @@ def test_a_bad_cursor_stops_only_what_is_new(
     folder.mkdir(parents=True)
     part = {"name": 5, "num_windows": 1}
     cursor = {"source": "x", "place": 0, "state": 0, "parts": [part], "retired": [], "looks": []}
-    for text in ("{", json.dumps(cursor)):
-        (folder / "cursor.json").write_text(text)
+    for content, said in ((b"{", "cursor.json is damaged"), (seal(cursor), "No new logs in own")):
+        (folder / "cursor.json").write_bytes(content)
         refresh_views(store)
         assert ask(store, "select count(*) from own.windows") == [(3,)]
-        assert "No new logs in own.predictions" in warnings.pop()
+        assert said in warnings.pop()
     assert not warnings
 
 
