@@ -232,7 +232,7 @@ def _lines(path: str, wanted: Collection[int]) -> dict[int, list[Row]]:
     A few rows at a time: DuckDB asks for the memory of thousands, and has too little.
     """
     found = {}
-    with tables.opened(path, buffer_size=1 << 20, pre_buffer=False) as file:
+    with tables.opened(Path(path), buffer_size=1 << 20, pre_buffer=False) as file:
         for batch in file.iter_batches(NUM_ROWS_AT_ONCE, columns=["window_id", "lines"]):
             is_wanted = pc.is_in(batch["window_id"], pa.array(wanted, pa.int64()))
             for row in batch.filter(is_wanted).to_pylist():
