@@ -125,20 +125,15 @@ def find_places(
 
 
 def content_of(place: str, sums: ChecksumIndex) -> str | None:
-    """Tells what a model's folder holds from all else it could hold; of a hub id its commit.
+    """Tells what a model's folder holds from all else it could hold; None for hub ids.
 
     Args:
         sums: remembers the checksums of files, so that weights are read once.
-
-    Returns:
-        None where there is no such model: loading will tell.
 
     Raises:
         LogLLMError: a file cannot be read.
     """
     folder = Path(place)
-    if not folder.is_dir():
-        return _commit_of(place)
     if not (folder / CONFIG).is_file():
         return None
     try:
@@ -151,14 +146,6 @@ def content_of(place: str, sums: ChecksumIndex) -> str | None:
     named = [(Path(path).name, checksum) for path, checksum in found.items()]
     text = json.dumps([config, sorted(named)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _commit_of(hub_id: str) -> str | None:
-    """Which state of a hub's model is at hand, fetched where none is."""
-    try:
-        return Path(hf_hub_download(hub_id, CONFIG)).parent.name  # .../snapshots/COMMIT/config.json
-    except (OSError, ValueError, EntryNotFoundError):
-        return None
 
 
 def backbones_named(name: str) -> Backbones:

@@ -54,7 +54,9 @@ def test_a_broken_file_is_said_and_stops_its_own_data_set_alone(run: Run, data_d
     (folder / "folder.toml").mkdir()
     (folder / "Two Words.toml").write_text((folder / "small-log.toml").read_text())
     table = run("--data-dir", data_dir)
-    check_error(table, "broken.toml is not a TOML file", "bgl.toml has", "folder.toml: Is a dir")
+    check_error(
+        table, "broken.toml is not a TOML file", "bgl.toml has", "folder.toml: it is no file"
+    )
     assert "Two Words.toml has 1 fault" in table[2]
     assert "small-log" in table[1]
     listed = run("--data-dir", data_dir, "--json")
@@ -78,7 +80,8 @@ def test_titles_are_listed_in_a_terminal_without_unicode(data_dir: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("folder", "words"), [("a\\b", "holds a backslash"), (os.fsdecode(b"caf\xe9"), "not UTF-8")]
+    ("folder", "words"),
+    [("a\\b", "a question mark or a backslash"), (os.fsdecode(b"caf\xe9"), "not UTF-8")],
 )
 def test_a_data_folder_that_duckdb_cannot_name_is_one_error(
     run: Run, logllm: Run, log: Path, tmp_path: Path, folder: str, words: str

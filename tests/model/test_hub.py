@@ -32,7 +32,7 @@ try:
     model = backbones.load_backbones(places, loading).model
 except LogLLMError as fault:
     sys.exit(f"refused: {fault}")
-print(places.encoder_content, places.decoder_content, model.projector, places.pooling)
+print(model.projector, places.pooling)
 """
 
 
@@ -101,7 +101,6 @@ def test_backbones_load_by_hub_id(hub: tuple[str, list[str]], tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     assert "in_features=16, out_features=32" in done.stdout
     assert done.stdout.endswith(" pooler\n")  # the hub has no word on it
-    assert done.stdout.startswith(f"{COMMIT} {COMMIT} ")
     for name in ("encoder", "decoder"):
         pattern = f"/acme/{name}/resolve/(main|{COMMIT})/model.safetensors"
         assert any(re.fullmatch(pattern, path) for path in asked)
