@@ -5,6 +5,7 @@ small, and a JSON file.
 """
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +15,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from logllm_core.contents import sha256_of
 from logllm_core.model import Precision
 from logllm_core.model.backbones import find_backbones, set_trainable
 from logllm_core.model.batches import Collator
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.scoring import score_log_odds
 from logllm_core.model.vocabulary import TokenizedVocabulary
-from logllm_core.store import Artifact, Store
+from logllm_core.store import Json, Store
 from logllm_core.training.recipes import RECIPES
-from logllm_core.training.trained import load_weights
+from logllm_core.training.trained import WEIGHTS, load_weights
 
 FOLDER = Path(__file__).parent / "steady"
 WINDOWS = "windows.json"
@@ -61,8 +63,16 @@ def load_steady(
         store: where the decoder is re-saved, once.
     """
     recipe = RECIPES["quick"].model_copy(update=asked.recipe | {"precision": precision})
-    trained = Artifact(kind="models", dataset="steady", fingerprint="", path=folder)
     places = find_backbones(store, asked.backbones)
+
+    def build(out_dir: Path) -> dict[str, Json]:
+        shutil.copy(folder / WEIGHTS, out_dir)
+        return {}
+
+    config = {"backbones": places.identity, "sha256": sha256_of(folder / WEIGHTS)}
+    trained = store.reuse_or_build(
+        "models", "steady", config=config, inputs={}, version=1, build=build
+    )
     loaded = load_weights(places, recipe, trained, device=CPU)
     set_trainable(loaded.model, ())
     vocabulary = TokenizedVocabulary(
