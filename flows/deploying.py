@@ -46,16 +46,15 @@ def _check_folder(client: SyncPrefectClient) -> None:
         LogLLMError: they run elsewhere.
     """
     here = Path.cwd()
-    for deployment in client.read_deployments():
-        for step in deployment.pull_steps or ():
-            for settings in step.values():
-                folder = Path(settings.get("directory", here))
-                if folder.resolve() != here.resolve() and (_is_elsewhere() or folder.exists()):
-                    raise LogLLMError(
-                        f"The deployments on {client.api_url} run in {folder}, and this folder is "
-                        f"{here}: a server belongs to one folder. Deploy from there, or have a "
-                        "server of its own here: PREFECT_API_URL=http://127.0.0.1:4300/api make up"
-                    )
+    steps = (step for found in client.read_deployments() for step in found.pull_steps or ())
+    folders = {Path(given.get("directory", here)) for step in steps for given in step.values()}
+    for folder in folders:
+        if folder.resolve() != here.resolve() and (_is_elsewhere() or folder.exists()):
+            raise LogLLMError(
+                f"The deployments on {client.api_url} run in {folder}, and this folder is {here}: "
+                "a server belongs to one folder. Deploy from there, or have a server of its own "
+                "here: PREFECT_API_URL=http://127.0.0.1:4300/api make up"
+            )
 
 
 def _is_elsewhere() -> bool:

@@ -66,6 +66,7 @@ def _differing_files(
     folder: Path, files: Sequence[ListedFile], *, is_remembered: bool
 ) -> list[str]:
     """The names of files that are missing, or hold something else than listed."""
+    began_ns = time.time_ns()
     known = _read(folder / REMEMBERED) if is_remembered else {}
     whole: dict[str, list[int | str]] = {}
     differing = []
@@ -78,7 +79,7 @@ def _differing_files(
         except OSError:
             pass
         differing.append(file.name)
-    lasting = {name: look for name, look in whole.items() if _is_settled(look)}
+    lasting = {name: look for name, look in whole.items() if _is_settled(look, began_ns)}
     if lasting != known:
         _remember(folder / REMEMBERED, lasting)
     return differing
@@ -98,8 +99,8 @@ def _look(path: Path) -> list[int]:
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
 
 
-def _is_settled(look: list[int | str]) -> bool:
-    return time.time_ns() - max(int(look[1]), int(look[2])) > CLOCK_TICK_NS
+def _is_settled(look: list[int | str], began_ns: int) -> bool:
+    return began_ns - max(int(look[1]), int(look[2])) > CLOCK_TICK_NS
 
 
 def _read(path: Path) -> dict[str, list[int | str]]:

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from logllm_core.contents import CLOCK_TICK_NS
 from logllm_core.disk import writable
 from logllm_core.logs.files import Look, look_at, open_bytes, unchanged
 from logllm_core.progress import Advance, track
 
 CHUNK_BYTES = 1 << 20
 SAVE_INTERVAL_SECONDS = 5.0  # so that reading terabytes, once interrupted, need not begin anew
-# A file written again within its file system's clock tick (2 s on FAT) keeps its time: what was
-# changed so lately is not remembered.
-CLOCK_TICK_NS = 2_000_000_000
 
 
 class ChecksumIndex:
