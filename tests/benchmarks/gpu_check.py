@@ -25,11 +25,13 @@ from logllm_core.model import Quantization, devices
 from logllm_core.model.backbones import find_backbones
 from logllm_core.model.places import Places
 from logllm_core.model.scoring import score_windows
-from logllm_core.store import Artifact, Store
+from logllm_core.store import Artifact, Json, Store
 from logllm_core.training import cards, trained
+from logllm_core.training.checkpoint import checkpoints_beside
 from logllm_core.training.plan import Execution, Order, StagePlan
 from logllm_core.training.processes import Team
 from logllm_core.training.recipes import Recipe, recipe_named
+from logllm_core.training.stage import VERSION
 from logllm_core.training.work import work
 from tests.benchmarks.alone import ROOT, Figures
 from tests.benchmarks.material import Prepared, simulated
@@ -84,9 +86,10 @@ def check(
     with tempfile.TemporaryDirectory() as folder, cards.claim(device):
         for line in described(device):
             output.print(line)
-        prepared = simulated(Store(data_dir=Path(folder)), "bgl", NUM_LINES)
+        store = Store(data_dir=Path(folder))
+        prepared = simulated(store, "bgl", NUM_LINES)
         num_messages = max(map(len, prepared.train.message_ids))
-        rows = measure(prepared, recipe, places, device, Path(folder))
+        rows = measure(store, prepared, recipe, places, device)
     table = Table(box=box.SIMPLE)
     table.add_column("what", no_wrap=True)
     for column in (
@@ -124,7 +127,7 @@ def described(device: torch.device) -> list[str]:
 
 
 def measure(
-    prepared: Prepared, recipe: Recipe, places: Places, device: torch.device, folder: Path
+    store: Store, prepared: Prepared, recipe: Recipe, places: Places, device: torch.device
 ) -> list[Figures]:
     """Each stage trained after the one before it, as `logllm train` does, then scoring."""
     rows: list[Figures] = []
@@ -139,19 +142,10 @@ def measure(
             windows=prepared.windows,
             previous=previous,
         )
-        out_dir = folder / f"stage-{stage.name}"
-        out_dir.mkdir()
-        order = Order(
-            plan=plan,
-            execution=Execution(checkpoint_minutes=math.inf),
-            version=0,
-            out_dir=out_dir,
-            checkpoints_dir=folder / f"checkpoints-{stage.name}",
-        )
         laps = Laps()
         progress.display.set(laps)
-        with cards.claim(device):
-            results = work(order, Team(rank=0, num_processes=1, device=device))
+        previous = trained_on(device, store, plan)
+        results = previous.results
         median = statistics.median(laps.seconds[1:] or laps.seconds)
         rows.append(
             {
@@ -163,11 +157,31 @@ def measure(
                 **results,
             }
         )
-        previous = Artifact(
-            kind="models", dataset=plan.dataset, fingerprint=f"stage-{stage.name}", path=out_dir
-        )
     with cards.claim(device):
         return [*rows, scored(prepared, recipe, places, device, previous)]
+
+
+def trained_on(device: torch.device, store: Store, plan: StagePlan) -> Artifact:
+    """`train_stage` chooses the device; here it is given."""
+
+    def build(out_dir: Path) -> dict[str, Json]:
+        order = Order(
+            plan=plan,
+            execution=Execution(checkpoint_minutes=math.inf),
+            version=VERSION,
+            out_dir=out_dir,
+            checkpoints_dir=checkpoints_beside(out_dir),
+        )
+        with cards.claim(device):
+            return work(order, Team(rank=0, num_processes=1, device=device))
+
+    return store.reuse_or_build(
+        *("models", plan.dataset),
+        config=plan.config,
+        inputs=plan.inputs,
+        version=VERSION,
+        build=build,
+    )
 
 
 def scored(
