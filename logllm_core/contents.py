@@ -26,13 +26,26 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def describe_files(folder: Path) -> list[dict[str, str | int]]:
+    """Each file below an artifact's folder, as its manifest lists it."""
+    return [
+        {
+            "name": path.relative_to(folder).as_posix(),
+            "size_bytes": path.stat().st_size,
+            "sha256": sha256_of(path),
+        }
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != REMEMBERED
+    ]
+
+
 def is_whole(place: Path) -> bool:
     """Whether the folder has a manifest and every file in it has the size it says.
 
     What a file holds is not read: that is for who builds on it, see `damage_of`.
     """
     try:
-        files = _listed_files(place)
+        files = listed_files(place)
         return all((place / file.name).stat().st_size == file.size_bytes for file in files)
     except (OSError, ValueError):
         return False
@@ -45,7 +58,7 @@ def damage_of(place: Path, *, is_remembered: bool = True) -> str | None:
         is_remembered: whether files that were found whole before and look the same are believed.
     """
     try:
-        files = _listed_files(place)
+        files = listed_files(place)
     except (OSError, ValueError) as fault:
         return f"{MANIFEST}: {fault.strerror if isinstance(fault, OSError) else fault}"
     differing = _differing_files(place, files, is_remembered=is_remembered)
@@ -85,7 +98,7 @@ def _differing_files(
     return differing
 
 
-def _listed_files(place: Path) -> list[ListedFile]:
+def listed_files(place: Path) -> list[ListedFile]:
     """What the manifest says is there. Raises OSError and ValueError where it cannot be read."""
     files = unseal((place / MANIFEST).read_bytes()).get("files")
     if not isinstance(files, list):

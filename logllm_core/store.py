@@ -15,20 +15,22 @@ import resource
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
 from loguru import logger
 
-from logllm_core.contents import REMEMBERED, REPAIR, damage_of, is_whole, sha256_of
+from logllm_core.contents import REPAIR, damage_of, describe_files, is_whole
 from logllm_core.disk import flush_to_disk, lock, writable
 from logllm_core.provenance import MANIFEST, describe_machine, recorded_versions
 from logllm_core.records import read_record, seal
 from logllm_core.remote import DamagedError, Remote
+from logllm_core.sharing import share_files
 
 Kind = Literal[
     "raw",
@@ -183,13 +185,9 @@ class Store:
 
         What is not whole is told, once, and left out.
         """
-        places = [
-            path.parent for path in (self.data_dir / kind / dataset).glob(f"[!.]*/{MANIFEST}")
-        ]
-        places.sort(key=lambda place: (place / MANIFEST).stat().st_mtime_ns, reverse=True)
         return [
             Artifact(kind=kind, dataset=dataset, fingerprint=place.name, path=place)
-            for place in places
+            for place in _newest_first(self.data_dir / kind / dataset)
             if is_whole(place) or _tell_damaged(place)
         ]
 
@@ -197,6 +195,15 @@ class Store:
         """The artifact that was built or reused last, or the one of that fingerprint."""
         found = self.all(kind, dataset)
         return next((a for a in found if fingerprint in (None, a.fingerprint)), None)
+
+
+def _newest_first(folder: Path) -> dict[Path, int]:
+    """The artifacts of one kind and data set, whole or not, and when each was built or reused."""
+    times = {}
+    for path in folder.glob(f"[!.]*/{MANIFEST}"):
+        with suppress(FileNotFoundError):  # removed this moment
+            times[path.parent] = path.stat().st_mtime_ns
+    return dict(sorted(times.items(), key=itemgetter(1), reverse=True))
 
 
 def _is_intact(artifact: Artifact) -> bool:
@@ -221,12 +228,9 @@ def _mark_as_newest(place: Path) -> None:
 
     Later than all others, whatever the clock says: it may have been ahead when they were written.
     """
-    times = [
-        path.stat().st_mtime_ns
-        for path in place.parent.glob(f"[!.]*/{MANIFEST}")
-        if path.parent != place
-    ]
-    newest = max([time.time_ns(), *(other + CLOCK_STEP_NS for other in times)])
+    times = _newest_first(place.parent)
+    times.pop(place, None)
+    newest = max([time.time_ns(), *(other_ns + CLOCK_STEP_NS for other_ns in times.values())])
     os.utime(place / MANIFEST, ns=(newest, newest))
 
 
@@ -254,10 +258,12 @@ def _build(
     with _put_in_place(place) as beside:
         started = time.perf_counter()
         results = build(beside)
+        files = describe_files(beside)
+        share_files(beside, files, _newest_first(place.parent))
         manifest = {
             **wanted,
             "results": dict(results),
-            "files": _describe_files(beside),
+            "files": files,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - started, 3),
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
@@ -302,7 +308,7 @@ def _is_shared(
         if fetch:
             with _put_in_place(artifact.path) as beside:
                 remote.fetch(artifact.place, manifest, beside)
-                if _describe_files(beside) != manifest["files"]:
+                if describe_files(beside) != manifest["files"]:
                     raise DamagedError("its files are not those that its manifest lists")
                 _write_manifest(beside, manifest)
             _mark_as_newest(artifact.path)
@@ -314,15 +320,3 @@ def _is_shared(
 
 def _write_manifest(folder: Path, manifest: Mapping[str, Json]) -> None:
     (folder / MANIFEST).write_bytes(seal(manifest))
-
-
-def _describe_files(folder: Path) -> list[dict[str, Json]]:
-    return [
-        {
-            "name": path.relative_to(folder).as_posix(),
-            "size_bytes": path.stat().st_size,
-            "sha256": sha256_of(path),
-        }
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != REMEMBERED
-    ]

@@ -57,6 +57,9 @@ WINDOWS = pa.schema(  # the split is the folder: split=train, split=validation, 
         pa.field("end_time", pa.timestamp("us")),
     ]
 )
+KNOWN_WINDOWS = pa.schema(  # what is kept of windows that are gone, see detection/newer.py
+    [WINDOWS.field(name) for name in ("session_id", "start_time", "end_time")]
+)
 PREDICTIONS = pa.schema(
     [
         pa.field("window_id", pa.int64(), nullable=False),

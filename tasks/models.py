@@ -3,7 +3,7 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from logllm_core.detection import champion
+from logllm_core.detection import champion, keeping
 from logllm_core.model import Pooling, backbones
 from logllm_core.model.places import Places
 from logllm_core.store import Artifact, Store
@@ -28,4 +28,4 @@ def decide(
 
 @task(task_run_name="keep-last-{dataset}", cache_policy=NO_CACHE)
 def keep_last(store: Store, dataset: str, num_models: int) -> list[str]:
-    return champion.keep_last(store, dataset, num_models)
+    return keeping.keep_last(store, dataset, num_models)

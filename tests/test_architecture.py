@@ -16,6 +16,7 @@ FLOORS = (
     "logllm_core.disk",
     "logllm_core.records",
     "logllm_core.contents",
+    "logllm_core.sharing",
     "logllm_core.remote",
     "logllm_core.store",
     "logllm_core.tables",

@@ -7,7 +7,6 @@ sees the old champion or the new one. Writers keep each other out by a lock.
 """
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -26,7 +25,6 @@ from logllm_core.store import FINGERPRINT_LENGTH, Artifact, Store
 from logllm_core.training.recipes import Recipe
 
 CHAMPION = "champion.json"
-REMOVED = ".removed"  # ends the name of a model's folder that is on its way out
 Fingerprint = Annotated[str, Field(pattern=rf"^[0-9a-f]{{{FINGERPRINT_LENGTH}}}$")]
 
 
@@ -121,7 +119,7 @@ def model_of(store: Store, dataset: str, decision: Decision) -> Artifact:
     Raises:
         LogLLMError: they are gone or damaged.
     """
-    model = _model(store, dataset, decision.trained)
+    model = model_named(store, dataset, decision.trained)
     if not is_whole(model.path):
         raise LogLLMError(
             f"The model {decision.trained} of run {decision.run} ({dataset}) is gone from "
@@ -146,7 +144,7 @@ def promote_first(store: Store, run: Artifact) -> Champion:
 
     One that learned too little is better than none; the decision's reason says so.
     """
-    with _locked(store, run.dataset):
+    with deciding(store, run.dataset):
         decisions = read_decisions(store, run.dataset)
         if decisions.champion:
             return decisions.champion
@@ -172,7 +170,7 @@ def decide(
     Raises:
         LogLLMError: the run's model is gone, or there is another champion than `over` by now.
     """
-    with _locked(store, run.dataset):
+    with deciding(store, run.dataset):
         made = _decision(store, run, reason=reason, is_promoted=is_promoted)
         decisions = read_decisions(store, run.dataset)
         if over and decisions.champion != over:
@@ -186,38 +184,6 @@ def decide(
     return made
 
 
-def keep_last(store: Store, dataset: str, num_models: int) -> list[str]:
-    """Remove the models of older decisions; models that no decision was about stay.
-
-    Kept are the last `num_models` that were promoted, for a rollback, and as many of those that
-    were turned down; the champion is always among the first. Reports and windows stay.
-
-    Returns:
-        the fingerprints of the stages that were removed.
-    """
-    assert num_models > 0
-    removed = []
-    with _locked(store, dataset):
-        _remove_leftovers(store, dataset)
-        decisions = read_decisions(store, dataset).decisions
-        kept = _stages_of_last(decisions, num_models)
-        for stage in dict.fromkeys(stage for made in decisions for stage in made.stages):
-            path = _model(store, dataset, stage).path
-            if stage not in kept and path.is_dir():
-                # Renamed first: half a model must not pass for one.
-                path.rename(path.with_name(f".{stage}{REMOVED}"))
-                removed.append(stage)
-        _remove_leftovers(store, dataset)
-    if removed:
-        logger.info("{}: removed {} stages of older models", dataset, len(removed))
-    return removed
-
-
-def _remove_leftovers(store: Store, dataset: str) -> None:
-    for leftover in champion_path(store, dataset).parent.glob(f".*{REMOVED}"):
-        shutil.rmtree(leftover)
-
-
 @contextmanager
 def retraining(store: Store, dataset: str) -> Iterator[None]:
     """One retraining of a data set at a time; another one waits, and finds its work done."""
@@ -229,7 +195,7 @@ def retraining(store: Store, dataset: str) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(store: Store, dataset: str) -> Iterator[None]:
+def deciding(store: Store, dataset: str) -> Iterator[None]:
     """The decisions, kept from other writers."""
     folder = champion_path(store, dataset).parent
     with writable(folder):
@@ -242,7 +208,7 @@ def _decision(store: Store, run: Artifact, *, reason: str, is_promoted: bool) ->
     """What is to be remembered of a run."""
     manifest = run.manifest
     stages = [stage["artifact"] for stage in _read_report(run)["stages"]]
-    first = _model(store, run.dataset, stages[0])
+    first = model_named(store, run.dataset, stages[0])
     started = first.manifest["inputs"] if is_whole(first.path) else {}
     values = {
         "run": run.fingerprint,
@@ -272,18 +238,6 @@ def _write(store: Store, dataset: str, decisions: Decisions, made: Decision) -> 
     replace_file(champion_path(store, dataset), seal(after.model_dump(mode="json")))
 
 
-def _stages_of_last(decisions: tuple[Decision, ...], num_models: int) -> set[str]:
-    """The stages of the last models of either outcome; a model that was ever promoted is that."""
-    promoted = {made.trained for made in decisions if made.is_promoted}
-    newest = dict.fromkeys(made.trained for made in reversed(decisions))
-    kept = {
-        model
-        for outcome in (True, False)
-        for model in [one for one in newest if (one in promoted) is outcome][:num_models]
-    }
-    return {stage for made in decisions if made.trained in kept for stage in made.stages}
-
-
-def _model(store: Store, dataset: str, fingerprint: str) -> Artifact:
+def model_named(store: Store, dataset: str, fingerprint: str) -> Artifact:
     path = store.data_dir / "models" / dataset / fingerprint
     return Artifact(kind="models", dataset=dataset, fingerprint=fingerprint, path=path)

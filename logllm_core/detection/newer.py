@@ -18,6 +18,8 @@ from logllm_core.contents import is_whole
 from logllm_core.logs.splitting import Split
 from logllm_core.store import Artifact
 
+TRAINED_ON: tuple[Split, ...] = ("train", "validation")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Newer:
@@ -27,12 +29,28 @@ class Newer:
     unknown: str | None  # why some known windows could not be left out, a sentence
 
 
+def remember(windows: Artifact) -> None:
+    """Keep of windows that go what tells whether a model was trained on others, beside them.
+
+    That is of sessions their names, and where windows follow the log, the one that began last.
+    """
+    known = _read(windows.path, TRAINED_ON)
+    no_time = pa.nulls(len(known), tables.KNOWN_WINDOWS.field("end_time").type)
+    if not known["session_id"].null_count:
+        known = pa.table([known["session_id"], no_time, no_time], schema=tables.KNOWN_WINDOWS)
+    elif _lacks_times(known):
+        known = known.filter(pc.is_null(known["end_time"])).slice(0, 1)
+    else:
+        known = known.slice(_last(known), 1)
+    tables.write(_remembered(windows.path), known, tables.KNOWN_WINDOWS)
+
+
 def newer_windows(newest: Artifact, known: Sequence[Path], splits: Sequence[Split]) -> Newer:
     """The windows of the newest test split that are in none of the known windows.
 
     Args:
         newest: windows.
-        known: folders of other windows. One that is gone is told.
+        known: folders of other windows. One that is gone, and was not remembered, is told.
         splits: of the known windows, those that count.
     """
     test = tables.read(newest.path / "split=test", tables.WINDOWS, ["session_id", "start_time"])
@@ -53,12 +71,18 @@ class _UnknownError(Exception):
 
 
 def _read(windows: Path, splits: Sequence[Split]) -> pa.Table:
-    if not is_whole(windows):
-        raise _UnknownError(f"windows {windows.name} are gone")
-    columns = ["session_id", "start_time", "end_time"]
-    return pa.concat_tables(
-        tables.read(windows / f"split={split}", tables.WINDOWS, columns) for split in splits
-    )
+    names = tables.KNOWN_WINDOWS.names
+    if is_whole(windows):
+        return pa.concat_tables(
+            tables.read(windows / f"split={split}", tables.WINDOWS, names) for split in splits
+        )
+    if _remembered(windows).is_file() and set(splits) <= set(TRAINED_ON):
+        return tables.read(_remembered(windows), tables.KNOWN_WINDOWS)
+    raise _UnknownError(f"windows {windows.name} are gone")
+
+
+def _remembered(windows: Path) -> Path:
+    return windows.with_name(f".{windows.name}.known.parquet")
 
 
 def _are_other_sessions(test: pa.Table, known: pa.Table) -> NDArray[np.bool_]:
@@ -67,11 +91,22 @@ def _are_other_sessions(test: pa.Table, known: pa.Table) -> NDArray[np.bool_]:
 
 
 def _began_later(test: pa.Table, known: pa.Table) -> NDArray[np.bool_]:
-    if test["start_time"].null_count or known["end_time"].null_count:
+    if test["start_time"].null_count or _lacks_times(known):
         raise _UnknownError("lines have no time")
     if not len(known):
         return np.ones(len(test), dtype=bool)
-    # The end of the window that began last: a single line whose clock was ahead must not make
-    # everything after it look old.
-    ended = known["end_time"][pc.index(known["start_time"], pc.max(known["start_time"])).as_py()]
-    return np.asarray(pc.greater(test["start_time"], ended), dtype=bool)
+    return np.asarray(pc.greater(test["start_time"], known["end_time"][_last(known)]), dtype=bool)
+
+
+def _lacks_times(known: pa.Table) -> bool:
+    return bool(known["end_time"].null_count)
+
+
+def _last(known: pa.Table) -> int:
+    """The window that began last.
+
+    Not the one that ended last: a single line whose clock was ahead must not make everything after
+    it look old.
+    """
+    place: int = pc.index(known["start_time"], pc.max(known["start_time"])).as_py()
+    return place

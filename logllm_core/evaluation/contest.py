@@ -14,7 +14,7 @@ from loguru import logger
 
 from logllm_core import tables
 from logllm_core.detection.champion import Decision
-from logllm_core.detection.newer import Newer, newer_windows
+from logllm_core.detection.newer import TRAINED_ON, Newer, newer_windows
 from logllm_core.evaluation.bootstrap import Interval, difference
 from logllm_core.evaluation.metrics import Labels, Scores, judge, rank
 from logllm_core.evaluation.runs import read_report
@@ -71,7 +71,7 @@ def hold_contest(
         report: on the candidate, which tells whether it learned too little.
     """
     known = [store.data_dir / "windows" / windows.dataset / made.windows for made in line]
-    fair = newer_windows(windows, known, ("train", "validation"))
+    fair = newer_windows(windows, known, TRAINED_ON)
     labels = read_windows(windows, "test").is_anomalous
     assert labels is not None, "unlabelled windows train no candidate"
     contest = compete(labels, _scores(candidate), _scores(champion), fair)

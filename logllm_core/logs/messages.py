@@ -1,7 +1,5 @@
 """The messages artifact: every kept line as a row, every distinct message once."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,14 +17,16 @@ from logllm_core.logs.catalog import Dataset, SessionLabels
 from logllm_core.logs.connection import as_it_stands
 from logllm_core.logs.labels import VERSION as VERSION_OF_LABELS
 from logllm_core.logs.labels import read_session_labels
-from logllm_core.logs.parts import RowGroups, describe_reject
+from logllm_core.logs.parts import describe_reject
+from logllm_core.logs.pieces import Pieces, RowGroups
 from logllm_core.logs.sources import RawFile, label_file, log_files
 from logllm_core.logs.templates import Templates
 from logllm_core.logs.vocabulary import MessageIds, Vocabulary
 from logllm_core.progress import track
+from logllm_core.sharing import link
 from logllm_core.store import Artifact, Json, Store
 
-VERSION = 2
+VERSION = 3
 Masking = Literal["regex", "none", "drain-template", "drain-id"]  # the paper's preprocessings
 Renumbering = Callable[[pa.Table], MessageIds]
 
@@ -63,7 +63,7 @@ def build_messages(
 ) -> Artifact:
     """Put the parts of a log together: one vocabulary, line numbers that run on.
 
-    Files: `messages/part-*.parquet` (one a raw file, in order), `vocabulary.parquet`,
+    Files: `messages/part-*.parquet` (those of each raw file, in order), `vocabulary.parquet`,
     `rejects.parquet`, `files.parquet`, and `session_labels.parquet` where sessions are labelled.
 
     Args:
@@ -172,16 +172,18 @@ def _put_together(
         track("Putting files together", total=len(parts), unit="files") as advance,
     ):
         for number, (part, first) in enumerate(zip(parts, firsts.tolist(), strict=True)):
-            written = out_dir / "messages" / f"part-{number:08d}.parquet"
+            stem = f"part-{number:08d}"
             if _is_by_drain(preprocessing):
-                _rewrite(part, written, first, partial(_templates_of, templates))
+                _rewrite(part, out_dir, stem, first, partial(_templates_of, templates))
             else:
                 ids = _merge_vocabulary(vocabulary, part, first)
                 if first == 0 and np.array_equal(ids, np.arange(len(ids))):
-                    _link(part.path / "messages.parquet", written)
+                    for piece in _pieces(part):
+                        name = piece.name.replace("part", stem, 1)
+                        link(piece, out_dir / "messages" / name)
                 else:
-                    _rewrite(part, written, first, partial(_renumbered, ids))
-            for lines in _batches(part.path / "rejects.parquet", first):
+                    _rewrite(part, out_dir, stem, first, partial(_renumbered, ids))
+            for lines in _batches([part.path / "rejects.parquet"], first):
                 rejects.write(lines)
             advance(1)
     if _is_by_drain(preprocessing):
@@ -206,31 +208,28 @@ def _renumbered(ids: MessageIds, lines: pa.Table) -> MessageIds:
     return renumbered
 
 
-def _rewrite(part: Artifact, path: Path, first: int, renumber: Renumbering) -> None:
+def _rewrite(part: Artifact, out_dir: Path, stem: str, first: int, renumber: Renumbering) -> None:
     """A part's lines with the log's line numbers and message ids."""
     place = tables.MESSAGES.get_field_index("message_id")
-    with RowGroups(path, tables.MESSAGES) as messages:
-        for lines in _batches(part.path / "messages.parquet", first):
+    with Pieces(out_dir / "messages", tables.MESSAGES, stem=stem) as messages:
+        for lines in _batches(_pieces(part), first):
             ids = pa.array(renumber(lines), pa.int32())
             messages.write(lines.set_column(place, "message_id", ids).cast(tables.MESSAGES))
 
 
-def _batches(path: Path, first: int) -> Iterator[pa.Table]:
+def _pieces(part: Artifact) -> list[Path]:
+    return sorted((part.path / "messages").glob("*.parquet"))
+
+
+def _batches(paths: Sequence[Path], first: int) -> Iterator[pa.Table]:
     """The rows of a part, a row group at a time, line numbers counted from the log's first line."""
-    content = tables.opened(path)
-    for group in range(content.num_row_groups):
-        rows = content.read_row_group(group)
-        numbers = pa.array(rows["line_number"].to_numpy() + first)
-        field = rows.schema.field("line_number")
-        yield rows.set_column(rows.schema.get_field_index("line_number"), field, numbers)
-
-
-def _link(existing: Path, path: Path) -> None:
-    """The same file under another name, or a copy where the file system knows no links."""
-    try:
-        os.link(existing, path)
-    except OSError:
-        shutil.copyfile(existing, path)
+    for path in paths:
+        with tables.opened(path) as content:
+            for group in range(content.num_row_groups):
+                rows = content.read_row_group(group)
+                numbers = pa.array(rows["line_number"].to_numpy() + first)
+                field = rows.schema.field("line_number")
+                yield rows.set_column(rows.schema.get_field_index("line_number"), field, numbers)
 
 
 def _files_table(
@@ -274,7 +273,7 @@ def _check_rejects(
         )
     if num_rejects == num_lines or num_rejects > limit * num_lines:
         place = next(i for i, part in enumerate(parts) if part.results["num_unparsed_lines"])
-        reject = next(_batches(parts[place].path / "rejects.parquet", 0))
+        reject = next(_batches([parts[place].path / "rejects.parquet"], 0))
         raise LogLLMError(
             f"{dataset.name}: {num_rejects:,} of {num_lines:,} lines do not match the line format "
             f"(limit {limit:.2%}). "

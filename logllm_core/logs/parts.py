@@ -12,28 +12,26 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from logllm_core import tables
 from logllm_core.errors import LogLLMError
 from logllm_core.logs import blocks, masking, parsing
 from logllm_core.logs.catalog import Dataset
+from logllm_core.logs.pieces import Pieces, RowGroups
 from logllm_core.logs.sources import RawFile, open_file
 from logllm_core.logs.vocabulary import Vocabulary
 from logllm_core.progress import track
 from logllm_core.store import Artifact, Json, Store
 
-VERSION = 1
+VERSION = 2
 NUM_THREADS = min(os.cpu_count() or 1, 8)  # that parse and mask; each holds a block
 NUM_LINES_FOR_A_FORMAT = 1_000  # enough to see that a line format is another log's
 NUM_LINES_TO_SEE_REPEATS = 1_000
-ROW_GROUP_LINES = 1 << 17
-ROW_GROUP_BYTES = 32 << 20  # lines may be long
 
 Reject = tuple[int, str]  # a line's number and text
 
@@ -44,7 +42,7 @@ Out = TypeVar("Out")
 def build_part(
     store: Store, dataset: Dataset, raw: Artifact, file: RawFile, *, is_masked: bool
 ) -> Artifact:
-    """One raw file as `messages.parquet`, `vocabulary.parquet` and `rejects.parquet`.
+    """One raw file as `messages/*.parquet`, `vocabulary.parquet` and `rejects.parquet`.
 
     Line numbers and message ids begin at 0 in each file; `build_messages` puts files together.
 
@@ -72,42 +70,6 @@ def build_part(
     )
 
 
-class RowGroups:
-    """Writes rows of a schema to Parquet in row groups of about `ROW_GROUP_LINES`."""
-
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        # Quick to write: numbers and times grow, and little repeats itself but the alerts.
-        growing = {"line_number", "time"} & set(schema.names)
-        self._writer = pq.ParquetWriter(
-            path,
-            schema,
-            **tables.PARQUET,
-            use_dictionary=["alert"],
-            column_encoding=dict.fromkeys(growing, "DELTA_BINARY_PACKED"),
-        )
-        self._rows: list[pa.Table] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, fault: type[BaseException] | None, *_: object) -> None:
-        if fault is None:
-            self._flush()
-        self._writer.close()
-
-    def write(self, rows: pa.Table) -> None:
-        self._rows.append(rows)
-        num_lines = sum(map(len, self._rows))
-        num_bytes = sum(table.nbytes for table in self._rows)
-        if num_lines >= ROW_GROUP_LINES or num_bytes >= ROW_GROUP_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._rows:
-            self._writer.write_table(pa.concat_tables(self._rows))
-            self._rows.clear()
-
-
 def _build(
     out_dir: Path, dataset: Dataset, raw: Artifact, file: RawFile, is_masked: bool
 ) -> dict[str, Json]:
@@ -120,7 +82,7 @@ def _build(
 
     with (
         open_file(raw, file) as stream,
-        RowGroups(out_dir / "messages.parquet", tables.MESSAGES) as messages,
+        Pieces(out_dir / "messages", tables.MESSAGES) as messages,
         RowGroups(out_dir / "rejects.parquet", tables.REJECTS) as rejects,
         track(f"Parsing and masking {dataset.name}", unit="lines") as advance,
     ):

@@ -12,7 +12,6 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from loguru import logger
 from numpy.typing import NDArray
 
@@ -22,12 +21,14 @@ from logllm_core.logs.assembly import Runs, assemble
 from logllm_core.logs.catalog import Dataset, SessionWindows
 from logllm_core.logs.connection import as_it_stands, bounded_connection
 from logllm_core.logs.messages import message_files
+from logllm_core.logs.pieces import Pieces
 from logllm_core.logs.splitting import SPLITS, Cut, Split
 from logllm_core.progress import track
 from logllm_core.store import Artifact, Json, Store
 
-VERSION = 2
+VERSION = 3
 NUM_ROWS = 1 << 17  # in memory at once
+PIECE_WINDOWS = 1 << 8  # in the first files
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,9 +86,11 @@ def read_windows(windows: Artifact, split: Split) -> Windows:
 
 def split_files(windows: Artifact, split: Split) -> list[str]:
     """The Parquet files of one split's windows, as DuckDB opens them."""
-    return [
-        as_it_stands(path) for path in sorted((windows.path / f"split={split}").glob("*.parquet"))
-    ]
+    return _files(windows.path, split)
+
+
+def _files(folder: Path, split: Split) -> list[str]:
+    return [as_it_stands(path) for path in sorted((folder / f"split={split}").glob("*.parquet"))]
 
 
 def _build(
@@ -121,7 +124,12 @@ def _write(
 ) -> None:
     """Each split's windows as Parquet, a batch at a time."""
     with ExitStack() as stack:
-        writers = [stack.enter_context(_writer(out_dir / f"split={split}")) for split in SPLITS]
+        writers = [
+            stack.enter_context(
+                Pieces(out_dir / f"split={split}", tables.WINDOWS, num_first=PIECE_WINDOWS)
+            )
+            for split in SPLITS
+        ]
         advance = stack.enter_context(track("Cutting windows", total=num_lines, unit="lines"))
         rows = connection.sql(cut.query, params=dict(cut.parameters)).to_arrow_reader(NUM_ROWS)
         for runs in assemble(rows, has_line_labels=cut.has_line_labels):
@@ -129,15 +137,8 @@ def _write(
             for place, writer in enumerate(writers):
                 chosen = windows.filter(pa.array(runs.splits == place))
                 if len(chosen):
-                    writer.write_table(chosen)
+                    writer.write(chosen)
             advance(len(windows["line_numbers"].combine_chunks().values))
-
-
-def _writer(folder: Path) -> pq.ParquetWriter:
-    folder.mkdir()
-    return pq.ParquetWriter(
-        folder / "part-0.parquet", tables.WINDOWS, **tables.PARQUET, use_dictionary=False
-    )
 
 
 def _with_sessions(runs: Runs, cut: Cut) -> pa.Table:
@@ -162,7 +163,7 @@ def _describe(
         (row,) = connection.execute(
             "select count(*), sum(is_anomalous::int), sum(len(message_ids)),"
             " count(distinct message_ids), max(len(message_ids)) from read_parquet(?)",
-            [as_it_stands(out_dir / f"split={split}" / "part-0.parquet")],
+            [_files(out_dir, split)],
         ).fetchall()
         splits[split] = dict(zip(names, row, strict=True))
         if not row[0]:

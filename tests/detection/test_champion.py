@@ -14,7 +14,6 @@ from logllm_core.detection.champion import (
     current_model,
     decide,
     find_champion,
-    keep_last,
     promote,
     promote_first,
     read_decisions,
@@ -109,55 +108,6 @@ def test_the_line_goes_back_to_the_model_that_began_from_scratch(store: Store) -
     for gone in models[:2]:
         shutil.rmtree(gone.path)
     assert [made.trained for made in read_decisions(store, NAME).line] == line
-
-
-def test_the_last_models_of_each_outcome_are_kept_and_nothing_but_models_is_removed(
-    store: Store,
-) -> None:
-    models = [model(store, number) for number in range(6)]
-    stage, strange = model(store, 10), model(store, 11)
-    runs = [run(store, n, *([stage] if n in (0, 5) else []), models[n]) for n in range(6)]
-    for number, is_promoted in enumerate([True, True, False, True, False, True]):
-        decide(store, runs[number], is_promoted=is_promoted, reason="So.")
-    reports = {path: path.read_bytes() for path in store.data_dir.glob("[!m]*/**/manifest.json")}
-
-    removed = keep_last(store, NAME, 2)
-    # Promoted were 0, 1, 3, 5, turned down 2 and 4; 5 needs the stage that 0 needed, too.
-    assert removed == [models[number].fingerprint for number in (0, 1)]
-    left = {found.fingerprint for found in store.all("models", NAME)}
-    assert left == {m.fingerprint for m in [*models[2:], stage, strange]}
-    assert {path: path.read_bytes() for path in reports} == reports
-    assert not list((store.data_dir / "models" / NAME).glob("*.removed"))
-    assert keep_last(store, NAME, 2) == []
-
-    # Back to 3, the champion is what stays.
-    promote(store, runs[3], reason="Back.")
-    removed = keep_last(store, NAME, 1)
-    assert set(removed) == {found.fingerprint for found in (models[2], stage, models[5])}
-    assert current_model(store, NAME) == models[3]
-    with pytest.raises(LogLLMError, match="is gone from"):
-        promote(store, runs[5], reason="Forward.")
-
-
-def test_what_a_kill_left_of_a_model_is_no_model_and_goes_the_next_time(store: Store) -> None:
-    promote(store, run(store, 1, model(store, 1)), reason="First.")
-    half = store.data_dir / "models" / NAME / ".0123456789abcdef.removed"
-    half.mkdir()
-    (half / "weights").write_text("half")
-    assert len(store.all("models", NAME)) == 1
-    keep_last(store, NAME, 1)
-    assert not half.exists()
-
-
-def test_a_model_that_was_trained_again_can_be_removed_again(store: Store) -> None:
-    models = [model(store, number) for number in range(2)]
-    for number, trained in enumerate(models):
-        promote(store, run(store, number, trained), reason="So.")
-    half = models[0].path.with_name(f".{models[0].fingerprint}.removed")
-    half.mkdir()
-    (half / "weights").write_text("half")
-    assert keep_last(store, NAME, 1) == [models[0].fingerprint]
-    assert not half.exists()
 
 
 def test_a_reader_sees_the_old_champion_or_the_new_one(store: Store) -> None:

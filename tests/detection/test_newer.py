@@ -1,3 +1,4 @@
+import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -5,12 +6,11 @@ import pyarrow as pa
 import pytest
 
 from logllm_core import tables
-from logllm_core.detection.newer import newer_windows
-from logllm_core.logs.splitting import SPLITS, Split
+from logllm_core.detection.newer import TRAINED_ON, newer_windows, remember
+from logllm_core.logs.splitting import SPLITS
 from logllm_core.store import Artifact, Store
 
 START = datetime(2026, 11, 1)
-TRAINED: tuple[Split, ...] = ("train", "validation")
 Rows = list[tuple[str | None, float | None]]  # of each window its session and its hour
 
 
@@ -63,7 +63,7 @@ def test_windows_that_begin_after_the_training_ended_are_newer(store: Store) -> 
     known = windows(store, in_order(0, 1), in_order(2), in_order(3, 4))
     newest = windows(store, in_order(0, 1, 2), in_order(3), in_order(2, 2.5, 3, 4, 5))
     # The validation ended at 2:30; what begins in that instant may be of the same second.
-    found = newer_windows(newest, [known.path], TRAINED)
+    found = newer_windows(newest, [known.path], TRAINED_ON)
     assert found.are_newer.tolist() == [False, False, True, True, True]
     assert found.unknown is None
     assert newer_windows(newest, [known.path], SPLITS).are_newer.tolist() == [False] * 4 + [True]
@@ -72,7 +72,7 @@ def test_windows_that_begin_after_the_training_ended_are_newer(store: Store) -> 
 def test_a_line_whose_clock_was_ahead_does_not_make_all_windows_old(store: Store) -> None:
     known = windows(store, in_order(0, 1, 2), in_order(), in_order(3), odd_end=1)
     newest = windows(store, in_order(0), in_order(), in_order(2, 3, 4))
-    assert newer_windows(newest, [known.path], TRAINED).are_newer.tolist() == [False, True, True]
+    assert newer_windows(newest, [known.path], TRAINED_ON).are_newer.tolist() == [False, True, True]
 
 
 def test_the_latest_training_of_a_line_counts(store: Store) -> None:
@@ -80,13 +80,17 @@ def test_the_latest_training_of_a_line_counts(store: Store) -> None:
         windows(store, in_order(hour), in_order(), in_order(hour + 1)).path for hour in (1, 3)
     )
     newest = windows(store, in_order(0), in_order(), in_order(2, 3, 4))
-    assert newer_windows(newest, [early, late], TRAINED).are_newer.tolist() == [False, False, True]
+    assert newer_windows(newest, [early, late], TRAINED_ON).are_newer.tolist() == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_sessions_of_a_training_are_known_whatever_their_time(store: Store) -> None:
     known = windows(store, sessions("a", "b"), sessions("c"), sessions("d"))
     newest = windows(store, sessions("a"), sessions(), sessions("b", "c", "d", "e"))
-    found = newer_windows(newest, [known.path], TRAINED)
+    found = newer_windows(newest, [known.path], TRAINED_ON)
     assert found.are_newer.tolist() == [False, False, True, True]
     assert newer_windows(newest, [known.path], SPLITS).are_newer.tolist() == [False] * 3 + [True]
 
@@ -94,14 +98,44 @@ def test_sessions_of_a_training_are_known_whatever_their_time(store: Store) -> N
 def test_without_times_or_without_the_known_windows_all_count_and_it_is_told(store: Store) -> None:
     known = windows(store, in_order(0, None), in_order(), in_order(1))
     newest = windows(store, in_order(0), in_order(), in_order(0, 1))
-    found = newer_windows(newest, [known.path, store.data_dir / "gone"], TRAINED)
+    found = newer_windows(newest, [known.path, store.data_dir / "gone"], TRAINED_ON)
     assert found.are_newer.tolist() == [True, True]
     assert found.unknown == (
         "Known windows could not all be left out: lines have no time; windows gone are gone."
     )
 
 
+@pytest.mark.parametrize(
+    ("train", "validation", "num_rows"),
+    [
+        (sessions("a", "b"), sessions("c"), 3),
+        (in_order(0, 1), in_order(2), 1),
+        (in_order(0, None), in_order(2, None), 1),
+        (in_order(), in_order(), 0),
+    ],
+)
+def test_windows_that_are_gone_are_known_as_before_where_they_were_remembered(
+    store: Store, train: Rows, validation: Rows, num_rows: int
+) -> None:
+    known = windows(store, train, validation, in_order(3))
+    newest = windows(store, train, [], train + validation + in_order(2.5, 3))
+    if train[:1] and train[0][0]:
+        newest = windows(store, train, [], sessions("b", "c", "d"))
+    before = newer_windows(newest, [known.path], TRAINED_ON)
+    remember(known)
+    shutil.rmtree(known.path)
+    after = newer_windows(newest, [known.path], TRAINED_ON)
+    assert after.are_newer.tolist() == before.are_newer.tolist()
+    assert after.unknown == before.unknown
+    (path,) = known.path.parent.glob("*.parquet")
+    assert len(tables.read(path, tables.KNOWN_WINDOWS)) == num_rows
+    # Of the test split nothing was remembered.
+    unknown = newer_windows(newest, [known.path], SPLITS).unknown
+    assert unknown
+    assert f"windows {known.fingerprint} are gone" in unknown
+
+
 def test_an_empty_test_split_has_no_newer_windows(store: Store) -> None:
     known = windows(store, in_order(0), in_order(), in_order())
     newest = windows(store, in_order(0), in_order(), in_order())
-    assert newer_windows(newest, [known.path], TRAINED).are_newer.tolist() == []
+    assert newer_windows(newest, [known.path], TRAINED_ON).are_newer.tolist() == []

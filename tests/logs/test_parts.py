@@ -78,11 +78,25 @@ def content_of(artifact: Artifact) -> dict[str, str]:
     }
 
 
+def prepared(store: Store, dataset: Dataset) -> list[Artifact]:
+    """Part, messages and windows of a log of one file."""
+    messages = messages_of(store, dataset)
+    (part,) = store.all("parts", dataset.name)[:1]
+    return [part, messages, build_windows(store, dataset, messages, validation_fraction=0)]
+
+
+def shared_files(before: Artifact, after: Artifact) -> set[str]:
+    """The files of one that are, under another name, files of the other."""
+    known = {path.stat().st_ino for path in before.path.rglob("*")}
+    found = [path for path in after.path.rglob("*") if path.stat().st_ino in known]
+    return {path.relative_to(after.path).as_posix() for path in found}
+
+
 def test_files_are_one_log_whose_line_numbers_and_ids_run_on(store: Store, tmp_path: Path) -> None:
     built = messages_of(store, own(*write(tmp_path, FIRST, SECOND)))
     assert [Path(path).name for path in message_files(built)] == [
-        "part-00000000.parquet",
-        "part-00000001.parquet",
+        "part-00000000-0000.parquet",
+        "part-00000001-0000.parquet",
     ]
     assert [
         (row["line_number"], row["content"], row["message_id"]) for row in message_rows(built)
@@ -161,6 +175,29 @@ def test_two_files_of_the_same_content_are_one_part_and_two_files_of_the_log(
     built = messages_of(store, own(*write(tmp_path, FIRST, FIRST)))
     assert [row["line_number"] for row in message_rows(built)] == [0, 1, 2, 3, 4, 5]
     assert len(store.all("parts", "own")) == 1
+
+
+def test_of_a_log_that_has_grown_only_the_new_end_takes_room_on_the_disk(
+    store: Store, tmp_path: Path
+) -> None:
+    lines = [b"- %d core %d up\n" % (number, number % 7) for number in range(14_000)]
+    (path,) = write(tmp_path, b"".join(lines[:10_000]))
+    before = prepared(store, own(path))
+    with path.open("ab") as file:
+        file.writelines(lines[10_000:])
+    after = prepared(store, own(path))
+    # Files of 4,096 lines: 10,000 fill two, without rejects both times. Files of 256 windows: 8,000
+    # lines for training are 2,000 windows, which fill seven, without validation both times.
+    nothing = "rejects.parquet"
+    assert [shared_files(*both) for both in zip(before, after, strict=True)] == [
+        {"messages/part-0000.parquet", "messages/part-0001.parquet", nothing},
+        {"messages/part-00000000-0000.parquet", "messages/part-00000000-0001.parquet", nothing},
+        {f"split=train/part-000{n}.parquet" for n in range(7)}
+        | {"split=validation/part-0000.parquet"},
+    ]
+    apart = Store(data_dir=tmp_path / "apart")
+    for built, anew in zip(after, prepared(apart, own(path)), strict=True):
+        assert content_of(built) == content_of(anew)
 
 
 def test_a_higher_limit_of_unparsed_lines_reads_no_file_again(store: Store, tmp_path: Path) -> None:

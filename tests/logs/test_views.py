@@ -336,6 +336,6 @@ def test_a_query_that_cannot_be_answered_is_a_clear_error(
 def test_files_that_are_gone_are_a_clear_error(store: Store, tmp_path: Path) -> None:
     prepare(store, tmp_path)
     artifact: Any = store.newest("messages", "own")
-    (artifact.path / "messages" / "part-00000000.parquet").unlink()
+    (artifact.path / "messages" / "part-00000000-0000.parquet").unlink()
     with pytest.raises(LogLLMError, match="DuckDB refuses the query"):
         query(store, "select * from own.messages")
