@@ -5,7 +5,7 @@ predictions and vectors of each night. Reports and decisions stay.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import get_args
 
@@ -23,7 +23,7 @@ def keep_last(store: Store, dataset: str, num_models: int) -> list[str]:
 
     Kept are the last `num_models` that were promoted, for a rollback, and as many of those that
     were turned down; the champion is always among the first. With a model goes what was made for it
-    alone: its messages, windows, vectors and predictions. Of the windows that a champion was
+    alone: its parts, messages, windows, vectors and predictions. Of the windows that a champion was
     trained on, what tells them from new ones is kept. Reports stay.
 
     Returns:
@@ -40,14 +40,16 @@ def keep_last(store: Store, dataset: str, num_models: int) -> list[str]:
             if stage not in kept and path.is_dir():
                 _remove(path)
                 removed.append(stage)
-        num_others = 0
-        for artifact in _made_for_what_is_gone(store, dataset, decisions):
+        left_over = _made_for_what_is_gone(store, dataset, decisions)
+        champions = {made.windows for made in decisions if made.is_promoted}
+        for artifact in left_over:
+            if artifact.fingerprint in champions:  # to which later models may go back
+                remember(artifact)
             _remove(artifact.path)
-            num_others += 1
-    if removed or num_others:
+    if removed or left_over:
         logger.info(
             "{}: removed {} stages of older models, and {} artifacts that were made for them",
-            *(dataset, len(removed), num_others),
+            *(dataset, len(removed), len(left_over)),
         )
     return removed
 
@@ -66,37 +68,50 @@ def _stages_of_last(decisions: tuple[Decision, ...], num_models: int) -> set[str
 
 def _made_for_what_is_gone(
     store: Store, dataset: str, decisions: tuple[Decision, ...]
-) -> Iterator[Artifact]:
-    """Messages and windows of models that are gone, and what was made from them."""
-    models = store.all("models", dataset)
-    gone = [m for m in decisions if not model_named(store, dataset, m.trained).path.is_dir()]
-    windows = store.all("windows", dataset)
-    used = {model.manifest["inputs"].get("windows") for model in models}
-    used |= {made.windows for made in decisions if made not in gone}
+) -> list[Artifact]:
+    """Parts, messages and windows of models that are gone, and what was made from them."""
+    models = {model.fingerprint: model for model in store.all("models", dataset)}
+    gone = [made for made in decisions if made.trained not in models]
+    kept = [made for made in decisions if made.trained in models]
+    windows, messages = store.all("windows", dataset), store.all("messages", dataset)
+    used = {model.manifest["inputs"].get("windows") for model in models.values()}
+    used |= {made.windows for made in kept}
     used |= {newest.fingerprint for newest in windows[:1]}  # the views show it
     old_windows = {made.windows for made in gone} - used
-    champions = {made.windows for made in decisions if made.is_promoted}
-    for artifact in windows:
-        if artifact.fingerprint in old_windows:
-            if artifact.fingerprint in champions:  # later models may go back to that one
-                remember(artifact)
-            yield artifact
-    # Of those windows that are left: the others are removed by now.
-    used = {left.manifest["inputs"]["messages"] for left in store.all("windows", dataset)}
-    used |= {made.messages for made in decisions if made not in gone}
+    used = {w.manifest["inputs"]["messages"] for w in windows if w.fingerprint not in old_windows}
+    used |= {made.messages for made in kept}
     old_messages = {made.messages for made in gone} - used
-    yield from (m for m in store.all("messages", dataset) if m.fingerprint in old_messages)
-    stages = {stage for made in gone for stage in made.stages}
-    old_inputs = {
-        "messages": old_messages,
+    old = {
+        "trained": {stage for made in gone for stage in made.stages} - models.keys(),
         "windows": old_windows,
-        "trained": stages - {model.fingerprint for model in models},
+        "messages": old_messages,
     }
-    kinds: tuple[Kind, ...] = ("vectors", "predictions")
-    for artifact in (found for kind in kinds for found in store.all(kind, dataset)):
-        inputs = artifact.manifest["inputs"]
-        if any(inputs.get(name) in old for name, old in old_inputs.items()):
-            yield artifact
+    return [
+        *(found for found in windows if found.fingerprint in old_windows),
+        *(found for found in messages if found.fingerprint in old_messages),
+        *_parts_alone_of(store, dataset, messages, old_messages),
+        *(found for found in store.all("vectors", dataset) if _is_of(found, old)),
+        *(found for found in store.all("predictions", dataset) if _is_of(found, old)),
+    ]
+
+
+def _is_of(artifact: Artifact, old: Mapping[str, Set[str]]) -> bool:
+    inputs = artifact.manifest["inputs"]
+    return any(inputs.get(name) in fingerprints for name, fingerprints in old.items())
+
+
+def _parts_alone_of(
+    store: Store, dataset: str, messages: Sequence[Artifact], old: Set[str]
+) -> Iterator[Artifact]:
+    """The parts that no other messages were put together from than these."""
+    files: dict[bool, set[tuple[str, str | None]]] = {True: set(), False: set()}
+    for found in messages:
+        # Checksum and member of each raw file.
+        files[found.fingerprint in old].update(map(tuple, found.manifest["config"]["files"]))
+    for part in store.all("parts", dataset):
+        file = part.manifest["config"]["file"]
+        if (file["checksum"], file["member"]) in files[True] - files[False]:
+            yield part
 
 
 def _remove(folder: Path) -> None:

@@ -22,9 +22,9 @@ def artifact(store: Store, kind: Any, number: int, **inputs: Artifact) -> Artifa
         (out_dir / "weights").write_text(str(number))
         return {}
 
-    return store.reuse_or_build(
-        kind, NAME, config={"number": number}, inputs=inputs, version=1, build=build
-    )
+    file = {"checksum": str(number), "member": None}
+    config = {"kind": kind, "number": number, "file": file, "files": [[*file.values()]]}
+    return store.reuse_or_build(kind, NAME, config=config, inputs=inputs, version=1, build=build)
 
 
 def windows(store: Store, number: int, messages: Artifact) -> Artifact:
@@ -65,6 +65,7 @@ def run(store: Store, number: int, *stages: Artifact, shortfall: str | None = No
 
     messages = artifact(store, "messages", number)
     inputs = {"messages": messages, "windows": windows(store, number, messages)}
+    artifact(store, "parts", number)
     artifact(store, "vectors", number, messages=messages)
     predictions = artifact(store, "predictions", number, trained=stages[-1], **inputs)
     return store.reuse_or_build(

@@ -10,7 +10,7 @@ from logllm_core.errors import LogLLMError
 from logllm_core.store import Kind, Store
 from tests.detection.sample_champions import NAME, artifact, model, run
 
-KINDS: tuple[Kind, ...] = ("messages", "windows", "vectors", "predictions")
+KINDS: tuple[Kind, ...] = ("parts", "messages", "windows", "vectors", "predictions")
 
 
 @pytest.fixture
