@@ -111,7 +111,8 @@ class Reading:
                 yield from self._keep_up()
             elif piece is None and log.is_followed:
                 self._note_rest(log.look)
-            yield bool(piece or windows)
+            # Only of a followed log nothing means that nothing has come: of others, not yet.
+            yield bool(piece or windows) or not log.is_followed
             if self._wishes.is_stopped():
                 is_ended = self._source == PIPE  # what came from a pipe cannot be read again
                 break

@@ -13,6 +13,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -160,7 +161,7 @@ class GrowingLog:
         self, place: Place, stack: ExitStack, first: list[str]
     ) -> Generator[None, None, "_Found | None"]:
         """The first file that goes on from a place, of some and then of those beside the path."""
-        for location in (*first, *candidates(self.path)):
+        for location in chain(first, candidates(self.path)):  # beside it only where it must be
             with ExitStack() as attempt:
                 try:
                     look = Look.at(Path(location))

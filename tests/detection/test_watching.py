@@ -236,6 +236,20 @@ def test_a_folder_is_all_of_its_logs(heard: Heard, tmp_path: Path) -> None:
     ]
 
 
+def test_logs_that_are_there_are_read_without_a_pause_between_them(
+    heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    for number in range(2):
+        (folder / f"{number}.log").write_text("".join(lines(8, seed=number)))
+    pauses: list[float] = []
+    monkeypatch.setattr(watching.time, "sleep", pauses.append)
+    assert heard(folder).num_windows == 4
+    assert heard(folder).num_windows == 0
+    assert pauses == []
+
+
 def test_a_log_that_cannot_be_read_does_not_stop_the_others(heard: Heard, tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     folder.mkdir()

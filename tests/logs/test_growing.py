@@ -231,6 +231,23 @@ def test_a_log_that_has_grown_is_read_on(
     assert read(log, place)[0] == lines
 
 
+def test_a_log_that_is_where_it_was_is_read_on_without_a_look_at_those_beside_it(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = read_of(log, "one\n")
+    log.write_text("one\ntwo\n")
+    looks = []
+
+    def candidates(path: str) -> Iterator[str]:
+        looks.append(path)
+        yield from ()
+
+    monkeypatch.setattr(growing, "candidates", candidates)
+    assert read(log, place)[0] == [(1, "two")]
+    # Among ten thousand logs a look for each of them would take their square.
+    assert looks == []
+
+
 def test_a_log_is_recognised_by_its_content_the_furthest_place_first(tmp_path: Path) -> None:
     raw = "".join(f"line {n}\n" for n in range(2_000)).encode()
     places = {}
