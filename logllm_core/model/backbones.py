@@ -31,7 +31,7 @@ from logllm_core.model.devices import never_repack
 from logllm_core.model.dropout import QuickDropout
 from logllm_core.model.encoders import IdEncoder, TextEncoder
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.places import Places, fetch_safetensors, find_places
+from logllm_core.model.places import Places, find_places
 from logllm_core.model.prompt import QUESTION, Tokenizer, tokenize_prompt
 from logllm_core.model.vocabulary import MessageTokenizer
 from logllm_core.model.weights import trainable_parameters
@@ -104,7 +104,7 @@ def load_backbones(places: Places, loading: Loading, known_ids: Tensor | None = 
     torch's global generator: seed it first.
 
     Args:
-        places: hub ids or folders.
+        places: where both are.
         known_ids: the messages that the embedder "message-id" has vectors for.
 
     Raises:
@@ -117,14 +117,12 @@ def load_backbones(places: Places, loading: Loading, known_ids: Tensor | None = 
         decoder_tokenizer = AutoTokenizer.from_pretrained(places.decoder, trust_remote_code=False)
         encoder: nn.Module | None = None
         if loading.embedder == "encoder":
-            fetch_safetensors(places.encoder)
             bert = AutoModel.from_pretrained(places.encoder, **kwargs)
             encoder = text_encoder(bert, places.pooling)
         elif loading.embedder == "message-id":
             assert known_ids is not None
             config = AutoConfig.from_pretrained(places.encoder, trust_remote_code=False)
             encoder = IdEncoder(known_ids, config.hidden_size)
-        fetch_safetensors(places.decoder)
         decoder = AutoModelForCausalLM.from_pretrained(places.decoder, **kwargs)
         model = assemble(
             encoder,
@@ -157,7 +155,6 @@ def load_encoder(places: Places, loading: Loading) -> tuple[TextEncoder, Message
     _hush_progress_bars()
     try:
         tokenizer = AutoTokenizer.from_pretrained(places.encoder, trust_remote_code=False)
-        fetch_safetensors(places.encoder)
         bert = AutoModel.from_pretrained(places.encoder, **_reading(loading))
     except (OSError, ValueError, SafetensorError) as fault:  # transformers raises any of them
         raise _cannot_be_loaded(f"The encoder {places.encoder}", fault) from fault

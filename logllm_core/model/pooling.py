@@ -4,13 +4,6 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-)
-
 from logllm_core.errors import LogLLMError
 from logllm_core.model import POOLINGS, Pooling
 
@@ -29,13 +22,13 @@ def published_pooling(encoder: str) -> Pooling:
     """How an encoder pools by its own `1_Pooling/config.json`; without one, as BERT: the pooler.
 
     Args:
-        encoder: hub id or folder.
+        encoder: its folder.
 
     Raises:
-        LogLLMError: it pools in another way, or the hub cannot be asked.
+        LogLLMError: it pools in another way, or the file is damaged.
     """
-    found = _pooling_file(encoder)
-    if found is None:
+    found = Path(encoder) / POOLING
+    if not found.is_file():
         return "pooler"
     try:
         content = json.loads(found.read_bytes())
@@ -57,26 +50,3 @@ def published_pooling(encoder: str) -> Pooling:
             f"{', '.join(POOLINGS)}. {_NAME_POOLING}"
         )
     return poolings[0]
-
-
-def _pooling_file(encoder: str) -> Path | None:
-    """None where the encoder has none."""
-    if Path(encoder).is_dir():
-        path = Path(encoder) / POOLING
-        return path if path.is_file() else None
-    try:
-        return Path(hf_hub_download(encoder, POOLING))
-    except LocalEntryNotFoundError as fault:  # offline, and never asked before
-        reason = next(iter(str(fault).splitlines()), type(fault).__name__)
-        raise LogLLMError(
-            f"How {encoder} pools cannot be asked: {reason} {_NAME_POOLING}"
-        ) from fault
-    except (EntryNotFoundError, HFValidationError):  # no such file; no hub id: loading will tell
-        return None
-    except OSError as fault:  # no such model, or it may not be read
-        reason = next(iter(str(fault).splitlines()), type(fault).__name__)
-        raise LogLLMError(
-            f"The encoder {encoder} cannot be had: {reason} Give hub ids that you may read (for "
-            "gated models, log in with `hf auth login`) or folders that hold config.json and "
-            "safetensors."
-        ) from fault

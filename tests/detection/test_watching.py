@@ -244,7 +244,7 @@ def test_logs_that_are_there_are_read_without_a_pause_between_them(
     for number in range(2):
         (folder / f"{number}.log").write_text("".join(lines(8, seed=number)))
     pauses: list[float] = []
-    monkeypatch.setattr(watching.time, "sleep", pauses.append)
+    monkeypatch.setattr(time, "sleep", pauses.append)
     assert heard(folder).num_windows == 4
     assert heard(folder).num_windows == 0
     assert pauses == []

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlparse
@@ -32,18 +33,40 @@ try:
     model = backbones.load_backbones(places, loading).model
 except LogLLMError as fault:
     sys.exit(f"refused: {fault}")
-print(model.projector, places.pooling)
+print(places.identity["encoder_content"], model.projector, places.pooling)
 """
 
 
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Address of a hub with the models acme/encoder and acme/decoder, and the paths asked for."""
-    models = tmp_path / "models"
-    tiny.save(models)
-    asked: list[str] = []
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hub:
+    """A hub with the models acme/encoder and acme/decoder."""
 
-    class Hub(BaseHTTPRequestHandler):
+    address: str
+    models: Path  # a folder each
+    asked: list[str]  # paths
+    commits: dict[str, str]  # that the models are at
+
+    def answer(self, path: str) -> tuple[bytes | None, str | None]:
+        """The content at a path and the model that it is of, either None where there is none."""
+        self.asked.append(path)
+        name, _, inside = path.partition("/acme/")[2].partition("/")
+        folder = self.models / name
+        if name not in self.commits:
+            return None, None
+        if path.startswith("/api/"):
+            found: object = {"id": f"acme/{name}", "sha": self.commits[name]}
+            if inside.startswith("tree/"):
+                found = [described(folder, path) for path in folder.rglob("*") if path.is_file()]
+            return json.dumps(found).encode(), name
+        file = folder / re.sub(r"^resolve/[^/]+/", "", inside)
+        return (file.read_bytes() if file.is_file() else None), name
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    tiny.save(tmp_path / "models")
+
+    class Answers(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
             self._answer(has_body=False)
 
@@ -51,40 +74,38 @@ def hub(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
             self._answer(has_body=True)
 
         def _answer(self, *, has_body: bool) -> None:
-            path = urlparse(self.path).path
-            asked.append(path)
-            name, _, inside = path.partition("/acme/")[2].partition("/")
-            file = models / name / re.sub(r"^resolve/[^/]+/", "", inside)
-            is_model = bool(name) and (models / name).is_dir()
-            if path.startswith("/api/") and is_model and not inside:
-                held = [{"rfilename": file.name} for file in (models / name).iterdir()]
-                info = {"id": f"acme/{name}", "sha": COMMIT, "siblings": held}
-                self._send(200, json.dumps(info).encode(), has_body=has_body)
-            elif is_model and file.is_file():
-                self._send(200, file.read_bytes(), has_body=has_body)
-            else:
-                self._send(404, b"", has_body=has_body, is_model=is_model)
-
-        def _send(
-            self, status: int, content: bytes, *, has_body: bool, is_model: bool = True
-        ) -> None:
-            self.send_response(status)
-            if status == 404:
-                self.send_header("X-Error-Code", "EntryNotFound" if is_model else "RepoNotFound")
-            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-            self.send_header("X-Repo-Commit", COMMIT)
-            self.send_header("Content-Length", str(len(content)))
+            content, name = found.answer(urlparse(self.path).path)
+            self.send_response(404 if content is None else 200)
+            if content is None:
+                self.send_header("X-Error-Code", "EntryNotFound" if name else "RepoNotFound")
+            self.send_header("ETag", f'"{hashlib.sha256(content or b"").hexdigest()}"')
+            self.send_header("X-Repo-Commit", found.commits.get(name or "", COMMIT))
+            self.send_header("Content-Length", str(len(content or b"")))
             self.end_headers()
             if has_body:
-                self.wfile.write(content)
+                self.wfile.write(content or b"")
 
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        found = Hub(
+            address=f"http://127.0.0.1:{server.server_port}",
+            models=tmp_path / "models",
+            asked=[],
+            commits=dict.fromkeys(("encoder", "decoder"), COMMIT),
+        )
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", asked
+        yield found
         server.shutdown()
+
+
+def described(folder: Path, path: Path) -> dict[str, object]:
+    """A file as the hub lists it."""
+    content = path.read_bytes()
+    oid = hashlib.sha256(content).hexdigest()
+    name = path.relative_to(folder).as_posix()
+    return {"type": "file", "path": name, "size": len(content), "oid": oid}
 
 
 def load(address: str, tmp_path: Path, name: str) -> subprocess.CompletedProcess[str]:
@@ -95,56 +116,82 @@ def load(address: str, tmp_path: Path, name: str) -> subprocess.CompletedProcess
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_backbones_load_by_hub_id(hub: tuple[str, list[str]], tmp_path: Path) -> None:
-    address, asked = hub
-    done = load(address, tmp_path, "acme/encoder,acme/decoder")
+def test_backbones_load_by_hub_id(hub: Hub, tmp_path: Path) -> None:
+    done = load(hub.address, tmp_path, "acme/encoder,acme/decoder")
     assert done.returncode == 0, done.stderr
     assert "in_features=16, out_features=32" in done.stdout
     assert done.stdout.endswith(" pooler\n")  # the hub has no word on it
     for name in ("encoder", "decoder"):
         pattern = f"/acme/{name}/resolve/(main|{COMMIT})/model.safetensors"
-        assert any(re.fullmatch(pattern, path) for path in asked)
-    assert not any(path.endswith((".bin", ".py", ".pkl")) for path in asked)
+        assert any(re.fullmatch(pattern, path) for path in hub.asked)
+    assert not any(path.endswith((".bin", ".py", ".pkl")) for path in hub.asked)
 
 
-def test_an_encoder_of_a_hub_pools_as_its_files_there_say(
-    hub: tuple[str, list[str]], tmp_path: Path
+def test_after_the_first_time_nobody_is_asked_though_the_hub_has_another_model(
+    hub: Hub, tmp_path: Path
 ) -> None:
+    first = load(hub.address, tmp_path, "acme/encoder,acme/decoder")
+    hub.asked.clear()
+    hub.commits["encoder"] = "f" * 40
+    config_path = hub.models / "encoder" / "config.json"
+    config = json.loads(config_path.read_text())
+    config_path.write_text(json.dumps(config | {"layer_norm_eps": 0.5}))
+    again = load(hub.address, tmp_path, "acme/encoder,acme/decoder")
+    assert (again.stdout, hub.asked) == (first.stdout, []), again.stderr
+    # Another data folder takes the model that is there now, and knows that it is another one.
+    (tmp_path / "data").rename(tmp_path / "old data")
+    other = load(hub.address, tmp_path, "acme/encoder,acme/decoder")
+    assert other.returncode == 0, other.stderr
+    assert other.stdout.split()[0] not in (first.stdout.split()[0], "None")
+
+
+def test_what_was_cleaned_away_is_fetched_again_at_the_same_commit(
+    hub: Hub, tmp_path: Path
+) -> None:
+    first = load(hub.address, tmp_path, "acme/encoder,acme/decoder")
+    for weights in (tmp_path / "hub").rglob("model.safetensors"):
+        weights.resolve().unlink()
+        weights.unlink()
+    hub.asked.clear()
+    again = load(hub.address, tmp_path, "acme/encoder,acme/decoder")
+    assert again.stdout == first.stdout, again.stderr
+    assert {path for path in hub.asked if "/resolve/" in path} == {
+        f"/acme/{name}/resolve/{COMMIT}/model.safetensors" for name in ("encoder", "decoder")
+    }
+
+
+def test_an_encoder_of_a_hub_pools_as_its_files_there_say(hub: Hub, tmp_path: Path) -> None:
     path = tmp_path / "models" / "encoder" / POOLING
     path.parent.mkdir()
     path.write_text('{"pooling_mode_mean_tokens": true}')
-    done = load(hub[0], tmp_path, "acme/encoder,acme/decoder")
+    done = load(hub.address, tmp_path, "acme/encoder,acme/decoder")
     assert done.stdout.endswith(" mean\n"), done.stderr
 
 
-def test_an_encoder_that_no_hub_has_is_one_clear_error(
-    hub: tuple[str, list[str]], tmp_path: Path
-) -> None:
-    done = load(hub[0], tmp_path, "acme/nothing,acme/decoder")
+def test_an_encoder_that_no_hub_has_is_one_clear_error(hub: Hub, tmp_path: Path) -> None:
+    done = load(hub.address, tmp_path, "acme/nothing,acme/decoder")
     assert done.returncode == 1
-    assert "refused: The encoder acme/nothing cannot be had: " in done.stderr
+    assert "refused: The model acme/nothing cannot be had: " in done.stderr
     done = load("http://127.0.0.1:9", tmp_path, "acme/encoder,acme/decoder")  # nobody is there
     assert done.returncode == 1
-    assert "refused: How acme/encoder pools cannot be asked: " in done.stderr
-    assert "--set pooling=mean" in done.stderr
+    assert "refused: The model acme/encoder cannot be had: " in done.stderr
+    assert "hf auth login" in done.stderr
 
 
-def test_a_hub_id_that_does_not_exist_is_one_clear_error(
-    hub: tuple[str, list[str]], tmp_path: Path
-) -> None:
-    done = load(hub[0], tmp_path, "acme/encoder,acme/nothing")
+def test_a_hub_id_that_does_not_exist_is_one_clear_error(hub: Hub, tmp_path: Path) -> None:
+    done = load(hub.address, tmp_path, "acme/encoder,acme/nothing")
     assert done.returncode == 1
-    assert "refused: The backbones acme/encoder and acme/nothing cannot be loaded" in done.stderr
+    assert "refused: The model acme/nothing cannot be had: " in done.stderr
 
 
-def test_code_from_a_hub_is_not_run(hub: tuple[str, list[str]], tmp_path: Path) -> None:
+def test_code_from_a_hub_is_not_run(hub: Hub, tmp_path: Path) -> None:
     config_path = tmp_path / "models" / "encoder" / "config.json"
     config = json.loads(config_path.read_text())
     config["auto_map"] = {"AutoModel": "evil.Evil", "AutoConfig": "evil.EvilConfig"}
     config["model_type"] = "evil"
     config_path.write_text(json.dumps(config))
     (config_path.parent / "evil.py").write_text("raise SystemExit('code was run')")
-    done = load(hub[0], tmp_path, "acme/encoder,acme/decoder")
+    done = load(hub.address, tmp_path, "acme/encoder,acme/decoder")
     assert done.returncode == 1
     assert "refused: " in done.stderr
     assert "code was run" not in done.stderr
@@ -152,13 +199,13 @@ def test_code_from_a_hub_is_not_run(hub: tuple[str, list[str]], tmp_path: Path) 
 
 @pytest.mark.parametrize("name", ["encoder", "decoder"])
 def test_a_model_without_safetensors_is_refused_and_nobody_is_asked_to_convert_it(
-    name: str, hub: tuple[str, list[str]], tmp_path: Path
+    name: str, hub: Hub, tmp_path: Path
 ) -> None:
     # transformers would send the hub id, and the user's token, to a service that converts weights.
     weights_path = tmp_path / "models" / name / "model.safetensors"
     weights_path.rename(weights_path.with_name("pytorch_model.bin"))
-    done = load(hub[0], tmp_path, "acme/encoder,acme/decoder")
+    done = load(hub.address, tmp_path, "acme/encoder,acme/decoder")
     assert done.returncode == 1
-    assert "refused: The backbones acme/encoder and acme/decoder cannot be loaded" in done.stderr
-    asked = [path for path in hub[1] if f"acme/{name}" in path]
+    assert re.search(r"refused: The backbones .*acme--\w+/snap.* cannot be loaded", done.stderr)
+    asked = [path for path in hub.asked if f"acme/{name}" in path]
     assert not [path for path in asked if re.search(r"/commits/|/discussions|\.bin$", path)]

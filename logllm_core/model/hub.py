@@ -1,0 +1,73 @@
+"""Models of a hub as folders of this machine: fetched once, and the same ever after.
+
+A hub's model may change under its name, and adapters say nothing on another base than theirs. So
+which commit a data folder works with is decided once, and written down there; nobody is asked again
+after that, and nothing needs a network.
+"""
+
+import re
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+from logllm_core.errors import LogLLMError
+from logllm_core.store import Artifact, Json, Store
+
+VERSION = 1
+HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
+# Weights in safetensors alone, and JSON: no pickles, no code, no other formats of the same weights.
+WANTED = ("*.safetensors", "*.json", "tokenizer.model", "vocab.txt", "merges.txt")
+UNWANTED = ("consolidated*", "original/*", "onnx/*", "openvino/*")
+
+
+def on_this_machine(store: Store, place: str) -> str:
+    """A hub's model as a folder; a folder, and what is no hub id, as it is.
+
+    Raises:
+        LogLLMError: the model is not to be had.
+    """
+    if Path(place).exists() or not HUB_ID.fullmatch(place):
+        return place
+    known = store.reuse_or_build(
+        "backbones",
+        place.replace("/", "--"),
+        config={"hub_id": place},
+        inputs={},
+        version=VERSION,
+        build=lambda _: _described(_fetched(place)),
+    )
+    return str(_as_known(place, known))
+
+
+def _as_known(place: str, known: Artifact) -> Path:
+    """The folder of the commit that was decided on; fetched again where it was cleaned away."""
+    commit, names = known.results["commit"], known.results["files"]
+    try:
+        folder = Path(snapshot_download(place, revision=commit, local_files_only=True))
+        if all((folder / name).exists() for name in names):
+            return folder
+    except LocalEntryNotFoundError:
+        pass
+    return _fetched(place, commit)
+
+
+def _fetched(place: str, commit: str | None = None) -> Path:
+    try:
+        return Path(
+            snapshot_download(
+                place, revision=commit, allow_patterns=[*WANTED], ignore_patterns=[*UNWANTED]
+            )
+        )
+    except (OSError, HFValidationError) as fault:  # none such, not for you, or nobody answers
+        reason = next(iter(str(fault).splitlines()), type(fault).__name__)
+        raise LogLLMError(
+            f"The model {place} cannot be had: {reason} Give hub ids that you may read (for gated "
+            "models, log in with `hf auth login`) or folders that hold config.json and safetensors."
+        ) from fault
+
+
+def _described(folder: Path) -> dict[str, Json]:
+    """The name of a snapshot's folder is its commit."""
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return {"commit": folder.name, "files": sorted(names)}
