@@ -18,8 +18,8 @@ from logllm_core.logs.connection import as_it_stands
 from logllm_core.logs.labels import VERSION as VERSION_OF_LABELS
 from logllm_core.logs.labels import read_session_labels
 from logllm_core.logs.parts import describe_reject
-from logllm_core.logs.pieces import Pieces, RowGroups
 from logllm_core.logs.sources import RawFile, label_file, log_files
+from logllm_core.logs.table_files import RowGroups, TableFiles
 from logllm_core.logs.templates import Templates
 from logllm_core.logs.vocabulary import MessageIds, Vocabulary
 from logllm_core.progress import track
@@ -178,9 +178,9 @@ def _put_together(
             else:
                 ids = _merge_vocabulary(vocabulary, part, first)
                 if first == 0 and np.array_equal(ids, np.arange(len(ids))):
-                    for piece in _pieces(part):
-                        name = piece.name.replace("part", stem, 1)
-                        link(piece, out_dir / "messages" / name)
+                    for table in _tables(part):
+                        name = table.name.replace("part", stem, 1)
+                        link(table, out_dir / "messages" / name)
                 else:
                     _rewrite(part, out_dir, stem, first, partial(_renumbered, ids))
             for lines in _batches([part.path / "rejects.parquet"], first):
@@ -211,13 +211,13 @@ def _renumbered(ids: MessageIds, lines: pa.Table) -> MessageIds:
 def _rewrite(part: Artifact, out_dir: Path, stem: str, first: int, renumber: Renumbering) -> None:
     """A part's lines with the log's line numbers and message ids."""
     place = tables.MESSAGES.get_field_index("message_id")
-    with Pieces(out_dir / "messages", tables.MESSAGES, stem=stem) as messages:
-        for lines in _batches(_pieces(part), first):
+    with TableFiles(out_dir / "messages", tables.MESSAGES, stem=stem) as messages:
+        for lines in _batches(_tables(part), first):
             ids = pa.array(renumber(lines), pa.int32())
             messages.write(lines.set_column(place, "message_id", ids).cast(tables.MESSAGES))
 
 
-def _pieces(part: Artifact) -> list[Path]:
+def _tables(part: Artifact) -> list[Path]:
     return sorted((part.path / "messages").glob("*.parquet"))
 
 

@@ -22,8 +22,8 @@ from logllm_core import tables
 from logllm_core.errors import LogLLMError
 from logllm_core.logs import blocks, masking, parsing
 from logllm_core.logs.catalog import Dataset
-from logllm_core.logs.pieces import Pieces, RowGroups
 from logllm_core.logs.sources import RawFile, open_file
+from logllm_core.logs.table_files import RowGroups, TableFiles
 from logllm_core.logs.vocabulary import Vocabulary
 from logllm_core.progress import track
 from logllm_core.store import Artifact, Json, Store
@@ -82,7 +82,7 @@ def _build(
 
     with (
         open_file(raw, file) as stream,
-        Pieces(out_dir / "messages", tables.MESSAGES) as messages,
+        TableFiles(out_dir / "messages", tables.MESSAGES) as messages,
         RowGroups(out_dir / "rejects.parquet", tables.REJECTS) as rejects,
         track(f"Parsing and masking {dataset.name}", unit="lines") as advance,
     ):

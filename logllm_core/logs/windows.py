@@ -21,14 +21,14 @@ from logllm_core.logs.assembly import Runs, assemble
 from logllm_core.logs.catalog import Dataset, SessionWindows
 from logllm_core.logs.connection import as_it_stands, bounded_connection
 from logllm_core.logs.messages import message_files
-from logllm_core.logs.pieces import Pieces
 from logllm_core.logs.splitting import SPLITS, Cut, Split
+from logllm_core.logs.table_files import TableFiles
 from logllm_core.progress import track
 from logllm_core.store import Artifact, Json, Store
 
 VERSION = 3
 NUM_ROWS = 1 << 17  # in memory at once
-PIECE_WINDOWS = 1 << 8  # in the first files
+FILE_WINDOWS = 1 << 8  # in the first files
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,7 +126,7 @@ def _write(
     with ExitStack() as stack:
         writers = [
             stack.enter_context(
-                Pieces(out_dir / f"split={split}", tables.WINDOWS, num_first=PIECE_WINDOWS)
+                TableFiles(out_dir / f"split={split}", tables.WINDOWS, num_first=FILE_WINDOWS)
             )
             for split in SPLITS
         ]

@@ -6,7 +6,7 @@ import pytest
 
 from logllm_core import tables
 from logllm_core.errors import LogLLMError
-from logllm_core.logs import blocks, pieces
+from logllm_core.logs import blocks, table_files
 from logllm_core.logs.messages import message_files
 from logllm_core.store import Store
 from tests.logs.samples import (
@@ -34,7 +34,7 @@ def test_every_kept_line_is_a_row_and_every_masked_message_stands_once(
     )
     # Some blocks hold two lines, some one, one only a reject.
     monkeypatch.setattr(blocks, "read_blocks", partial(blocks.read_blocks, block_bytes=12))
-    monkeypatch.setattr(pieces, "ROW_GROUP_LINES", 2)
+    monkeypatch.setattr(table_files, "ROW_GROUP_LINES", 2)
     dataset = labelled_by_line(
         log,
         line={

@@ -6,7 +6,7 @@ import pytest
 
 from logllm_core import tables
 from logllm_core.logs import connection as connection_room
-from logllm_core.logs import pieces
+from logllm_core.logs import table_files
 from logllm_core.logs import windows as windows_room
 from logllm_core.logs.windows import read_windows
 from logllm_core.store import Store
@@ -152,7 +152,7 @@ def test_a_log_of_many_row_groups_keeps_its_order(
     has_times: bool,
 ) -> None:
     monkeypatch.setattr(windows_room, "NUM_ROWS", 7_000)
-    monkeypatch.setattr(pieces, "ROW_GROUP_LINES", 4_096)
+    monkeypatch.setattr(table_files, "ROW_GROUP_LINES", 4_096)
     dataset = labelled_by_line(
         numbered(tmp_path, 200_000, has_times=has_times), windows=windows, line=LINE
     )

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logllm_core.logs import pieces
-from logllm_core.logs.pieces import Pieces
+from logllm_core.logs import table_files
+from logllm_core.logs.table_files import TableFiles
 
 SCHEMA = pa.schema([pa.field("line_number", pa.int64(), nullable=False)])
 
@@ -21,7 +21,7 @@ def rows(start: int, stop: int) -> pa.Table:
 
 def written(folder: Path, num_rows: int, *, num_at_once: int, stem: str = "part") -> list[Path]:
     """Files of so many rows that came so many at once, the last ones fewer."""
-    with Pieces(folder, SCHEMA, num_first=4, stem=stem) as table:
+    with TableFiles(folder, SCHEMA, num_first=4, stem=stem) as table:
         for start in range(0, num_rows, num_at_once):
             table.write(rows(start, min(start + num_at_once, num_rows)))
     return sorted(folder.glob(f"{stem}-*"))
@@ -63,7 +63,7 @@ def test_of_a_table_that_has_grown_all_files_but_the_last_are_the_same(
     num_in_group: int,
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "ROW_GROUP_LINES", num_in_group)
+        patch.setattr(table_files, "ROW_GROUP_LINES", num_in_group)
         before = written(tmp_path_factory.mktemp("before"), num_before, num_at_once=num_at_once)
         total = num_before + num_more
         after = written(tmp_path_factory.mktemp("after"), total, num_at_once=num_at_once)

@@ -56,7 +56,7 @@ class RowGroups:
             self._rows.clear()
 
 
-class Pieces:
+class TableFiles:
     """Writes the rows of a log to files that do not depend on what comes behind them.
 
     Each file holds an eighth as many rows as are before it. So a log that has grown begins with the
@@ -72,28 +72,28 @@ class Pieces:
     ) -> None:
         folder.mkdir(exist_ok=True)
         self._folder, self._schema, self._stem, self._num_first = folder, schema, stem, num_first
-        self._num_rows = self._num_pieces = 0
+        self._num_rows = self._num_files = 0
         self._begin()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, fault: type[BaseException] | None, *_: object) -> None:
-        self._piece.__exit__(fault)
+        self._open.__exit__(fault)
 
     def write(self, rows: pa.Table) -> None:
         while len(rows):
             if not self._num_free:
-                self._piece.__exit__(None)
+                self._open.__exit__(None)
                 self._begin()
             fitting = rows.slice(0, self._num_free)
-            self._piece.write(fitting)
+            self._open.write(fitting)
             self._num_rows += len(fitting)
             self._num_free -= len(fitting)
             rows = rows.slice(len(fitting))
 
     def _begin(self) -> None:
-        path = self._folder / f"{self._stem}-{self._num_pieces:04d}.parquet"
-        self._piece = RowGroups(path, self._schema)
+        path = self._folder / f"{self._stem}-{self._num_files:04d}.parquet"
+        self._open = RowGroups(path, self._schema)
         self._num_free = max(self._num_first, self._num_rows // 8)
-        self._num_pieces += 1
+        self._num_files += 1
