@@ -10,27 +10,25 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from logllm_core.contents import damage_of, listed_files
+from logllm_core.contents import listed_files, sha256_of
 
 NUM_COMPARED = 8  # earlier artifacts, the newest first: other settings may have built in between
 LINKED = ".linked"  # ends a name that is about to take its place
 
 
 def share_files(folder: Path, files: Iterable[Mapping[str, Any]], earlier: Iterable[Path]) -> None:
-    """Let files take the place of equal ones in earlier artifacts; these are read to be sure.
+    """Let equal files of earlier artifacts take the place of files; they are read to be sure.
 
     Args:
         folder: what was built and is not in its place yet.
         files: its files, as manifests list them.
         earlier: folders of other artifacts, best first.
     """
-    wanted = {file["sha256"]: file["name"] for file in files if file["size_bytes"]}
+    wanted = {file["sha256"]: file["name"] for file in files}
     for place in list(earlier)[:NUM_COMPARED]:
-        equal = {sha256: name for sha256, name in _listed(place).items() if sha256 in wanted}
-        if not equal or damage_of(place):
-            continue
-        for sha256, name in equal.items():
-            link_over(place / name, folder / wanted.pop(sha256))
+        for sha256, name in _listed(place).items():
+            if sha256 in wanted and _holds(place / name, sha256):
+                link_over(place / name, folder / wanted.pop(sha256))
 
 
 def link(existing: Path, path: Path) -> None:
@@ -43,14 +41,21 @@ def link(existing: Path, path: Path) -> None:
 
 def link_over(existing: Path, path: Path) -> None:
     """Let a file be another name of an equal one; where that cannot be, it stays what it is."""
-    if existing.samefile(path):
-        return
     beside = path.with_name(f".{path.name}{LINKED}")
     try:
+        if existing.samefile(path):
+            return
         os.link(existing, beside)
-    except OSError:  # no links here, or too many of this file
+    except OSError:  # no links here, too many of this file, or it was removed this moment
         return
     beside.replace(path)
+
+
+def _holds(path: Path, sha256: str) -> bool:
+    try:
+        return sha256_of(path) == sha256
+    except OSError:
+        return False
 
 
 def _listed(place: Path) -> dict[str, str]:

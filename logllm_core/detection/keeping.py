@@ -12,7 +12,7 @@ from typing import get_args
 from loguru import logger
 
 from logllm_core.detection.champion import Decision, deciding, model_named, read_decisions
-from logllm_core.detection.newer import remember
+from logllm_core.detection.newer import note_known
 from logllm_core.store import Artifact, Kind, Store
 
 REMOVED = ".removed"  # ends the name of a folder that is on its way out
@@ -44,7 +44,7 @@ def keep_last(store: Store, dataset: str, num_models: int) -> list[str]:
         champions = {made.windows for made in decisions if made.is_promoted}
         for artifact in left_over:
             if artifact.fingerprint in champions:  # to which later models may go back
-                remember(artifact)
+                note_known(artifact)
             _remove(artifact.path)
     if removed or left_over:
         logger.info(
@@ -61,7 +61,7 @@ def _stages_of_last(decisions: tuple[Decision, ...], num_models: int) -> set[str
     kept = {
         model
         for outcome in (True, False)
-        for model in [one for one in newest if (one in promoted) is outcome][:num_models]
+        for model in [model for model in newest if (model in promoted) is outcome][:num_models]
     }
     return {stage for made in decisions if made.trained in kept for stage in made.stages}
 
@@ -74,7 +74,8 @@ def _made_for_what_is_gone(
     gone = [made for made in decisions if made.trained not in models]
     kept = [made for made in decisions if made.trained in models]
     windows, messages = store.all("windows", dataset), store.all("messages", dataset)
-    used = {model.manifest["inputs"].get("windows") for model in models.values()}
+    users = [*models.values(), *store.all("detectors", dataset)]
+    used = {user.manifest["inputs"].get("windows") for user in users}
     used |= {made.windows for made in kept}
     used |= {newest.fingerprint for newest in windows[:1]}  # the views show it
     old_windows = {made.windows for made in gone} - used
@@ -87,11 +88,11 @@ def _made_for_what_is_gone(
         "messages": old_messages,
     }
     return [
-        *(found for found in windows if found.fingerprint in old_windows),
-        *(found for found in messages if found.fingerprint in old_messages),
+        *(left for left in windows if left.fingerprint in old_windows),
+        *(left for left in messages if left.fingerprint in old_messages),
         *_parts_alone_of(store, dataset, messages, old_messages),
-        *(found for found in store.all("vectors", dataset) if _is_of(found, old)),
-        *(found for found in store.all("predictions", dataset) if _is_of(found, old)),
+        *(left for left in store.all("vectors", dataset) if _is_of(left, old)),
+        *(left for left in store.all("predictions", dataset) if _is_of(left, old)),
     ]
 
 
@@ -105,9 +106,9 @@ def _parts_alone_of(
 ) -> Iterator[Artifact]:
     """The parts that no other messages were put together from than these."""
     files: dict[bool, set[tuple[str, str | None]]] = {True: set(), False: set()}
-    for found in messages:
+    for log in messages:
         # Checksum and member of each raw file.
-        files[found.fingerprint in old].update(map(tuple, found.manifest["config"]["files"]))
+        files[log.fingerprint in old].update(map(tuple, log.manifest["config"]["files"]))
     for part in store.all("parts", dataset):
         file = part.manifest["config"]["file"]
         if (file["checksum"], file["member"]) in files[True] - files[False]:

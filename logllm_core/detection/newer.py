@@ -11,10 +11,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from loguru import logger
 from numpy.typing import NDArray
 
 from logllm_core import tables
 from logllm_core.contents import is_whole
+from logllm_core.disk import replace_file
 from logllm_core.logs.splitting import Split
 from logllm_core.store import Artifact
 
@@ -29,12 +32,17 @@ class Newer:
     unknown: str | None  # why some known windows could not be left out, a sentence
 
 
-def remember(windows: Artifact) -> None:
+def note_known(windows: Artifact) -> None:
     """Keep of windows that go what tells whether a model was trained on others, beside them.
 
     That is of sessions their names, and where windows follow the log, the one that began last.
+    What cannot be read is told then, see `newer_windows`.
     """
-    known = _read(windows.path, TRAINED_ON)
+    try:
+        known = _read(windows.path, TRAINED_ON)
+    except _UnknownError as fault:
+        logger.warning("{} will not know what it was trained on: {}", windows.dataset, fault)
+        return
     no_time = pa.nulls(len(known), tables.KNOWN_WINDOWS.field("end_time").type)
     if not known["session_id"].null_count:
         known = pa.table([known["session_id"], no_time, no_time], schema=tables.KNOWN_WINDOWS)
@@ -42,7 +50,9 @@ def remember(windows: Artifact) -> None:
         known = known.filter(pc.is_null(known["end_time"])).slice(0, 1)
     else:
         known = known.slice(_last(known), 1)
-    tables.write(_remembered(windows.path), known, tables.KNOWN_WINDOWS)
+    content = pa.BufferOutputStream()
+    pq.write_table(known.cast(tables.KNOWN_WINDOWS), content, **tables.PARQUET)
+    replace_file(_noted(windows.path), content.getvalue().to_pybytes())
 
 
 def newer_windows(newest: Artifact, known: Sequence[Path], splits: Sequence[Split]) -> Newer:
@@ -50,7 +60,7 @@ def newer_windows(newest: Artifact, known: Sequence[Path], splits: Sequence[Spli
 
     Args:
         newest: windows.
-        known: folders of other windows. One that is gone, and was not remembered, is told.
+        known: folders of other windows. One that is gone, and was not noted, is told.
         splits: of the known windows, those that count.
     """
     test = tables.read(newest.path / "split=test", tables.WINDOWS, ["session_id", "start_time"])
@@ -71,17 +81,21 @@ class _UnknownError(Exception):
 
 
 def _read(windows: Path, splits: Sequence[Split]) -> pa.Table:
-    names = tables.KNOWN_WINDOWS.names
-    if is_whole(windows):
+    is_noted = not is_whole(windows)
+    if is_noted and not (_noted(windows).is_file() and set(splits) <= set(TRAINED_ON)):
+        raise _UnknownError(f"windows {windows.name} are gone")
+    try:
+        if is_noted:
+            return tables.read(_noted(windows), tables.KNOWN_WINDOWS)
         return pa.concat_tables(
-            tables.read(windows / f"split={split}", tables.WINDOWS, names) for split in splits
+            tables.read(windows / f"split={split}", tables.WINDOWS, tables.KNOWN_WINDOWS.names)
+            for split in splits
         )
-    if _remembered(windows).is_file() and set(splits) <= set(TRAINED_ON):
-        return tables.read(_remembered(windows), tables.KNOWN_WINDOWS)
-    raise _UnknownError(f"windows {windows.name} are gone")
+    except (OSError, pa.ArrowException):
+        raise _UnknownError(f"windows {windows.name} are damaged") from None
 
 
-def _remembered(windows: Path) -> Path:
+def _noted(windows: Path) -> Path:
     return windows.with_name(f".{windows.name}.known.parquet")
 
 

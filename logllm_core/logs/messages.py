@@ -17,7 +17,7 @@ from logllm_core.logs.catalog import Dataset, SessionLabels
 from logllm_core.logs.connection import as_it_stands
 from logllm_core.logs.labels import VERSION as VERSION_OF_LABELS
 from logllm_core.logs.labels import read_session_labels
-from logllm_core.logs.parts import describe_reject
+from logllm_core.logs.parts import FILE_LINES, describe_reject
 from logllm_core.logs.sources import RawFile, label_file, log_files
 from logllm_core.logs.table_files import RowGroups, TableFiles
 from logllm_core.logs.templates import Templates
@@ -211,7 +211,9 @@ def _renumbered(ids: MessageIds, lines: pa.Table) -> MessageIds:
 def _rewrite(part: Artifact, out_dir: Path, stem: str, first: int, renumber: Renumbering) -> None:
     """A part's lines with the log's line numbers and message ids."""
     place = tables.MESSAGES.get_field_index("message_id")
-    with TableFiles(out_dir / "messages", tables.MESSAGES, stem=stem) as messages:
+    with TableFiles(
+        out_dir / "messages", tables.MESSAGES, num_first=FILE_LINES, stem=stem
+    ) as messages:
         for lines in _batches(_tables(part), first):
             ids = pa.array(renumber(lines), pa.int32())
             messages.write(lines.set_column(place, "message_id", ids).cast(tables.MESSAGES))

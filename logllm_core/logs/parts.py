@@ -32,6 +32,7 @@ VERSION = 2
 NUM_THREADS = min(os.cpu_count() or 1, 8)  # that parse and mask; each holds a block
 NUM_LINES_FOR_A_FORMAT = 1_000  # enough to see that a line format is another log's
 NUM_LINES_TO_SEE_REPEATS = 1_000
+FILE_LINES = 1 << 15  # in the first tables; most files of a log of many never grow
 
 Reject = tuple[int, str]  # a line's number and text
 
@@ -82,7 +83,7 @@ def _build(
 
     with (
         open_file(raw, file) as stream,
-        TableFiles(out_dir / "messages", tables.MESSAGES) as messages,
+        TableFiles(out_dir / "messages", tables.MESSAGES, num_first=FILE_LINES) as messages,
         RowGroups(out_dir / "rejects.parquet", tables.REJECTS) as rejects,
         track(f"Parsing and masking {dataset.name}", unit="lines") as advance,
     ):

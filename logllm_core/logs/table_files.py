@@ -20,9 +20,9 @@ GROWING = {
 
 
 class RowGroups:
-    """Writes rows of a schema to Parquet in row groups of about `ROW_GROUP_LINES`."""
+    """Writes rows of a schema to one Parquet file, in row groups of so many, or fewer long ones."""
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, *, num_in_group: int | None = None) -> None:
         names = set(schema.names)
         self._writer = pq.ParquetWriter(
             path,
@@ -33,6 +33,7 @@ class RowGroups:
                 column: "DELTA_BINARY_PACKED" for name, column in GROWING.items() if name in names
             },
         )
+        self._num_in_group = num_in_group or ROW_GROUP_LINES
         self._rows: list[pa.Table] = []
 
     def __enter__(self) -> Self:
@@ -44,15 +45,20 @@ class RowGroups:
         self._writer.close()
 
     def write(self, rows: pa.Table) -> None:
-        self._rows.append(rows)
-        num_lines = sum(map(len, self._rows))
-        num_bytes = sum(table.nbytes for table in self._rows)
-        if num_lines >= ROW_GROUP_LINES or num_bytes >= ROW_GROUP_BYTES:
-            self._flush()
+        """Row groups end at the same rows, however many rows come at once."""
+        while len(rows):
+            fitting = rows.slice(0, self._num_in_group - sum(map(len, self._rows)))
+            self._rows.append(fitting)
+            rows = rows.slice(len(fitting))
+            num_rows = sum(map(len, self._rows))
+            num_bytes = sum(table.nbytes for table in self._rows)
+            if num_rows == self._num_in_group or num_bytes >= ROW_GROUP_BYTES:
+                self._flush()
 
     def _flush(self) -> None:
         if self._rows:
-            self._writer.write_table(pa.concat_tables(self._rows))
+            # In one piece: where the pieces ended, pages would end.
+            self._writer.write_table(pa.concat_tables(self._rows).combine_chunks())
             self._rows.clear()
 
 
@@ -65,13 +71,21 @@ class TableFiles:
     Args:
         stem: of the files' names, in one folder with those of other logs.
         num_first: rows of the first files.
+        num_in_group: rows of a row group; None: ROW_GROUP_LINES.
     """
 
     def __init__(
-        self, folder: Path, schema: pa.Schema, *, num_first: int = 1 << 12, stem: str = "part"
+        self,
+        folder: Path,
+        schema: pa.Schema,
+        *,
+        num_first: int,
+        num_in_group: int | None = None,
+        stem: str = "part",
     ) -> None:
         folder.mkdir(exist_ok=True)
         self._folder, self._schema, self._stem, self._num_first = folder, schema, stem, num_first
+        self._num_in_group = num_in_group
         self._num_rows = self._num_files = 0
         self._begin()
 
@@ -94,6 +108,6 @@ class TableFiles:
 
     def _begin(self) -> None:
         path = self._folder / f"{self._stem}-{self._num_files:04d}.parquet"
-        self._open = RowGroups(path, self._schema)
+        self._open = RowGroups(path, self._schema, num_in_group=self._num_in_group)
         self._num_free = max(self._num_first, self._num_rows // 8)
         self._num_files += 1

@@ -29,6 +29,7 @@ from logllm_core.store import Artifact, Json, Store
 VERSION = 3
 NUM_ROWS = 1 << 17  # in memory at once
 FILE_WINDOWS = 1 << 8  # in the first files
+GROUP_WINDOWS = 1 << 14  # in a row group
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,7 +127,12 @@ def _write(
     with ExitStack() as stack:
         writers = [
             stack.enter_context(
-                TableFiles(out_dir / f"split={split}", tables.WINDOWS, num_first=FILE_WINDOWS)
+                TableFiles(
+                    out_dir / f"split={split}",
+                    tables.WINDOWS,
+                    num_first=FILE_WINDOWS,
+                    num_in_group=GROUP_WINDOWS,
+                )
             )
             for split in SPLITS
         ]

@@ -5,11 +5,13 @@ which commit a data folder works with is decided once, and written down there; n
 after that, and nothing needs a network.
 """
 
+import json
 import re
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.utils import filter_repo_objects
 
 from logllm_core.errors import LogLLMError
 from logllm_core.store import Artifact, Json, Store
@@ -18,6 +20,7 @@ VERSION = 1
 HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
 # Weights in safetensors alone, and JSON: no pickles, no code, no other formats of the same weights.
 WANTED = ("*.safetensors", "*.json", "tokenizer.model", "vocab.txt", "merges.txt")
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 UNWANTED = ("consolidated*", "original/*", "onnx/*", "openvino/*")
 
 
@@ -53,21 +56,43 @@ def _as_known(place: str, known: Artifact) -> Path:
 
 
 def _fetched(place: str, commit: str | None = None) -> Path:
+    """Without an answer of the hub, what is in its cache, where that is a whole model."""
     try:
-        return Path(
+        folder = Path(
             snapshot_download(
                 place, revision=commit, allow_patterns=[*WANTED], ignore_patterns=[*UNWANTED]
             )
         )
-    except (OSError, HFValidationError) as fault:  # none such, not for you, or nobody answers
+    # No such model, it may not be read, nobody answers, no space: the clients have classes of
+    # their own for it.
+    except Exception as fault:
         reason = next(iter(str(fault).splitlines()), type(fault).__name__)
         raise LogLLMError(
             f"The model {place} cannot be had: {reason} Give hub ids that you may read (for gated "
             "models, log in with `hf auth login`) or folders that hold config.json and safetensors."
         ) from fault
+    if lacking := _lacking(folder):
+        raise LogLLMError(
+            f"The model {place} cannot be had: there is no {lacking} in {folder}. Wanted are "
+            "config.json and weights in safetensors; other formats are not read."
+        )
+    return folder
+
+
+def _lacking(folder: Path) -> str | None:
+    """A file without which it is no model."""
+    wanted = {CONFIG, WEIGHTS}
+    if (folder / INDEX).is_file():
+        try:
+            shards = json.loads((folder / INDEX).read_bytes())["weight_map"]
+            wanted = {CONFIG, *map(str, shards.values())}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return f"list of weights that can be read ({INDEX})"
+    return next((name for name in sorted(wanted) if not (folder / name).is_file()), None)
 
 
 def _described(folder: Path) -> dict[str, Json]:
     """The name of a snapshot's folder is its commit."""
-    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return {"commit": folder.name, "files": sorted(names)}
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    wanted = filter_repo_objects(names, allow_patterns=[*WANTED], ignore_patterns=[*UNWANTED])
+    return {"commit": folder.name, "files": sorted(wanted)}

@@ -99,13 +99,16 @@ def test_with_a_model_goes_what_was_made_for_it_alone(store: Store) -> None:
     assert not list(store.data_dir.rglob("*.removed"))
 
 
-def test_windows_that_a_model_without_a_decision_was_trained_on_stay(store: Store) -> None:
+@pytest.mark.parametrize("kind", ["models", "detectors"])
+def test_windows_that_a_model_without_a_decision_was_trained_on_stay(
+    store: Store, kind: Kind
+) -> None:
     for number in range(2):
         promote(store, run(store, number, model(store, number)), reason="So.")
     (first, _) = read_decisions(store, NAME).decisions
     used = store.newest("windows", NAME, first.windows)
     assert used
-    artifact(store, "models", 9, windows=used)
+    artifact(store, kind, 9, windows=used)
     keep_last(store, NAME, 1)
     # Their predictions were another model's.
     assert nights(store) == all_of(0, 1) | {"predictions": [1]}

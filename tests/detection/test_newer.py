@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from logllm_core import tables
-from logllm_core.detection.newer import TRAINED_ON, newer_windows, remember
+from logllm_core.detection.newer import TRAINED_ON, newer_windows, note_known
 from logllm_core.logs.splitting import SPLITS
 from logllm_core.store import Artifact, Store
 
@@ -114,7 +114,7 @@ def test_without_times_or_without_the_known_windows_all_count_and_it_is_told(sto
         (in_order(), in_order(), 0),
     ],
 )
-def test_windows_that_are_gone_are_known_as_before_where_they_were_remembered(
+def test_windows_that_are_gone_are_known_as_before_where_that_was_noted(
     store: Store, train: Rows, validation: Rows, num_rows: int
 ) -> None:
     known = windows(store, train, validation, in_order(3))
@@ -122,17 +122,34 @@ def test_windows_that_are_gone_are_known_as_before_where_they_were_remembered(
     if train[:1] and train[0][0]:
         newest = windows(store, train, [], sessions("b", "c", "d"))
     before = newer_windows(newest, [known.path], TRAINED_ON)
-    remember(known)
+    note_known(known)
     shutil.rmtree(known.path)
     after = newer_windows(newest, [known.path], TRAINED_ON)
     assert after.are_newer.tolist() == before.are_newer.tolist()
     assert after.unknown == before.unknown
     (path,) = known.path.parent.glob("*.parquet")
     assert len(tables.read(path, tables.KNOWN_WINDOWS)) == num_rows
-    # Of the test split nothing was remembered.
+    # Of the test split nothing was noted.
     unknown = newer_windows(newest, [known.path], SPLITS).unknown
     assert unknown
     assert f"windows {known.fingerprint} are gone" in unknown
+
+
+def test_windows_or_notes_that_cannot_be_read_are_told_and_stop_nothing(store: Store) -> None:
+    known = windows(store, in_order(0), in_order(), in_order())
+    newest = windows(store, in_order(0), in_order(), in_order(0, 1))
+    note_known(known)
+    (note,) = known.path.parent.glob("*.parquet")
+    train = known.path / "split=train" / "part-0.parquet"
+    train.write_bytes(bytes(train.stat().st_size))
+    note_known(known)  # cannot, and leaves the note that is there
+    assert len(tables.read(note, tables.KNOWN_WINDOWS)) == 1
+    told = f"Known windows could not all be left out: windows {known.fingerprint} are damaged."
+    assert newer_windows(newest, [known.path], TRAINED_ON).unknown == told
+    shutil.rmtree(known.path)
+    assert newer_windows(newest, [known.path], TRAINED_ON).are_newer.tolist() == [False, True]
+    note.write_bytes(b"")
+    assert newer_windows(newest, [known.path], TRAINED_ON).unknown == told
 
 
 def test_an_empty_test_split_has_no_newer_windows(store: Store) -> None:

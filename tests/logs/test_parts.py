@@ -178,8 +178,9 @@ def test_two_files_of_the_same_content_are_one_part_and_two_files_of_the_log(
 
 
 def test_of_a_log_that_has_grown_only_the_new_end_takes_room_on_the_disk(
-    store: Store, tmp_path: Path
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(parts_room, "FILE_LINES", 4_096)
     lines = [b"- %d core %d up\n" % (number, number % 7) for number in range(14_000)]
     (path,) = write(tmp_path, b"".join(lines[:10_000]))
     before = prepared(store, own(path))

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logllm_core.logs import table_files
 from logllm_core.logs.table_files import TableFiles
 
 SCHEMA = pa.schema([pa.field("line_number", pa.int64(), nullable=False)])
@@ -19,9 +18,11 @@ def rows(start: int, stop: int) -> pa.Table:
     return pa.table({"line_number": range(start, stop)}, schema=SCHEMA)
 
 
-def written(folder: Path, num_rows: int, *, num_at_once: int, stem: str = "part") -> list[Path]:
+def written(
+    folder: Path, num_rows: int, *, num_at_once: int, stem: str = "part", **sizes: int
+) -> list[Path]:
     """Files of so many rows that came so many at once, the last ones fewer."""
-    with TableFiles(folder, SCHEMA, num_first=4, stem=stem) as table:
+    with TableFiles(folder, SCHEMA, num_first=4, stem=stem, **sizes) as table:
         for start in range(0, num_rows, num_at_once):
             table.write(rows(start, min(start + num_at_once, num_rows)))
     return sorted(folder.glob(f"{stem}-*"))
@@ -53,6 +54,7 @@ def test_what_is_full_is_closed_and_no_empty_file_follows(tmp_path: Path) -> Non
     num_before=st.integers(0, 200),
     num_more=st.integers(0, 100),
     num_at_once=st.integers(1, 50),
+    num_at_once_then=st.integers(1, 50),
     num_in_group=st.integers(1, 20),
 )
 def test_of_a_table_that_has_grown_all_files_but_the_last_are_the_same(
@@ -60,13 +62,14 @@ def test_of_a_table_that_has_grown_all_files_but_the_last_are_the_same(
     num_before: int,
     num_more: int,
     num_at_once: int,
+    num_at_once_then: int,
     num_in_group: int,
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(table_files, "ROW_GROUP_LINES", num_in_group)
-        before = written(tmp_path_factory.mktemp("before"), num_before, num_at_once=num_at_once)
-        total = num_before + num_more
-        after = written(tmp_path_factory.mktemp("after"), total, num_at_once=num_at_once)
+    folders = [tmp_path_factory.mktemp(name) for name in ("before", "after")]
+    sizes = {"num_in_group": num_in_group}
+    total = num_before + num_more
+    before = written(folders[0], num_before, num_at_once=num_at_once, **sizes)
+    after = written(folders[1], total, num_at_once=num_at_once_then, **sizes)
     contents = [path.read_bytes() for path in after]
     assert contents[: len(before) - 1] == [path.read_bytes() for path in before[:-1]]
     assert list(chain(*map(numbers, after))) == list(range(total))
