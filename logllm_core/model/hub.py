@@ -7,11 +7,12 @@ after that, and nothing needs a network.
 
 import json
 import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
-from huggingface_hub.utils import filter_repo_objects
 
 from logllm_core.errors import LogLLMError
 from logllm_core.store import Artifact, Json, Store
@@ -93,6 +94,11 @@ def _lacking(folder: Path) -> str | None:
 
 def _described(folder: Path) -> dict[str, Json]:
     """The name of a snapshot's folder is its commit."""
-    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    wanted = filter_repo_objects(names, allow_patterns=[*WANTED], ignore_patterns=[*UNWANTED])
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    # Others may have put more there.
+    wanted = [name for name in names if _is_like(name, WANTED) and not _is_like(name, UNWANTED)]
     return {"commit": folder.name, "files": sorted(wanted)}
+
+
+def _is_like(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

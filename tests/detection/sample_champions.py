@@ -67,7 +67,7 @@ def run(store: Store, number: int, *stages: Artifact, shortfall: str | None = No
     inputs = {"messages": messages, "windows": windows(store, number, messages)}
     artifact(store, "parts", number)
     artifact(store, "vectors", number, messages=messages)
-    predictions = artifact(store, "predictions", number, trained=stages[-1], **inputs)
+    predictions = artifact(store, "predictions", number, **inputs)
     return store.reuse_or_build(
         "runs",
         NAME,

@@ -256,7 +256,7 @@ def test_the_test_split_is_not_read_while_training(settings: TrainSettings) -> N
     weights = {path: path.read_bytes() for path in settings.data_dir.rglob("trainable.safetensors")}
     assert len(weights) == 3
     prepared = prepare_logs("small-log", settings)
-    test_path = prepared.windows.path / "split=test" / "part-0.parquet"
+    test_path = prepared.windows.path / "split=test" / "part-0000.parquet"
     test_path.write_bytes(bytes(test_path.stat().st_size))
     reword_messages_unseen_in_training(prepared)
     for path in weights:

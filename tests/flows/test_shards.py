@@ -115,10 +115,10 @@ def test_only_a_new_file_is_read_when_one_joins(tmp_path: Path, days: Path) -> N
     parts = set((tmp_path / "data" / "parts" / "days").glob("[!.]*"))
     assert len(parts) == 3
     shutil.move(tmp_path / "late.log", late)
-    before = {part: (part / "messages.parquet").stat().st_mtime_ns for part in parts}
+    before = {part: (part / "vocabulary.parquet").stat().st_mtime_ns for part in parts}
     found = prepared(tmp_path / "data", f"{days}/day-*")
     assert len(set((tmp_path / "data" / "parts" / "days").glob("[!.]*"))) == 4
-    assert {part: (part / "messages.parquet").stat().st_mtime_ns for part in parts} == before
+    assert {part: (part / "vocabulary.parquet").stat().st_mtime_ns for part in parts} == before
     assert found.messages.results["num_files"] == 4
 
 

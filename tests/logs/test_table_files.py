@@ -19,10 +19,15 @@ def rows(start: int, stop: int) -> pa.Table:
 
 
 def written(
-    folder: Path, num_rows: int, *, num_at_once: int, stem: str = "part", **sizes: int
+    folder: Path,
+    num_rows: int,
+    *,
+    num_at_once: int,
+    stem: str = "part",
+    num_in_group: int | None = None,
 ) -> list[Path]:
     """Files of so many rows that came so many at once, the last ones fewer."""
-    with TableFiles(folder, SCHEMA, num_first=4, stem=stem, **sizes) as table:
+    with TableFiles(folder, SCHEMA, num_first=4, stem=stem, num_in_group=num_in_group) as table:
         for start in range(0, num_rows, num_at_once):
             table.write(rows(start, min(start + num_at_once, num_rows)))
     return sorted(folder.glob(f"{stem}-*"))
@@ -66,10 +71,9 @@ def test_of_a_table_that_has_grown_all_files_but_the_last_are_the_same(
     num_in_group: int,
 ) -> None:
     folders = [tmp_path_factory.mktemp(name) for name in ("before", "after")]
-    sizes = {"num_in_group": num_in_group}
     total = num_before + num_more
-    before = written(folders[0], num_before, num_at_once=num_at_once, **sizes)
-    after = written(folders[1], total, num_at_once=num_at_once_then, **sizes)
+    before = written(folders[0], num_before, num_at_once=num_at_once, num_in_group=num_in_group)
+    after = written(folders[1], total, num_at_once=num_at_once_then, num_in_group=num_in_group)
     contents = [path.read_bytes() for path in after]
     assert contents[: len(before) - 1] == [path.read_bytes() for path in before[:-1]]
     assert list(chain(*map(numbers, after))) == list(range(total))
