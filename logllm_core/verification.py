@@ -12,11 +12,10 @@ from typing import get_args
 from logllm_core.contents import damage_of, sha256_of
 from logllm_core.detection.champion import CHAMPION, read_decisions
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.cursors import Cursor, cursor_paths, damaged, read_cursor
+from logllm_core.logs.cursors import CHANGED, Cursor, cursor_paths, damaged, read_cursor
 from logllm_core.progress import track
 from logllm_core.store import Artifact, Kind, Store
 
-CHANGED = "it is not as it was written"
 TO_REMOVE = "`logllm verify --repair` sets it aside, and it is built anew when it is wanted."
 
 

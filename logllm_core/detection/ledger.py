@@ -21,6 +21,7 @@ from logllm_core.contents import sha256_of
 from logllm_core.detection.faults import UnreadableError
 from logllm_core.disk import flush
 from logllm_core.logs.cursors import (
+    CHANGED,
     Cursor,
     Look,
     Part,
@@ -158,6 +159,9 @@ def written(folder: Path, cursor: Cursor, first: int = 0) -> Iterator[pa.Table]:
         skipped = max(first - start, 0)
         if skipped < part.num_windows:
             with _damage_told(folder, part.name):
+                # A flipped bit in a table's description may have any effect.
+                if part.sha256 not in (None, sha256_of(folder / part.name)):
+                    raise OSError(CHANGED)
                 table = tables.read(folder / part.name, tables.NEW_PREDICTIONS)
             yield table.slice(skipped)
         start += part.num_windows

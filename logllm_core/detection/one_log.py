@@ -11,8 +11,8 @@ from logllm_core.detection.claiming import Claim, Claims, Finished
 from logllm_core.detection.current import CurrentJudge
 from logllm_core.detection.detected import Detected
 from logllm_core.detection.faults import Faults, ForeignError, UnreadableError
-from logllm_core.detection.ledger import written
 from logllm_core.detection.reading import Reading, Steps, Wishes
+from logllm_core.detection.retelling import Retelling
 from logllm_core.disk import writable
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog import Dataset
@@ -60,9 +60,11 @@ class LogReader:
         self._current = CurrentJudge(store, dataset.name)
         self._claims = Claims(store, dataset.name)
         self._met: set[Path] = set()  # the logs' folders
+        self._retelling = Retelling(wishes.tell or (lambda _: None), faults)
 
     def close(self) -> None:
         """The end of the watch: what is amiss with cursors is among the faults then."""
+        self._retelling.flush()
         self._current.close()
         for name, damage in self._claims.damaged.items():
             self._faults.begin(name, damage)
@@ -74,7 +76,7 @@ class LogReader:
             return
         for claim in self._claims.claim(path):
             if isinstance(claim, Finished):
-                self._tell_finished(claim)
+                self._tell_finished(path, claim)
             elif claim:
                 place = Place.from_json(claim.ledger.cursor.place)
                 log = GrowingLog(path, place, max_line_bytes=self._max_line_bytes)
@@ -170,6 +172,7 @@ class LogReader:
         self._detected.num_cut_short_logs += log.is_cut_short
 
     def _read(self, claim: Claim, log: GrowingLog, pieces: Iterable[Piece | None]) -> Steps:
+        self._retelling.flush()
         self._count(claim.ledger.folder)
         try:
             reading = self._reading(claim, log.path)
@@ -208,7 +211,7 @@ class LogReader:
             except UnreadableError as fault:
                 self._faults.begin(missed, fault)
 
-    def _tell_finished(self, log: Finished) -> None:
+    def _tell_finished(self, path: str, log: Finished) -> None:
         """What was judged before; of a log that another process follows, it tells what is new."""
         self._count(log.folder)
         if log.is_followed and not self._wishes.is_following:
@@ -220,9 +223,9 @@ class LogReader:
         claim = None if is_told else self._claims.claim_folder(log.folder)
         if claim is None:
             if not self._wishes.is_new_only:
-                for table in written(log.folder, log.cursor):
-                    self._wishes.tell(table)
+                self._retelling.add(path, log.folder, log.cursor)
             return
+        self._retelling.flush()
         try:
             self._reading(claim, log.cursor.source).tell_backlog()
         finally:

@@ -17,6 +17,7 @@ from logllm_core.records import read_record, seal
 from logllm_core.store import Json, Store
 
 CURSOR = "cursor.json"
+CHANGED = "it is not as it was written"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
