@@ -10,7 +10,7 @@ import pytest
 from loguru import logger
 
 from logllm_core import tables
-from logllm_core.detection import judging, one_log, pace, reading
+from logllm_core.detection import judging, pace, reading, retelling
 from logllm_core.detection.detected import Detected
 from logllm_core.detection.pace import Pace
 from logllm_core.detection.watching import detect
@@ -286,7 +286,8 @@ def test_where_nobody_listens_tables_are_not_read_again(
     log.write_text("".join(lines(8)))
     judged(setting, log, tell=None)
     monkeypatch.setattr(reading, "written", None)
-    monkeypatch.setattr(one_log, "written", None)
+    monkeypatch.setattr(retelling, "written", None)
+    monkeypatch.setattr(retelling, "_read_together", None)
     judged(setting, log, tell=None)
 
 
