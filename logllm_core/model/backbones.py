@@ -30,6 +30,7 @@ from logllm_core.model.depth import leave_out_layers
 from logllm_core.model.devices import never_repack
 from logllm_core.model.dropout import QuickDropout
 from logllm_core.model.encoders import IdEncoder, TextEncoder
+from logllm_core.model.hub import not_to_be_had
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.places import Places, find_places
 from logllm_core.model.prompt import QUESTION, Tokenizer, tokenize_prompt
@@ -133,7 +134,7 @@ def load_backbones(places: Places, loading: Loading, known_ids: Tensor | None = 
         )
     except (OSError, ValueError, SafetensorError) as fault:  # transformers raises any of them
         named = f"The backbones {places.encoder} and {places.decoder}"
-        raise _cannot_be_loaded(named, fault) from fault
+        raise not_to_be_had(f"{named} cannot be loaded", fault) from fault
     if loading.recomputes_activations:
         model.decoder.activation_checkpointing_enable({"use_reentrant": False})
     if loading.is_compiled:
@@ -157,7 +158,7 @@ def load_encoder(places: Places, loading: Loading) -> tuple[TextEncoder, Message
         tokenizer = AutoTokenizer.from_pretrained(places.encoder, trust_remote_code=False)
         bert = AutoModel.from_pretrained(places.encoder, **_reading(loading))
     except (OSError, ValueError, SafetensorError) as fault:  # transformers raises any of them
-        raise _cannot_be_loaded(f"The encoder {places.encoder}", fault) from fault
+        raise not_to_be_had(f"The encoder {places.encoder} cannot be loaded", fault) from fault
     _check_bert(bert, places.pooling)
     encoder = TextEncoder(bert, places.pooling).to(loading.device).requires_grad_(False).eval()
     never_repack(encoder)
@@ -175,14 +176,6 @@ def _reading(loading: Loading) -> dict[str, Any]:
         "quantization_config": _nf4(loading.dtype) if loading.quantization == "nf4" else None,
         "dtype": loading.dtype,
     }
-
-
-def _cannot_be_loaded(what: str, fault: Exception) -> LogLLMError:
-    reason = next(iter(str(fault).splitlines()), type(fault).__name__)
-    return LogLLMError(
-        f"{what} cannot be loaded: {reason} Give hub ids that you may read (for gated models, log "
-        "in with `hf auth login`) or folders that hold config.json and safetensors."
-    )
 
 
 def _nf4(dtype: torch.dtype) -> BitsAndBytesConfig:

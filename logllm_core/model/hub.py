@@ -21,8 +21,8 @@ VERSION = 1
 HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
 # Weights in safetensors alone, and JSON: no pickles, no code, no other formats of the same weights.
 WANTED = ("*.safetensors", "*.json", "tokenizer.model", "vocab.txt", "merges.txt")
-CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 UNWANTED = ("consolidated*", "original/*", "onnx/*", "openvino/*")
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 
 
 def on_this_machine(store: Store, place: str) -> str:
@@ -42,6 +42,15 @@ def on_this_machine(store: Store, place: str) -> str:
         build=lambda _: _described(_fetched(place)),
     )
     return str(_as_known(place, known))
+
+
+def not_to_be_had(what: str, fault: Exception) -> LogLLMError:
+    """One clear error for whatever the libraries of a hub and of models raise."""
+    reason = next(iter(str(fault).splitlines()), type(fault).__name__)
+    return LogLLMError(
+        f"{what}: {reason} Give hub ids that you may read (for gated models, log in with `hf auth "
+        "login`) or folders that hold config.json and safetensors."
+    )
 
 
 def _as_known(place: str, known: Artifact) -> Path:
@@ -67,11 +76,7 @@ def _fetched(place: str, commit: str | None = None) -> Path:
     # No such model, it may not be read, nobody answers, no space: the clients have classes of
     # their own for it.
     except Exception as fault:
-        reason = next(iter(str(fault).splitlines()), type(fault).__name__)
-        raise LogLLMError(
-            f"The model {place} cannot be had: {reason} Give hub ids that you may read (for gated "
-            "models, log in with `hf auth login`) or folders that hold config.json and safetensors."
-        ) from fault
+        raise not_to_be_had(f"The model {place} cannot be had", fault) from fault
     if lacking := _lacking(folder):
         raise LogLLMError(
             f"The model {place} cannot be had: there is no {lacking} in {folder}. Wanted are "

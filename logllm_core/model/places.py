@@ -13,13 +13,12 @@ from pathlib import Path
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.checksums import ChecksumIndex
 from logllm_core.model import Pooling
-from logllm_core.model.hub import on_this_machine
+from logllm_core.model.hub import CONFIG, on_this_machine
 from logllm_core.model.pooling import published_pooling
 from logllm_core.store import Json, Store
 
 VERSION = 1  # raise when the re-saved decoder would differ
 SUMS = ".checksums.json"
-CONFIG = "config.json"
 # What decides, beside the configuration, what a model says to a text.
 CONTENT = ("*.safetensors", "tokenizer.json", "tokenizer.model", "vocab.*", "merges.txt")
 
