@@ -30,10 +30,10 @@ demo: $(READY) ## simulate a log, train on it, evaluate, print the figures
 	$(BIN)/logllm train demo
 
 up: $(READY) ## start Prefect's server, the deployments and two workers on this machine
-	$(BIN)/python -m flows.service up
+	$(BIN)/python -m flows.server.service up
 
 down: $(READY) ## stop what `make up` started
-	$(BIN)/python -m flows.service down
+	$(BIN)/python -m flows.server.service down
 
 test: $(TESTS) ## run the test suite
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" --numprocesses auto --maxprocesses 4

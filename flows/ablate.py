@@ -7,10 +7,10 @@ from flows.prepare import Prepared, prepare
 from flows.run_log import log_to_prefect
 from flows.settings import AblateSettings
 from logllm_core.errors import LogLLMError
-from logllm_core.experiments.ablating import Job
-from logllm_core.experiments.variants import Plan, Setup, plan
-from logllm_core.model.places import backbones_named
-from logllm_core.store import Artifact
+from logllm_core.model.sources.named_backbones import backbones_named
+from logllm_core.paper.experiments.ablation_table import Plan, Setup, plan
+from logllm_core.paper.experiments.run_variant import Job
+from logllm_core.store.store import Artifact
 from logllm_core.training.plan import check_shares
 from logllm_core.training.sampling import check_labelled
 from tasks import experiments, logs

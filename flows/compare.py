@@ -11,18 +11,18 @@ from flows.run_log import log_to_prefect
 from flows.settings import CompareSettings
 from flows.steps import run_stages
 from logllm_core.errors import LogLLMError
-from logllm_core.experiments.comparing import Material
-from logllm_core.experiments.contenders import (
+from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.model.sources.named_backbones import Places, backbones_named
+from logllm_core.paper.experiments.compare_methods import Material
+from logllm_core.paper.experiments.contenders import (
     NOT_ASKED,
     Contender,
     Entry,
     choose,
     wants_logllm,
 )
-from logllm_core.logs.catalog import Dataset
-from logllm_core.model.places import Places, backbones_named
-from logllm_core.store import Artifact
-from logllm_core.training.interruption import StoppedError
+from logllm_core.signals import StoppedError
+from logllm_core.store.store import Artifact
 from logllm_core.training.plan import check_shares
 from logllm_core.training.recipes import Recipe
 from logllm_core.training.sampling import check_labelled

@@ -10,9 +10,9 @@ from prefect.states import Completed
 
 from flows.run_log import log_to_prefect
 from flows.settings import DetectSettings
-from logllm_core.detection.champion import find_champion
-from logllm_core.detection.detected import Detected, UnjudgedError
-from logllm_core.logs.finding import find_logs
+from logllm_core.daily.champion.decisions import find_champion
+from logllm_core.daily.detect.detect_result import Detected, UnjudgedError
+from logllm_core.daily.detect.find_logs import find_logs
 from tasks import detection, evaluation
 
 DEFAULTS = DetectSettings()

@@ -7,9 +7,9 @@ from prefect import flow
 from flows.run_log import log_to_prefect
 from flows.settings import PrepareSettings, RunSettings
 from flows.shards import build_parts
-from logllm_core.logs.catalog import Dataset
-from logllm_core.logs.messages import is_masked_in_parts
-from logllm_core.store import Artifact
+from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.logs.messages.log_messages import is_masked_in_parts
+from logllm_core.store.store import Artifact
 from logllm_core.training.recipes import Recipe
 from tasks import logs
 

@@ -11,7 +11,7 @@ from flows.prepare import Prepared, prepare
 from flows.run_log import log_to_prefect
 from flows.settings import RetrainSettings
 from flows.steps import evaluate, run_stages
-from logllm_core.detection.champion import (
+from logllm_core.daily.champion.decisions import (
     Decision,
     current_model,
     find_champion,
@@ -19,14 +19,14 @@ from logllm_core.detection.champion import (
     retraining,
 )
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.catalog import Dataset
-from logllm_core.logs.messages import read_vocabulary
-from logllm_core.model.places import Places
-from logllm_core.store import Artifact
+from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.logs.messages.log_messages import read_vocabulary
+from logllm_core.model.sources.named_backbones import Places
+from logllm_core.store.store import Artifact
 from logllm_core.training.plan import StagePlan
 from logllm_core.training.recipes import Recipe
 from logllm_core.training.sampling import check_labelled
-from logllm_core.training.trained import pooling_of
+from logllm_core.training.trained_model import pooling_of
 from tasks import detection, evaluation, logs, models, training
 
 DEFAULTS = RetrainSettings()

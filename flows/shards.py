@@ -14,11 +14,11 @@ from loguru import logger
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
 from flows.settings import RunnerName
-from logllm_core.contents import is_whole
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.catalog import Dataset
-from logllm_core.logs.sources import RawFile, log_files
-from logllm_core.store import Artifact, Store
+from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.logs.sources.raw_log import RawFile, log_files
+from logllm_core.store.intact_files import is_whole
+from logllm_core.store.store import Artifact, Store
 from tasks import logs
 
 

@@ -9,9 +9,9 @@ from flows.run_log import log_to_prefect
 from flows.settings import RetrainSettings, TrainSettings
 from logllm_core.errors import LogLLMError
 from logllm_core.evaluation.report import Run
-from logllm_core.logs.catalog import Dataset
-from logllm_core.model.places import Places, backbones_named
-from logllm_core.store import Artifact, Store
+from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.model.sources.named_backbones import Places, backbones_named
+from logllm_core.store.store import Artifact, Store
 from logllm_core.training.plan import StagePlan
 from logllm_core.training.recipes import Recipe
 from logllm_core.training.sampling import check_labelled

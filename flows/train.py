@@ -5,7 +5,7 @@ from prefect import flow
 
 from flows.settings import TrainSettings
 from flows.steps import report_on
-from logllm_core.store import Artifact
+from logllm_core.store.store import Artifact
 from tasks import models
 
 DEFAULTS = TrainSettings()

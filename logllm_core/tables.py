@@ -57,8 +57,10 @@ WINDOWS = pa.schema(  # the split is the folder: split=train, split=validation, 
         pa.field("end_time", pa.timestamp("us")),
     ]
 )
-KNOWN_WINDOWS = pa.schema(  # what is kept of windows that are gone, see detection/newer.py
-    [WINDOWS.field(name) for name in ("session_id", "start_time", "end_time")]
+KNOWN_WINDOWS = (
+    pa.schema(  # what is kept of windows that are gone, see daily/champion/fair_windows.py
+        [WINDOWS.field(name) for name in ("session_id", "start_time", "end_time")]
+    )
 )
 PREDICTIONS = pa.schema(
     [
@@ -72,7 +74,7 @@ NEW_PREDICTIONS = pa.schema(  # of windows of new logs, a row a window
     [
         # Unique within the log that was read, from 0, in the order in which the windows closed.
         pa.field("window_id", pa.int64(), nullable=False),
-        # The log, whatever its name: the folder of its verdicts, see logs/cursors.py.
+        # The log, whatever its name: the folder of its verdicts, see daily/ledger/cursors.py.
         pa.field("log_id", pa.string(), nullable=False),
         pa.field("session_id", pa.string()),
         pa.field("source", pa.string(), nullable=False),  # the path as given, "-" from a pipe
@@ -118,7 +120,7 @@ CONTRIBUTIONS = pa.schema(  # a row a distinct message of a window whose verdict
     [
         pa.field("window_id", pa.int64(), nullable=False),
         pa.field("message_id", pa.int32(), nullable=False),
-        # In log-odds: how much the message speaks for "anomalous", see detection/localization.py.
+        # In log-odds: how much the message speaks for "anomalous", see scoring/localize.py.
         pa.field("contribution", pa.float64(), nullable=False),
     ]
 )

@@ -1,6 +1,6 @@
 """Whether a data folder still holds what was written into it: every file is read again.
 
-A file that was found whole once is believed as long as it looks the same (`contents`). A disk that
+A file that was found whole once is believed as long as it looks the same (`intact_files`). A disk that
 loses bits changes no time, so somebody has to read all of it now and then.
 """
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from logllm_core.contents import damage_of, sha256_of
-from logllm_core.detection.champion import CHAMPION, read_decisions
+from logllm_core.daily.champion.decisions import CHAMPION, read_decisions
+from logllm_core.daily.ledger.cursors import CHANGED, Cursor, cursor_paths, damaged, read_cursor
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.cursors import CHANGED, Cursor, cursor_paths, damaged, read_cursor
 from logllm_core.progress import track
-from logllm_core.store import Artifact, Kind, Store
+from logllm_core.store.intact_files import damage_of, sha256_of
+from logllm_core.store.store import Artifact, Kind, Store
 
 TO_REMOVE = "`logllm verify --repair` sets it aside, and it is built anew when it is wanted."
 

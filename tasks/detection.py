@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from logllm_core.detection import scoring, vectors, watching
-from logllm_core.detection.detected import Detected
-from logllm_core.logs.catalog import Dataset
-from logllm_core.model.places import Places
-from logllm_core.pages.renewing import renew
-from logllm_core.store import Artifact, Store
+from logllm_core.daily.detect import detect as watching
+from logllm_core.daily.detect.detect_result import Detected
+from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.model.sources.named_backbones import Places
+from logllm_core.pages.renewed_pages import renew
+from logllm_core.scoring import encoder_vectors, predictions
+from logllm_core.store.store import Artifact, Store
 from logllm_core.training.recipes import Recipe
 
 
@@ -24,7 +25,7 @@ def predict(
     windows: Artifact,
     trained: Artifact,
 ) -> Artifact:
-    return scoring.predict(
+    return predictions.predict(
         store,
         dataset,
         recipe=recipe,
@@ -39,7 +40,7 @@ def predict(
 def encode_vocabulary(
     store: Store, dataset: str, recipe: Recipe, places: Places, messages: Artifact
 ) -> Artifact | None:
-    return vectors.encode_vocabulary(
+    return encoder_vectors.encode_vocabulary(
         store, dataset, recipe=recipe, places=places, messages=messages
     )
 

@@ -8,12 +8,13 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
-from logllm_core.detection import drift
-from logllm_core.detection.champion import Champion, Decision
-from logllm_core.evaluation import contest, report, runs, seed_choice, upkeep
-from logllm_core.logs.catalog import Dataset
-from logllm_core.pages import markdown, summary
-from logllm_core.store import Artifact, Store
+from logllm_core.daily.champion import drift
+from logllm_core.daily.champion.decisions import Champion, Decision
+from logllm_core.evaluation import contest, decision_list, report, seed_choice
+from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.pages import figures_as_text, markdown
+from logllm_core.store import runs
+from logllm_core.store.store import Artifact, Store
 from logllm_core.training.recipes import Recipe
 
 DRIFT_EXCEEDED = "logllm.drift.exceeded"
@@ -38,7 +39,7 @@ def publish_report(built: Artifact) -> None:
     key = _key(built.dataset)
     create_table_artifact(
         key=f"metrics-{key}",
-        table=summary.figure_rows(content),
+        table=figures_as_text.figure_rows(content),
         description=f"Test split of {built.dataset}",
     )
     if alerts := markdown.alert_rows(content):
@@ -71,7 +72,7 @@ def publish_decision(dataset: str, held: contest.Contest, decision: Decision) ->
     """What a retraining came to, as Prefect markdown."""
     create_markdown_artifact(
         key=f"retrain-{_key(dataset)}",
-        markdown=upkeep.decision_markdown(dataset, held, decision),
+        markdown=decision_list.decision_markdown(dataset, held, decision),
         description=markdown.escape(decision.reason),
     )
 
@@ -110,7 +111,7 @@ def publish_drift(measured: drift.Drift, *, is_told: bool = True) -> None:
     """
     create_markdown_artifact(
         key=f"drift-{_key(measured.dataset)}",
-        markdown=upkeep.drift_markdown(measured),
+        markdown=decision_list.drift_markdown(measured),
         description=markdown.escape(measured.sentence),
     )
     if measured.is_exceeded and is_told:

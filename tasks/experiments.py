@@ -7,16 +7,21 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from logllm_core.config import Settings
-from logllm_core.detectors import running
-from logllm_core.detectors.interface import Method
-from logllm_core.experiments import ablation, comparing, side_by_side, standing
-from logllm_core.experiments.ablating import Job
-from logllm_core.experiments.contenders import Contender
-from logllm_core.experiments.variants import Plan
-from logllm_core.logs.catalog import Dataset
-from logllm_core.model.places import Places
+from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.model.sources.named_backbones import Places
 from logllm_core.pages import markdown
-from logllm_core.store import Artifact, Store
+from logllm_core.paper.building_blocks.interface import Method
+from logllm_core.paper.detectors import detector_scores
+from logllm_core.paper.experiments import (
+    ablation_page,
+    ablation_processes,
+    compare_methods,
+    standing,
+)
+from logllm_core.paper.experiments.ablation_table import Plan
+from logllm_core.paper.experiments.contenders import Contender
+from logllm_core.paper.experiments.run_variant import Job
+from logllm_core.store.store import Artifact, Store
 
 
 @task(task_run_name="run-{method.name}", cache_policy=NO_CACHE)
@@ -31,7 +36,7 @@ def run_method(
     windows: Artifact,
     checkpoint_minutes: float,
 ) -> Artifact:
-    return running.run_method(
+    return detector_scores.run_method(
         store,
         dataset,
         method=method,
@@ -50,9 +55,9 @@ def build_comparison(
     dataset: Dataset,
     backbones: str,
     contenders: Sequence[Contender],
-    material: comparing.Material,
+    material: compare_methods.Material,
 ) -> Artifact:
-    return comparing.build_comparison(
+    return compare_methods.build_comparison(
         store, dataset, backbones=backbones, contenders=contenders, material=material
     )
 
@@ -60,7 +65,7 @@ def build_comparison(
 @task(task_run_name="publish-comparison-{built.dataset}", cache_policy=NO_CACHE)
 def publish_comparison(built: Artifact) -> None:
     """The figures and costs of all detectors as a Prefect table."""
-    content = comparing.read_comparison(built)
+    content = compare_methods.read_comparison(built)
     rows = [
         row | {"note": markdown.escape(row["note"])} for row in standing.comparison_rows(content)
     ]
@@ -74,19 +79,21 @@ def publish_comparison(built: Artifact) -> None:
 @task(task_run_name="run-variants", cache_policy=NO_CACHE)
 def run_variants(store: Store, jobs: Sequence[Job]) -> list[Artifact | str]:
     """One task for all: they run side by side, and a signal has to reach them from one place."""
-    return side_by_side.run_all(store, jobs)
+    return ablation_processes.run_all(store, jobs)
 
 
 @task(task_run_name="build-ablation", cache_policy=NO_CACHE)
 def build_ablation(store: Store, plan: Plan, outcomes: Sequence[Artifact | str]) -> Artifact:
-    return ablation.build_ablation(store, plan, outcomes)
+    return ablation_page.build_ablation(store, plan, outcomes)
 
 
 @task(task_run_name="publish-ablation-{built.dataset}", cache_policy=NO_CACHE)
 def publish_ablation(built: Artifact) -> None:
     """The figures of all variants as a Prefect table."""
-    content = ablation.read_ablation(built)
-    rows = [row | {"note": markdown.escape(row["note"])} for row in ablation.ablation_rows(content)]
+    content = ablation_page.read_ablation(built)
+    rows = [
+        row | {"note": markdown.escape(row["note"])} for row in ablation_page.ablation_rows(content)
+    ]
     create_table_artifact(
         key=f"ablation-{built.dataset.replace('_', '-')}",
         table=rows,

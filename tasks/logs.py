@@ -6,16 +6,19 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from logllm_core.logs import messages, parts, sources, views, windows
-from logllm_core.logs.catalog import Dataset
-from logllm_core.store import Artifact, Store
+from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.logs.messages import file_messages, log_messages
+from logllm_core.logs.sources import raw_log
+from logllm_core.logs.windows import window_artifact
+from logllm_core.query import views
+from logllm_core.store.store import Artifact, Store
 
 # Reuse is decided by our store: Prefect's cache keys do not see what the core does.
 
 
 @task(task_run_name="obtain-log-{dataset.name}", cache_policy=NO_CACHE)
 def obtain_log(store: Store, dataset: Dataset, mirror: Path | None) -> Artifact:
-    return sources.obtain_log(store, dataset, mirror=mirror)
+    return raw_log.obtain_log(store, dataset, mirror=mirror)
 
 
 @task(task_run_name="build-parts-{dataset.name}", cache_policy=NO_CACHE)
@@ -23,17 +26,19 @@ def build_parts(
     store: Store,
     dataset: Dataset,
     raw: Artifact,
-    files: Sequence[sources.RawFile],
+    files: Sequence[raw_log.RawFile],
     is_masked: bool,
 ) -> list[Artifact]:
-    return [parts.build_part(store, dataset, raw, file, is_masked=is_masked) for file in files]
+    return [
+        file_messages.build_part(store, dataset, raw, file, is_masked=is_masked) for file in files
+    ]
 
 
 @task(task_run_name="find-messages-{dataset.name}", cache_policy=NO_CACHE)
 def find_messages(
-    store: Store, dataset: Dataset, raw: Artifact, preprocessing: messages.Masking
+    store: Store, dataset: Dataset, raw: Artifact, preprocessing: log_messages.Masking
 ) -> Artifact | None:
-    return messages.find_messages(store, dataset, raw, preprocessing=preprocessing)
+    return log_messages.find_messages(store, dataset, raw, preprocessing=preprocessing)
 
 
 @task(task_run_name="build-messages-{dataset.name}", cache_policy=NO_CACHE)
@@ -42,16 +47,18 @@ def build_messages(
     dataset: Dataset,
     raw: Artifact,
     built: Sequence[Artifact],
-    preprocessing: messages.Masking,
+    preprocessing: log_messages.Masking,
 ) -> Artifact:
-    return messages.build_messages(store, dataset, raw, built, preprocessing=preprocessing)
+    return log_messages.build_messages(store, dataset, raw, built, preprocessing=preprocessing)
 
 
 @task(task_run_name="build-windows-{dataset.name}", cache_policy=NO_CACHE)
 def build_windows(
     store: Store, dataset: Dataset, parsed: Artifact, validation_fraction: float
 ) -> Artifact:
-    return windows.build_windows(store, dataset, parsed, validation_fraction=validation_fraction)
+    return window_artifact.build_windows(
+        store, dataset, parsed, validation_fraction=validation_fraction
+    )
 
 
 @task(cache_policy=NO_CACHE)

@@ -3,7 +3,7 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from logllm_core.store import Artifact, Store
+from logllm_core.store.store import Artifact, Store
 from logllm_core.training import stage
 from logllm_core.training.plan import Execution, StagePlan
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
-from flows.environment import PREFECT_ENVIRONMENT
+from flows.server.prefect_environment import PREFECT_ENVIRONMENT
 
 # As `logllm` does, before anything imports Prefect: else it would be the first test that ran a
 # command whose captured output Prefect writes to from then on.

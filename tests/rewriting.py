@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from logllm_core.contents import sha256_of
-from logllm_core.provenance import MANIFEST
-from logllm_core.records import seal, unseal
+from logllm_core.store.intact_files import sha256_of
+from logllm_core.store.manifest import MANIFEST
+from logllm_core.store.sealed_json import seal, unseal
 
 
 def rewrite(folder: Path, changes: Mapping[str, Any] | None = None) -> None:

@@ -18,19 +18,19 @@ import pytest
 import torch
 from torch import nn
 
-from logllm_core.detection.watching import detect
-from logllm_core.experiments.ablating import Job, run_variant
-from logllm_core.experiments.variants import Setup
-from logllm_core.logs.catalog import Dataset
-from logllm_core.logs.sources import obtain_log
-from logllm_core.logs.windows import build_windows
-from logllm_core.store import Artifact, Store
+from logllm_core.daily.detect.detect import detect
+from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.logs.sources.raw_log import obtain_log
+from logllm_core.logs.windows.window_artifact import build_windows
+from logllm_core.paper.experiments.ablation_table import Setup
+from logllm_core.paper.experiments.run_variant import Job, run_variant
+from logllm_core.store.store import Artifact, Store
 from logllm_core.training.plan import Execution
 from logllm_core.training.recipes import Recipe, recipe_named
 from tests import tiny
-from tests.detection.new_logs import crown, dataset_of, lines
-from tests.detection.setting import prepare
+from tests.daily.new_logs import crown, dataset_of, lines
 from tests.logs.samples import messages_of
+from tests.scoring.setting import prepare
 
 GOLDEN = Path(__file__).with_name("golden.json")
 EXACT = {"raw", "parts", "messages", "windows"}  # kinds whose files hold no rounded number
@@ -40,8 +40,10 @@ DATASET = {
     "train_fraction": 0.6,
     "source": {"kind": "simulator", "num_lines": 2_000, "seed": 3},
     "line": {
-        "fields": ["label", "epoch", "date", "node", "full_time", "node_repeated"]
-        + ["type", "component", "level", "content"],
+        "fields": [
+            *("label", "epoch", "date", "node", "full_time", "node_repeated", "type"),
+            *("component", "level", "content"),
+        ],
         "time_fields": ["epoch"],
         "time_format": "epoch",
     },
@@ -52,21 +54,21 @@ SIZES = {"batch_size": 8, "micro_batch_size": 8, "max_message_tokens": 16, "prec
 STEPS = {"stages.1.num_samples": 16, "stages.3.num_samples": 16}
 
 
-def evenly(network: nn.Module) -> nn.Module:
+def evenly(network: nn.Module) -> None:
     """Weights that no generator has to round: multiples of 1/256."""
     dice = np.random.default_rng(0)
     with torch.no_grad():
         for weights in network.state_dict().values():
             if weights.is_floating_point() and weights.ndim > 1:
                 weights.copy_(torch.from_numpy(dice.integers(-99, 99, tuple(weights.shape)) / 256))
-    return network
 
 
 def save_even(folder: Path) -> None:
     """Both backbones, the same bytes everywhere."""
     named = tiny.save(folder)
     for path, network in zip(named.split(","), (tiny.encoder(), tiny.decoder()), strict=True):
-        evenly(network).save_pretrained(path)
+        evenly(network)
+        network.save_pretrained(path)
 
 
 def a_run(folder: Path) -> dict[str, Any]:

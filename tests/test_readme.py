@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 
 from logllm_core import tables
-from logllm_core.logs import views
-from logllm_core.logs.catalog import Dataset, find_dataset
-from logllm_core.logs.windows import build_windows
-from logllm_core.store import Store
+from logllm_core.logs.catalog.catalog import Dataset, find_dataset
+from logllm_core.logs.windows.window_artifact import build_windows
+from logllm_core.query import views
+from logllm_core.store.store import Store
 from tests.logs.samples import messages_of
 from tests.pages.sample_alarms import judged, write_source
 

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from logllm_core.contents import is_whole, sha256_of
-from logllm_core.detection.champion import champion_path, find_champion, promote
+from logllm_core.daily.champion.decisions import champion_path, find_champion, promote
+from logllm_core.daily.ledger.cursors import Cursor, Part, new_dir, write_cursor
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.cursors import Cursor, Part, new_dir, write_cursor
-from logllm_core.store import Artifact, Store
+from logllm_core.store.intact_files import is_whole, sha256_of
+from logllm_core.store.store import Artifact, Store
 from logllm_core.verification import verify
-from tests.detection.sample_champions import NAME, model, run
+from tests.daily.sample_champions import NAME, model, run
 
 
 @pytest.fixture

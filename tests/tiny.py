@@ -14,13 +14,13 @@ from logllm_core.model.backbones import assemble, text_encoder
 from logllm_core.model.batches import Collator
 from logllm_core.model.encoders import IdEncoder
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.prompt import ANSWERS, INTRODUCTION, QUESTION
-from logllm_core.model.vocabulary import (
+from logllm_core.model.message_tokens import (
     IdVocabulary,
     TextVocabulary,
     TokenizedVocabulary,
     Vocabulary,
 )
+from logllm_core.model.prompt import ANSWERS, INTRODUCTION, QUESTION
 
 ENCODER_WIDTH, DECODER_WIDTH = 16, 32
 WORDS = ["alpha", "beta", "gamma", "delta", "ok", "failed", "read", "write", "disk", *"<*>"]

@@ -13,14 +13,14 @@ from typing import Literal
 from loguru import logger
 
 from logllm_core import tables
-from logllm_core.detection.champion import Decision
-from logllm_core.detection.newer import TRAINED_ON, Newer, newer_windows
-from logllm_core.evaluation.bootstrap import Interval, difference
-from logllm_core.evaluation.metrics import Labels, Scores, judge, rank
-from logllm_core.evaluation.runs import read_report
-from logllm_core.logs.windows import read_windows
-from logllm_core.pages.summary import LABELS, shown, shown_interval
-from logllm_core.store import Artifact, Store
+from logllm_core.daily.champion.decisions import Decision
+from logllm_core.daily.champion.fair_windows import TRAINED_ON, Newer, newer_windows
+from logllm_core.evaluation.measures.intervals import Interval, difference
+from logllm_core.evaluation.measures.metrics import Labels, Scores, judge, rank
+from logllm_core.logs.windows.window_artifact import read_windows
+from logllm_core.pages.figures_as_text import LABELS, shown, shown_interval
+from logllm_core.store.runs import read_report
+from logllm_core.store.store import Artifact, Store
 
 FIGURES: tuple[Literal["f1", "pr_auc"], ...] = ("f1", "pr_auc")
 # Of fewer windows the resamples have less than six blocks, and their interval means nothing.

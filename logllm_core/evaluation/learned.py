@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 
-from logllm_core.evaluation.bootstrap import difference
-from logllm_core.evaluation.figures import Judged
-from logllm_core.evaluation.metrics import rank
+from logllm_core.evaluation.detector_figures import Judged
+from logllm_core.evaluation.measures.intervals import difference
+from logllm_core.evaluation.measures.metrics import rank
 from logllm_core.pages import MODEL
-from logllm_core.pages.summary import shown
+from logllm_core.pages.figures_as_text import shown
 from logllm_core.training.recipes import Recipe
 
 # "The sequence is normal.": five, and the end; of these the fourth decides. So many they are for

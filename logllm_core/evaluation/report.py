@@ -8,14 +8,9 @@ from pathlib import Path
 from loguru import logger
 
 from logllm_core import tables
-from logllm_core.detection.vectors import read_vectors
 from logllm_core.errors import LogLLMError
-from logllm_core.evaluation.alerts import read_alert_rates, read_alert_types, recall_by_alert
-from logllm_core.evaluation.baselines import Evidence, fit_baselines
-from logllm_core.evaluation.calibration import calibrate
-from logllm_core.evaluation.cases import choose_cases
-from logllm_core.evaluation.datacard import data_card
-from logllm_core.evaluation.figures import (
+from logllm_core.evaluation.data_card import data_card
+from logllm_core.evaluation.detector_figures import (
     Judged,
     detector_figures,
     differences,
@@ -23,15 +18,24 @@ from logllm_core.evaluation.figures import (
     verdict,
 )
 from logllm_core.evaluation.learned import Learned, judge_training
-from logllm_core.evaluation.lines import localization, read_contributions
-from logllm_core.evaluation.metrics import Labels, Scores, judge, rank
-from logllm_core.evaluation.novelty import subsets
+from logllm_core.evaluation.measures.alert_types import (
+    read_alert_rates,
+    read_alert_types,
+    recall_by_alert,
+)
+from logllm_core.evaluation.measures.baselines import Evidence, fit_baselines
+from logllm_core.evaluation.measures.calibration import calibrate
+from logllm_core.evaluation.measures.line_ranking import localization, read_contributions
+from logllm_core.evaluation.measures.metrics import Labels, Scores, judge, rank
+from logllm_core.evaluation.measures.novelty import subsets
 from logllm_core.evaluation.seed_choice import Kept
-from logllm_core.logs.catalog import Dataset
-from logllm_core.logs.splitting import Split
-from logllm_core.logs.windows import Windows, read_windows
-from logllm_core.pages import MODEL, charts, page
-from logllm_core.store import Artifact, Json, Store
+from logllm_core.evaluation.shown_windows import choose_cases
+from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.logs.windows.splits import Split
+from logllm_core.logs.windows.window_artifact import Windows, read_windows
+from logllm_core.pages import MODEL, charts, report_page
+from logllm_core.scoring.encoder_vectors import read_vectors
+from logllm_core.store.store import Artifact, Json, Store
 from logllm_core.training.recipes import Recipe
 
 VERSION = 6
@@ -102,7 +106,7 @@ def _build(
         window_ids=columns["window_id"].to_pylist(),
         times=columns["start_time"].to_pylist(),
     )
-    (out_dir / "report.html").write_text(page.render(content, pictures), encoding="utf-8")
+    (out_dir / "report.html").write_text(report_page.render(content, pictures), encoding="utf-8")
     tell = logger.warning if content["learned"]["is_too_little"] else logger.info
     tell("{}: {}", dataset.name, content["verdict"])
     return {

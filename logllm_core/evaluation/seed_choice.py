@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from logllm_core import tables
-from logllm_core.evaluation.metrics import Labels, Scores, rank
-from logllm_core.store import Artifact
+from logllm_core.evaluation.measures.metrics import Labels, Scores, rank
+from logllm_core.store.store import Artifact
 
 LEAST = float(np.finfo(np.float64).eps)  # a probability of 0 for what is so would cost infinitely
 

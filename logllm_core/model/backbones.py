@@ -30,13 +30,13 @@ from logllm_core.model.depth import leave_out_layers
 from logllm_core.model.devices import never_repack
 from logllm_core.model.dropout import QuickDropout
 from logllm_core.model.encoders import IdEncoder, TextEncoder
-from logllm_core.model.hub import not_to_be_had
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.places import Places, find_places
+from logllm_core.model.message_tokens import MessageTokenizer
 from logllm_core.model.prompt import QUESTION, Tokenizer, tokenize_prompt
-from logllm_core.model.vocabulary import MessageTokenizer
+from logllm_core.model.sources.hub import not_to_be_had
+from logllm_core.model.sources.named_backbones import Places, find_places
 from logllm_core.model.weights import trainable_parameters
-from logllm_core.store import Json, Store
+from logllm_core.store.store import Json, Store
 
 
 class Lora(NamedTuple):  # adapters, in the words of peft's LoraConfig

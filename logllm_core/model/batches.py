@@ -15,15 +15,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from logllm_core.model.prompt import PromptTokens
-from logllm_core.model.trees import Tree, grow
-from logllm_core.model.vocabulary import (
+from logllm_core.model.message_tokens import (
     EncoderInput,
     Ids,
     TextVocabulary,
     Vocabulary,
     on_device,
 )
+from logllm_core.model.prefix_trees import Tree, grow
+from logllm_core.model.prompt import PromptTokens
 
 TREE_NODES = 192  # a larger tree shares more, and spends more on what does not see each other
 BATCH_POSITIONS = 3_072  # of a forward pass that scores

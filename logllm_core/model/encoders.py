@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from logllm_core.model import Pooling
-from logllm_core.model.vocabulary import EncoderInput, MessageTokens
+from logllm_core.model.message_tokens import EncoderInput, MessageTokens
 
 
 def _pooler(output: Any, group: MessageTokens) -> Tensor:

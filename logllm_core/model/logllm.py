@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from logllm_core.model.batches import EncoderVectors, WindowBatch
-from logllm_core.model.prompt import PromptTokens
-from logllm_core.model.vocabulary import (
+from logllm_core.model.message_tokens import (
     GROUP_MESSAGES,
     EncoderInput,
     Ids,
     Vocabulary,
     on_device,
 )
+from logllm_core.model.prompt import PromptTokens
 from logllm_core.progress import track
 
 

@@ -14,9 +14,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 from sklearn.metrics import precision_recall_curve
 
-from logllm_core.detection import DECISION
 from logllm_core.pages import MODEL
-from logllm_core.pages.pictures import (
+from logllm_core.pages.figures_as_text import shown, shown_threshold
+from logllm_core.pages.svg import (
     ACCENT,
     ALARM,
     CARD,
@@ -29,8 +29,8 @@ from logllm_core.pages.pictures import (
     mark,
     visible,
 )
-from logllm_core.pages.summary import shown, shown_threshold
 from logllm_core.pages.timeline import Labels, Scores, probability_over_time
+from logllm_core.scoring import DECISION
 
 MAX_ALERT_TYPES = 24  # as bars; the page's table has all
 _MARKERS = "s^v<>pPXh*"

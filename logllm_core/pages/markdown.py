@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from logllm_core.pages import MODEL, summary
-from logllm_core.pages.summary import (
+from logllm_core.pages import MODEL, figures_as_text
+from logllm_core.pages.figures_as_text import (
     LABELS,
     PEAKS,
     UNDEFINED,
@@ -21,7 +21,7 @@ from logllm_core.pages.summary import (
     shown,
     shown_interval,
 )
-from logllm_core.store import Json
+from logllm_core.store.store import Json
 
 # All signs that mean something in markdown. Of some, a reader might still make markup when they
 # stand behind a backslash; these are written by their numbers.
@@ -59,7 +59,7 @@ def as_markdown(content: Content, page: Path) -> str:
 
 def alert_rows(content: Content) -> list[dict[str, Json]]:
     """The alert types for a table whose cells are read as markdown, as those of Prefect are."""
-    return [row | {"alert": escape(row["alert"])} for row in summary.alert_rows(content)]
+    return [row | {"alert": escape(row["alert"])} for row in figures_as_text.alert_rows(content)]
 
 
 def escape(text: str) -> str:

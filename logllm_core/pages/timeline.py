@@ -10,19 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from logllm_core.detection import DECISION
 from logllm_core.pages import MODEL
-from logllm_core.pages.pictures import (
-    ACCENT,
-    ALARM,
-    INK,
-    QUIET,
-    WHOLE,
-    Link,
-    as_svg,
-    mark,
-)
-from logllm_core.pages.summary import shown_threshold
+from logllm_core.pages.figures_as_text import shown_threshold
+from logllm_core.pages.svg import ACCENT, ALARM, INK, QUIET, WHOLE, Link, as_svg, mark
+from logllm_core.scoring import DECISION
 
 Labels = NDArray[np.bool_]
 Scores = NDArray[np.float64]

@@ -20,9 +20,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from logllm_core.contents import sha256_of
-from logllm_core.disk import flush_to_disk
 from logllm_core.errors import LogLLMError
+from logllm_core.store.disk import flush_to_disk
+from logllm_core.store.intact_files import sha256_of
 
 STATE, CHECKSUMS = "state.json", "checksums.json"
 NUM_KEPT = 2  # the newest, and the one before in case the newest is found damaged

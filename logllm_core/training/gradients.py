@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from logllm_core.logs.windows import Windows
+from logllm_core.logs.windows.window_artifact import Windows
 from logllm_core.model import devices
 from logllm_core.model.batches import Collator, EncoderVectors
 from logllm_core.model.logllm import LogLLM
-from logllm_core.training.interruption import Interruption
-from logllm_core.training.processes import Team
+from logllm_core.signals import Interruption
+from logllm_core.training.launch import Team
 from logllm_core.training.recipes import Recipe
 from logllm_core.training.sampling import Indices, derived_seed
 from logllm_core.training.state import StageState

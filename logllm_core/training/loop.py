@@ -16,18 +16,18 @@ from loguru import logger
 from safetensors import SafetensorError
 from sklearn.metrics import average_precision_score
 
-from logllm_core.disk import writable
 from logllm_core.errors import LogLLMError
 from logllm_core.model import backbones, devices
 from logllm_core.model.logllm import LogLLM
 from logllm_core.progress import track
-from logllm_core.store import Json
+from logllm_core.signals import Interruption, noted_interruptions
+from logllm_core.store.disk import writable
+from logllm_core.store.store import Json
 from logllm_core.training import sampling
 from logllm_core.training.checkpoint import Checkpoints
 from logllm_core.training.gradients import Material, Outcome, accumulate
-from logllm_core.training.interruption import Interruption, noted_interruptions
+from logllm_core.training.launch import Team
 from logllm_core.training.plan import Execution
-from logllm_core.training.processes import Team
 from logllm_core.training.recipes import Recipe, Stage
 from logllm_core.training.state import StageState
 from logllm_core.training.validation import check_choice, score_validation, validation_steps

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from logllm_core.errors import LogLLMError
-from logllm_core.model.places import Places
-from logllm_core.store import Artifact, Json
+from logllm_core.model.sources.named_backbones import Places
+from logllm_core.store.store import Artifact, Json
 from logllm_core.training.recipes import Recipe, Stage
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from logllm_core.logs.windows import Windows
+from logllm_core.logs.windows.window_artifact import Windows
 from logllm_core.model.batches import Collator, EncoderVectors
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.scoring import encode_windows
+from logllm_core.model.window_answers import encode_windows
 from logllm_core.training.recipes import ProjectorInit
 from logllm_core.training.sampling import Indices, distinct_windows
 

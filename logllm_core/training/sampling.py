@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.windows import Windows
+from logllm_core.logs.windows.window_artifact import Windows
 from logllm_core.training.recipes import Recipe, Stage
 
 Indices = NDArray[np.int64]

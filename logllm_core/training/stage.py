@@ -7,12 +7,13 @@ from loguru import logger
 from pydantic import TypeAdapter
 
 from logllm_core.errors import LogLLMError
+from logllm_core.model import gpu_locks
 from logllm_core.model.devices import devices_of, explained_shortage
 from logllm_core.progress import Relay
-from logllm_core.store import Artifact, Json, Store
-from logllm_core.training import cards, processes
+from logllm_core.signals import StoppedError
+from logllm_core.store.store import Artifact, Json, Store
+from logllm_core.training import launch
 from logllm_core.training.checkpoint import checkpoints_beside
-from logllm_core.training.interruption import StoppedError
 from logllm_core.training.plan import Execution, Order, StagePlan, check_shares
 from logllm_core.training.work import work
 
@@ -42,9 +43,9 @@ def train_stage(store: Store, plan: StagePlan, execution: Execution = ALONE) -> 
             checkpoints_dir=checkpoints_beside(out_dir),
         )
         # All cards are claimed here: processes that each wait for their own could wait for ever.
-        with cards.claim(*devices_of(execution.num_processes)), explained_shortage():
+        with gpu_locks.claim(*devices_of(execution.num_processes)), explained_shortage():
             is_alone = execution.num_processes == 1
-            results = work(order, processes.alone()) if is_alone else _work_together(order)
+            results = work(order, launch.alone()) if is_alone else _work_together(order)
         logger.info(
             "{} stage {}: {} steps, loss {:.4f} -> {:.4f}",
             *(plan.dataset, plan.stage.name, results["num_steps"]),
@@ -93,9 +94,9 @@ def _work_together(order: Order) -> dict[str, Json]:
             if "results" in event:
                 results.update(event["results"])
             else:
-                processes.hear_of_work(event, relay)
+                launch.hear_of_work(event, relay)
 
-        processes.launch(
+        launch.launch(
             WORKER, [str(path)], num_processes=order.execution.num_processes, on_event=hear
         )
     path.unlink()

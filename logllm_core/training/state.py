@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from logllm_core.model import devices
-from logllm_core.store import Json
+from logllm_core.store.store import Json
 from logllm_core.training.checkpoint import Best, Checkpoint, Checkpoints, Progress
 
 METRICS = "metrics.jsonl"  # one line an optimiser step

@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.windows import Windows
+from logllm_core.logs.windows.window_artifact import Windows
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.scoring import score_windows
+from logllm_core.model.window_answers import score_windows
 from logllm_core.training.gradients import Material
-from logllm_core.training.processes import Team
+from logllm_core.training.launch import Team
 from logllm_core.training.recipes import Recipe
 
 

@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from logllm_core.logs.windows import read_windows
+from logllm_core.logs.windows.window_artifact import read_windows
 from logllm_core.model.devices import dtype_of
-from logllm_core.model.scoring import encode_windows
-from logllm_core.store import Json
-from logllm_core.training import sampling, trained
+from logllm_core.model.window_answers import encode_windows
+from logllm_core.store.store import Json
+from logllm_core.training import sampling, trained_model
 from logllm_core.training.checkpoint import Checkpoints
 from logllm_core.training.gradients import Material
+from logllm_core.training.launch import Team
 from logllm_core.training.loop import StageRun
 from logllm_core.training.plan import Order
-from logllm_core.training.processes import Team
 from logllm_core.training.projector_start import start_projector
 from logllm_core.training.state import METRICS
 
@@ -27,7 +27,7 @@ def work(order: Order, team: Team) -> dict[str, Json]:
     train = read_windows(plan.windows, "train")
     sampling.check_both_classes(plan.dataset, train)
     validation = read_windows(plan.windows, "validation") if recipe.num_validations else None
-    model, collator = trained.load_model(
+    model, collator = trained_model.load_model(
         plan.places,
         recipe,
         plan.previous,
@@ -70,7 +70,7 @@ def work(order: Order, team: Team) -> dict[str, Json]:
     )
     results = run.run()
     if team.is_first:
-        trained.save_weights(model, order.out_dir)
+        trained_model.save_weights(model, order.out_dir)
         (order.out_dir / METRICS).write_text(run.state.metrics, encoding="utf-8")
     return results | {
         "dtype": str(dtype_of(recipe.precision, team.device)),

@@ -6,20 +6,20 @@ from pathlib import Path
 from loguru import logger
 from pydantic import TypeAdapter
 
-from logllm_core.training import processes
+from logllm_core.training import launch
 from logllm_core.training.plan import Order
 from logllm_core.training.work import work
 
 
 def main() -> None:
     folder, order_path = map(Path, sys.argv[1:])
-    with processes.worker(folder) as tell:
+    with launch.worker(folder) as tell:
         logger.remove()
-        processes.stop_when_told(tell)
+        launch.stop_when_told(tell)
         order = TypeAdapter(Order).validate_json(order_path.read_bytes())
-        team = processes.join()
+        team = launch.join()
         if team.is_first:
-            processes.tell_of_work(tell)
+            launch.tell_of_work(tell)
         results = work(order, team)
         if team.is_first:
             tell({"results": results})

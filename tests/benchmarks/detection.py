@@ -25,15 +25,15 @@ import pyarrow as pa
 from loguru import logger
 
 from flows.settings import DetectSettings
-from logllm_core.detection.champion import promote_first
-from logllm_core.detection.current import CurrentJudge
-from logllm_core.detection.memory import Memory
-from logllm_core.detection.watching import detect
-from logllm_core.logs.blocks import read_blocks
-from logllm_core.logs.catalog import CountWindows, Dataset
+from logllm_core.daily.champion.decisions import promote_first
+from logllm_core.daily.detect.current_judge import CurrentJudge
+from logllm_core.daily.detect.detect import detect
+from logllm_core.logs.catalog.catalog import CountWindows, Dataset
+from logllm_core.logs.records.line_blocks import read_blocks
 from logllm_core.logs.simulator import write_log
-from logllm_core.logs.streaming import NewWindow, WindowStream
-from logllm_core.store import Store
+from logllm_core.logs.windows.window_stream import NewWindow, WindowStream
+from logllm_core.scoring.answer_cache import Memory
+from logllm_core.store.store import Store
 from tests.benchmarks.alone import Figures
 
 NAME = "demo"

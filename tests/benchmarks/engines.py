@@ -18,8 +18,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from logllm_core.logs import masking, parsing
-from logllm_core.logs.blocks import Block, read_blocks
+from logllm_core.logs.messages import masking, parsing
+from logllm_core.logs.records.line_blocks import Block, read_blocks
 from logllm_core.logs.simulator import write_log
 from tests.benchmarks.preparing import dataset_of
 

@@ -15,10 +15,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from logllm_core.evaluation.baselines import BASELINES, Evidence, fit_baselines
-from logllm_core.evaluation.bootstrap import intervals
-from logllm_core.evaluation.metrics import Scores
-from logllm_core.logs.windows import Windows
+from logllm_core.evaluation.measures.baselines import BASELINES, Evidence, fit_baselines
+from logllm_core.evaluation.measures.intervals import intervals
+from logllm_core.evaluation.measures.metrics import Scores
+from logllm_core.logs.windows.window_artifact import Windows
 
 Out = TypeVar("Out")
 ENCODER_WIDTH = 384

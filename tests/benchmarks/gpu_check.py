@@ -21,15 +21,15 @@ from rich.table import Table
 
 from logllm_core import progress
 from logllm_core.errors import LogLLMError
-from logllm_core.model import Quantization, devices
+from logllm_core.model import Quantization, devices, gpu_locks
 from logllm_core.model.backbones import find_backbones
-from logllm_core.model.places import Places
-from logllm_core.model.scoring import score_windows
-from logllm_core.store import Artifact, Json, Store
-from logllm_core.training import cards, trained
+from logllm_core.model.sources.named_backbones import Places
+from logllm_core.model.window_answers import score_windows
+from logllm_core.store.store import Artifact, Json, Store
+from logllm_core.training import trained_model
 from logllm_core.training.checkpoint import checkpoints_beside
+from logllm_core.training.launch import Team
 from logllm_core.training.plan import Execution, Order, StagePlan
-from logllm_core.training.processes import Team
 from logllm_core.training.recipes import Recipe, recipe_named
 from logllm_core.training.stage import VERSION
 from logllm_core.training.work import work
@@ -83,7 +83,7 @@ def check(
         }
     )
     places = find_backbones(Store(data_dir=ROOT / "data"), backbones)
-    with tempfile.TemporaryDirectory() as folder, cards.claim(device):
+    with tempfile.TemporaryDirectory() as folder, gpu_locks.claim(device):
         for line in described(device):
             output.print(line)
         store = Store(data_dir=Path(folder))
@@ -157,7 +157,7 @@ def measure(
                 **results,
             }
         )
-    with cards.claim(device):
+    with gpu_locks.claim(device):
         return [*rows, scored(prepared, recipe, places, device, previous)]
 
 
@@ -172,7 +172,7 @@ def trained_on(device: torch.device, store: Store, plan: StagePlan) -> Artifact:
             out_dir=out_dir,
             checkpoints_dir=checkpoints_beside(out_dir),
         )
-        with cards.claim(device):
+        with gpu_locks.claim(device):
             return work(order, Team(rank=0, num_processes=1, device=device))
 
     return store.reuse_or_build(
@@ -192,7 +192,7 @@ def scored(
     last: Artifact | None,
 ) -> Figures:
     """Scoring some windows of the test split, the second time."""
-    model, collator = trained.load_model(
+    model, collator = trained_model.load_model(
         places, recipe, last, messages=prepared.messages, windows=prepared.windows, device=device
     )
     windows = prepared.test.message_ids[:NUM_SCORED]

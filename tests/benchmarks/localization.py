@@ -3,7 +3,7 @@
 `python -m tests.benchmarks.localization DATA_DIR DATASET [--model-of OTHER]` takes the newest
 trained model of a data folder, its last stage, and the newest windows of a data set: those of the
 test split, or all of them where the model was trained on another log. It prints a row a way. What
-hit@k and the PR-AUC of lines are is said in `logllm_core/evaluation/lines.py`.
+hit@k and the PR-AUC of lines are is said in `logllm_core/evaluation/measures/line_ranking.py`.
 
 The product has the first way alone; the others are here to be held against it.
 """
@@ -25,18 +25,18 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from logllm_core import tables
-from logllm_core.detection import DECISION, localization
-from logllm_core.evaluation.lines import LocalizedWindow, ranking_figures
-from logllm_core.logs.messages import read_vocabulary
-from logllm_core.logs.splitting import SPLITS
+from logllm_core.evaluation.measures.line_ranking import LocalizedWindow, ranking_figures
+from logllm_core.logs.messages.log_messages import read_vocabulary
+from logllm_core.logs.windows.splits import SPLITS
 from logllm_core.model.backbones import find_backbones, set_trainable
 from logllm_core.model.batches import Collator, EncoderVectors
 from logllm_core.model.devices import devices_of
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.scoring import encode_windows, score_windows, window_log_odds
-from logllm_core.store import Artifact, Kind, Store
+from logllm_core.model.window_answers import encode_windows, score_windows, window_log_odds
+from logllm_core.scoring import DECISION, localize
+from logllm_core.store.store import Artifact, Kind, Store
 from logllm_core.training.recipes import RECIPES
-from logllm_core.training.trained import load_model, pooling_of
+from logllm_core.training.trained_model import load_model, pooling_of
 
 Window = tuple[int, ...]
 Found = list[dict[int, float]]  # of each window, what each message contributed
@@ -55,7 +55,7 @@ class Ready:
 
 def product(ready: Ready, windows: Sequence[Window]) -> Found:
     """Alone; where no message alone explains the alarm, the mean of alone and leaving out."""
-    return localization.contributions(ready.model, ready.collator, windows, ready.vectors)
+    return localize.contributions(ready.model, ready.collator, windows, ready.vectors)
 
 
 def mean_of_both(ready: Ready, windows: Sequence[Window]) -> Found:

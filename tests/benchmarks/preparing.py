@@ -17,9 +17,13 @@ from typing import Any
 
 from loguru import logger
 
-from logllm_core.logs import blocks, masking, messages, parsing, parts, sources, views, windows
-from logllm_core.logs.catalog import Dataset, LocalFile, find_dataset
-from logllm_core.store import Store
+from logllm_core.logs.catalog.catalog import Dataset, LocalFile, find_dataset
+from logllm_core.logs.messages import file_messages, log_messages, masking, parsing
+from logllm_core.logs.records import line_blocks
+from logllm_core.logs.sources import raw_log
+from logllm_core.logs.windows import window_artifact
+from logllm_core.query import views
+from logllm_core.store.store import Store
 from tests.logs.plain import plain_prepare
 
 CATALOG = Path(__file__).resolve().parents[2] / "data" / "datasets"
@@ -51,24 +55,25 @@ def prepare(dataset: Dataset, log_path: Path) -> Figures:
             seconds[step] = time.perf_counter() - begun
             return done
 
-        raw = timed("checksum", lambda: sources.obtain_log(store, dataset, mirror=None))
-        (file,) = sources.log_files(raw)
+        raw = timed("checksum", lambda: raw_log.obtain_log(store, dataset, mirror=None))
+        (file,) = raw_log.log_files(raw)
         part = timed(
-            "parse_and_mask", lambda: parts.build_part(store, dataset, raw, file, is_masked=True)
+            "parse_and_mask",
+            lambda: file_messages.build_part(store, dataset, raw, file, is_masked=True),
         )
         built = timed(
             "messages",
-            lambda: messages.build_messages(store, dataset, raw, [part], preprocessing="regex"),
+            lambda: log_messages.build_messages(store, dataset, raw, [part], preprocessing="regex"),
         )
         timed(
             "window",
-            lambda: windows.build_windows(
+            lambda: window_artifact.build_windows(
                 store, dataset, built, validation_fraction=VALIDATION_FRACTION
             ),
         )
         timed("views", lambda: views.refresh_views(store))
         seconds["prepare"] = time.perf_counter() - started
-        vocabulary_bytes = sum(map(len, messages.read_vocabulary(built)))
+        vocabulary_bytes = sum(map(len, log_messages.read_vocabulary(built)))
         return {"seconds": seconds, "vocabulary_bytes": vocabulary_bytes}
 
 
@@ -76,7 +81,7 @@ def parse(dataset: Dataset, log_path: Path) -> Figures:
     """Parsing alone, on one thread."""
     seconds = 0.0
     with log_path.open("rb") as stream:
-        for block in blocks.read_blocks(stream):
+        for block in line_blocks.read_blocks(stream):
             begun = time.perf_counter()
             parsing.parse_block(dataset, replace(block))
             seconds += time.perf_counter() - begun
@@ -87,7 +92,7 @@ def mask(dataset: Dataset, log_path: Path) -> Figures:
     """Masking alone, on one thread."""
     seconds = 0.0
     with log_path.open("rb") as stream:
-        for block in blocks.read_blocks(stream):
+        for block in line_blocks.read_blocks(stream):
             contents = parsing.parse_block(dataset, block).contents
             begun = time.perf_counter()
             masking.mask_messages(contents)

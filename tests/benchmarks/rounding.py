@@ -23,8 +23,8 @@ from loguru import logger
 from numpy.typing import NDArray
 
 from logllm_core.model import Precision, batches
-from logllm_core.model.rounding import in_batches_of
-from logllm_core.store import Store
+from logllm_core.scoring.rounding import in_batches_of
+from logllm_core.store.store import Store
 from tests.model.steady_model import load_steady, read_asked, says
 
 # What a server processor without AVX-512 and AMX would run; all three libraries have to be told.

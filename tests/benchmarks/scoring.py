@@ -17,8 +17,8 @@ from loguru import logger
 
 from logllm_core import progress
 from logllm_core.model import backbones, devices
-from logllm_core.model.scoring import score_windows
-from logllm_core.store import Store
+from logllm_core.model.window_answers import score_windows
+from logllm_core.store.store import Store
 from tests.benchmarks.alone import Figures
 from tests.benchmarks.material import SCALES, SEED, Scale, hdfs_sample, repeating, simulated
 from tests.benchmarks.training import CPU, WAYS, Laps, Ready, load, peak_bytes, recipe_of

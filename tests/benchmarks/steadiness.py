@@ -93,7 +93,7 @@ def run(cell: Cell, folder: Path, options: Sequence[str]) -> Outcome:
     """
     data_dir = folder / f"threads-{cell.num_threads}"
     command = [
-        *(sys.executable, "-c", "from flows.cli import main; main()", "train"),
+        *(sys.executable, "-c", "from flows.cli.main import main; main()", "train"),
         *(data_set(cell.log, folder / "datasets"), "--data-dir", str(data_dir)),
         *("--seed", str(cell.seed), "--set", f"precision={cell.precision}", "--json", *options),
     ]

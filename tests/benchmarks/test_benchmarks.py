@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from logllm_core.evaluation.baselines import BASELINES
-from logllm_core.logs.windows import Windows
+from logllm_core.evaluation.measures.baselines import BASELINES
+from logllm_core.logs.windows.window_artifact import Windows
 from logllm_core.model.backbones import set_trainable
-from logllm_core.model.scoring import encode_windows
+from logllm_core.model.window_answers import encode_windows
 from tests import tiny
 from tests.benchmarks.alone import ROOT
 from tests.benchmarks.evaluation import Size, measure

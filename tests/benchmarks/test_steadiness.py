@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from logllm_core.logs.catalog import find_dataset
+from logllm_core.logs.catalog.catalog import find_dataset
 from logllm_core.pages import MODEL
 from tests.benchmarks import steadiness
 from tests.benchmarks.steadiness import Cell, Outcome

@@ -24,20 +24,20 @@ from loguru import logger
 from torch import nn
 
 from logllm_core import progress
-from logllm_core.logs.windows import Windows
+from logllm_core.logs.windows.window_artifact import Windows
 from logllm_core.model import backbones, devices
 from logllm_core.model.backbones import Loading, find_backbones
 from logllm_core.model.batches import Collator
 from logllm_core.model.dropout import BITS, QuickDropout
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.vocabulary import TokenizedVocabulary
+from logllm_core.model.message_tokens import TokenizedVocabulary
 from logllm_core.progress import Advance
-from logllm_core.store import Store
+from logllm_core.store.store import Store
 from logllm_core.training.checkpoint import Checkpoints
 from logllm_core.training.gradients import Material
+from logllm_core.training.launch import Team
 from logllm_core.training.loop import StageRun, set_trainable
 from logllm_core.training.plan import Execution
-from logllm_core.training.processes import Team
 from logllm_core.training.recipes import Recipe, Stage, recipe_named
 from tests.benchmarks.alone import Figures
 from tests.benchmarks.material import SCALES, SEED, Prepared, Scale, bgl_windows

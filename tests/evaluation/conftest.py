@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from logllm_core.store import Artifact, Store
+from logllm_core.store.store import Artifact, Store
 from tests.evaluation.sample_runs import run_of_seed_0, run_of_seed_1
 
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from logllm_core.logs.catalog import Dataset
-from logllm_core.logs.windows import build_windows
-from logllm_core.store import Artifact, Store
+from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.logs.windows.window_artifact import build_windows
+from logllm_core.store.store import Artifact, Store
 from tests.logs.samples import EPOCH, labelled_by_line, messages_of
 
 # Windows of two lines: eight of training (no validation), four of test. A line is (alert, content).

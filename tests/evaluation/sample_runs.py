@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from logllm_core import tables
-from logllm_core.store import Artifact, Store
+from logllm_core.store.store import Artifact, Store
 from tests.pages.sample_parts import detector, verdicts
 from tests.pages.sample_report import small_content
 

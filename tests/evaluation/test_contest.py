@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from logllm_core.detection.newer import Newer
+from logllm_core.daily.champion.fair_windows import Newer
 from logllm_core.evaluation.contest import Contest, compete, held_back
-from logllm_core.evaluation.metrics import Labels, Scores
+from logllm_core.evaluation.measures.metrics import Labels, Scores
 
 NUM_WINDOWS = 36
 EVERY_THIRD = np.arange(NUM_WINDOWS) % 3 == 0  # 12 of 36 are anomalous

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from logllm_core import tables
-from logllm_core.evaluation.baselines import BASELINES, Evidence, fit_baselines
-from logllm_core.evaluation.metrics import judge
-from logllm_core.logs.catalog import find_dataset
-from logllm_core.logs.messages import read_vocabulary
-from logllm_core.logs.windows import Windows, build_windows, read_windows
-from logllm_core.store import Artifact, Store
+from logllm_core.evaluation.measures.baselines import BASELINES, Evidence, fit_baselines
+from logllm_core.evaluation.measures.metrics import judge
+from logllm_core.logs.catalog.catalog import find_dataset
+from logllm_core.logs.messages.log_messages import read_vocabulary
+from logllm_core.logs.windows.window_artifact import Windows, build_windows, read_windows
+from logllm_core.store.store import Artifact, Store
 from tests.logs.samples import messages_of
 
 CATALOG = Path(__file__).resolve().parents[2] / "data" / "datasets"

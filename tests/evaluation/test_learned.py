@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from logllm_core.evaluation.figures import Judged
+from logllm_core.evaluation.detector_figures import Judged
 from logllm_core.evaluation.learned import Learned, judge_training, prior_loss
 from logllm_core.training.recipes import recipe_named
 

@@ -13,14 +13,14 @@ import pytest
 from logllm_core import tables
 from logllm_core.errors import LogLLMError
 from logllm_core.evaluation import report
-from logllm_core.evaluation.runs import read_report
 from logllm_core.evaluation.seed_choice import Kept, SeedFigures
-from logllm_core.logs.catalog import Dataset
-from logllm_core.logs.messages import read_vocabulary
-from logllm_core.logs.sources import obtain_log
-from logllm_core.logs.splitting import Split
-from logllm_core.logs.windows import build_windows, read_windows
-from logllm_core.store import Artifact, Store
+from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.logs.messages.log_messages import read_vocabulary
+from logllm_core.logs.sources.raw_log import obtain_log
+from logllm_core.logs.windows.splits import Split
+from logllm_core.logs.windows.window_artifact import build_windows, read_windows
+from logllm_core.store.runs import read_report
+from logllm_core.store.store import Artifact, Store
 from logllm_core.training.recipes import recipe_named
 from tests.logs.samples import labelled_by_line, messages_of
 from tests.pages.sample_parts import STAGE_RESULTS

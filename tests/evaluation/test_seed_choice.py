@@ -9,7 +9,7 @@ import pytest
 
 from logllm_core import tables
 from logllm_core.evaluation.seed_choice import choose_seed
-from logllm_core.store import Artifact, Store
+from logllm_core.store.store import Artifact, Store
 
 LABELS = [True, False, False, False]
 

@@ -6,7 +6,8 @@ import pytest
 from prefect.settings import temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
-from flows import cli, run_log
+from flows import run_log
+from flows.cli import main
 from tests import tiny
 
 Run = Callable[..., tuple[int, str, str]]  # exit status and both outputs
@@ -28,7 +29,7 @@ def logllm(
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["logllm", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            main.main()
         output = capsys.readouterr()
         code = end.value.code
         assert isinstance(code, int | None)

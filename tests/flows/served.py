@@ -19,18 +19,14 @@ from uuid import UUID
 
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from flows.deploying import POOL
-from flows.login import PROFILES
-from flows.processes import processes_of
+from flows.server.deployments import POOL
+from flows.server.login import PROFILES
+from flows.server.server_processes import processes_of
 from tests.flows.conftest import DATASET, RECIPE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,8 +74,8 @@ class Served:
         return kept | {"OMP_NUM_THREADS": "1", **self.more}
 
     def service(self, command: str, **more: str) -> subprocess.CompletedProcess[str]:
-        """`python -m flows.service COMMAND`, as the Makefile does."""
-        return self.run_python("-m", "flows.service", command, **more)
+        """`python -m flows.server.service COMMAND`, as the Makefile does."""
+        return self.run_python("-m", "flows.server.service", command, **more)
 
     def run_python(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -15,10 +15,10 @@ from prefect.client.orchestration import get_client
 from flows.ablate import ablate_logllm
 from flows.settings import AblateSettings
 from logllm_core.errors import LogLLMError
-from logllm_core.evaluation.runs import list_runs
-from logllm_core.experiments.ablation import ablation_rows, read_ablation
-from logllm_core.experiments.variants import GROUPS, NOT_ASKED
-from logllm_core.logs.views import query
+from logllm_core.paper.experiments.ablation_page import ablation_rows, read_ablation
+from logllm_core.paper.experiments.ablation_table import GROUPS, NOT_ASKED
+from logllm_core.query.views import query
+from logllm_core.store.runs import list_runs
 from tests.flows.conftest import DATASET, Run, check_error
 from tests.flows.served import ended_after, wait_until
 

@@ -15,11 +15,11 @@ from prefect.client.orchestration import get_client
 from flows.compare import compare_detectors
 from flows.settings import CompareSettings, TrainSettings
 from flows.train import train_logllm
-from logllm_core.detectors.table import METHODS
-from logllm_core.experiments.comparing import read_comparison
-from logllm_core.experiments.contenders import NOT_ASKED
-from logllm_core.experiments.standing import comparison_rows
-from logllm_core.logs.views import query
+from logllm_core.paper.detectors.table import METHODS
+from logllm_core.paper.experiments.compare_methods import read_comparison
+from logllm_core.paper.experiments.contenders import NOT_ASKED
+from logllm_core.paper.experiments.standing import comparison_rows
+from logllm_core.query.views import query
 from tests.flows.conftest import Run, check_error
 from tests.flows.served import ended_after
 

@@ -9,10 +9,10 @@ from prefect.client.orchestration import get_client
 from prefect.events.schemas.automations import AutomationCore
 from prefect.flows import Flow, load_flow_from_entrypoint
 
-from flows import deploying, service
+from flows.server import deployments, service
 from flows.settings import TRACKED_CATALOG, DataSettings, RunSettings, TrainSettings
 from logllm_core.config import Settings
-from logllm_core.model.places import backbones_named
+from logllm_core.model.sources.named_backbones import backbones_named
 
 ROOT = Path(__file__).resolve().parents[2]
 DATASETS = {"demo", "bgl", "hdfs", "liberty", "thunderbird"}
@@ -81,7 +81,7 @@ def assert_written_out(given: dict[str, Any], kind: type[Settings]) -> None:
 def test_a_deployment_has_its_queue_its_tags_and_its_night(deployment: dict[str, Any]) -> None:
     name = flow_of(deployment).name
     queue, is_nightly = FLOWS[name]
-    assert deployment["work_pool"] == {"name": deploying.POOL, "work_queue_name": queue}
+    assert deployment["work_pool"] == {"name": deployments.POOL, "work_queue_name": queue}
     assert queue in service.WORKERS
     assert deployment["tags"][0] == name.partition("-")[0]
     assert deployment["tags"][-1] == deployment["name"]
@@ -123,12 +123,12 @@ def test_compose_runs_the_same_workers_with_pinned_images() -> None:
     services = read("compose.yaml")["services"]
     assert services.keys() == {"database", "server", "deploy", *service.WORKERS}
     for queue, limit in service.WORKERS.items():
-        command = ["worker", "start", "--pool", deploying.POOL, "--work-queue", queue]
+        command = ["worker", "start", "--pool", deployments.POOL, "--work-queue", queue]
         assert services[queue]["command"] == ["prefect", *command, "--limit", str(limit)]
         assert services[queue]["depends_on"] == {
             "deploy": {"condition": "service_completed_successfully"}
         }
-    assert services["deploy"]["command"] == ["python", "-m", "flows.service", "deploy"]
+    assert services["deploy"]["command"] == ["python", "-m", "flows.server.service", "deploy"]
     assert services["database"]["image"].rpartition(":")[2][0].isdigit()
 
 
@@ -138,7 +138,7 @@ def test_prefect_takes_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     with get_client(sync_client=True) as client:
         monkeypatch.chdir(ROOT)
         monkeypatch.setenv("PREFECT_API_URL", str(client.api_url))
-        deploying.deploy()
+        deployments.deploy()
         flows = {flow.id: flow.name for flow in client.read_flows()}
         found = [f"{flows[d.flow_id]}/{d.name}" for d in client.read_deployments()]
         automations = [automation.name for automation in client.read_automations()]

@@ -10,12 +10,12 @@ from prefect.client.orchestration import get_client
 from flows.detect import detect_anomalies
 from flows.settings import DetectSettings
 from logllm_core import tables
-from logllm_core.detection.detected import Detected
-from logllm_core.detection.watching import detect
-from logllm_core.logs.cursors import new_parts
-from logllm_core.logs.views import query
-from logllm_core.store import Store
-from tests.detection.new_logs import dataset_of, lines, prepare_champion
+from logllm_core.daily.detect.detect import detect
+from logllm_core.daily.detect.detect_result import Detected
+from logllm_core.daily.ledger.cursors import new_parts
+from logllm_core.query.views import query
+from logllm_core.store.store import Store
+from tests.daily.new_logs import dataset_of, lines, prepare_champion
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

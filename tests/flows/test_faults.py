@@ -17,8 +17,8 @@ from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import StateType
 from prefect.states import Pending
 
-from flows.deploying import POOL
-from flows.processes import mark
+from flows.server.deployments import POOL
+from flows.server.server_processes import mark
 from tests.flows.conftest import DATASET, RECIPE
 from tests.flows.served import (
     ASKING_SECONDS,

@@ -20,14 +20,14 @@ from flows.settings import RunSettings, TrainSettings
 from flows.steps import run_stages
 from flows.train import train_logllm
 from logllm_core import tables
-from logllm_core.detection.champion import find_champion
-from logllm_core.detection.scoring import predict
+from logllm_core.daily.champion.decisions import find_champion
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.views import query
-from logllm_core.logs.windows import read_windows
+from logllm_core.logs.windows.window_artifact import read_windows
 from logllm_core.model.backbones import find_backbones
 from logllm_core.pages.markdown import escape
-from logllm_core.store import Artifact, Store
+from logllm_core.query.views import query
+from logllm_core.scoring.predictions import predict
+from logllm_core.store.store import Artifact, Store
 from logllm_core.training import stage as training_stage
 from logllm_core.training.plan import Execution, StagePlan
 from tasks import models

@@ -15,16 +15,16 @@ from typing import IO, Any
 import pytest
 
 from logllm_core import tables
-from logllm_core.logs.cursors import new_parts
-from logllm_core.store import Store
-from tests.detection.new_logs import MIDDLE, lines, prepare_champion, row_key
+from logllm_core.daily.ledger.cursors import new_parts
+from logllm_core.store.store import Store
+from tests.daily.new_logs import MIDDLE, lines, prepare_champion, row_key
 from tests.flows.served import PATIENCE_SECONDS, ended_after, wait_until
 
 PROGRAM = f"""
 import sys
-from logllm_core.detection import judging
+from logllm_core.scoring import judging
 judging.DECISION = {MIDDLE}
-from flows.cli import main
+from flows.cli.main import main
 sys.argv[0] = "logllm"
 main()
 """

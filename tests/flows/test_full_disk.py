@@ -9,11 +9,15 @@ import pytest
 from flows.retrain import retrain_logllm
 from flows.settings import RetrainSettings, TrainSettings
 from flows.train import train_logllm
-from logllm_core.contents import is_whole
-from logllm_core.detection import champion, scoring, vectors
+from logllm_core.daily.champion import decisions as champion
 from logllm_core.errors import LogLLMError
 from logllm_core.evaluation import report
-from logllm_core.logs import messages, parts, sources, views, windows
+from logllm_core.logs.messages import file_messages, log_messages
+from logllm_core.logs.sources import raw_log
+from logllm_core.logs.windows import window_artifact
+from logllm_core.query import views
+from logllm_core.scoring import encoder_vectors, predictions
+from logllm_core.store.intact_files import is_whole
 from logllm_core.training import stage
 from tests.full_disk import no_file_beyond
 
@@ -21,23 +25,23 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 # What writes in each step, in the order of a run.
 PREPARATION = [
-    (sources, "obtain_log"),
-    (parts, "build_part"),
-    (messages, "build_messages"),
-    (windows, "build_windows"),
+    (raw_log, "obtain_log"),
+    (file_messages, "build_part"),
+    (log_messages, "build_messages"),
+    (window_artifact, "build_windows"),
     (views, "refresh_views"),
 ]
 TRAINING = [
     (stage, "train_stage"),
-    (scoring, "predict"),
-    (vectors, "encode_vocabulary"),
+    (predictions, "predict"),
+    (encoder_vectors, "encode_vocabulary"),
     (report, "build_report"),
     (champion, "promote_first"),
 ]
 RETRAINING = [
     *PREPARATION,
     (stage, "train_stage"),
-    (scoring, "predict"),
+    (predictions, "predict"),
     (report, "build_report"),
     (champion, "decide"),
 ]

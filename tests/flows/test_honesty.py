@@ -11,8 +11,8 @@ import pytest
 from flows.settings import TrainSettings
 from flows.train import train_logllm
 from logllm_core import tables
-from logllm_core.evaluation.runs import read_report
-from logllm_core.store import Artifact, Store
+from logllm_core.store.runs import read_report
+from logllm_core.store.store import Artifact, Store
 from tests import tiny
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(300)]

@@ -18,8 +18,8 @@ from prefect.client.orchestration import get_client
 from flows.retrain import Retrained, retrain_logllm
 from flows.settings import RetrainSettings, TrainSettings
 from flows.train import train_logllm
-from logllm_core.detection import champion as champions
-from logllm_core.detection.champion import (
+from logllm_core.daily.champion import decisions as champions
+from logllm_core.daily.champion.decisions import (
     Champion,
     Decision,
     champion_path,
@@ -27,11 +27,11 @@ from logllm_core.detection.champion import (
     promote,
     read_decisions,
 )
-from logllm_core.detection.drift import DriftLimits, Sample, measure
+from logllm_core.daily.champion.drift import DriftLimits, Sample, measure
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.views import query
-from logllm_core.store import Artifact, Store
-from logllm_core.training import stage as training_stage
+from logllm_core.query.views import query
+from logllm_core.store.store import Artifact, Store
+from logllm_core.training import stage
 from tasks import evaluation
 from tests.flows.conftest import RECIPE, Run, check_error
 
@@ -269,7 +269,7 @@ def test_a_retraining_that_was_cut_off_goes_on_without_training_again(
     assert champion_path(growing.store, "small-log").read_bytes() == before
     trained = growing.models()
     assert len(trained) == 4
-    monkeypatch.setattr(training_stage, "work", cut_off)
+    monkeypatch.setattr(stage, "work", cut_off)
     assert growing.retrain().run
     assert growing.models() == trained
     assert growing.decisions[-1].trained in trained
@@ -372,7 +372,13 @@ def test_of_two_retrainings_at_once_one_builds_and_the_other_finds_its_work_done
     growing: Growing, tmp_path: Path
 ) -> None:
     growing.grow()
-    command = [sys.executable, "-c", "from flows.cli import main; main()", "retrain", "small-log"]
+    command = [
+        sys.executable,
+        "-c",
+        "from flows.cli.main import main; main()",
+        "retrain",
+        "small-log",
+    ]
     command += ["--data-dir", str(growing.data_dir), "--json"]
     both = [
         subprocess.Popen(

@@ -12,9 +12,9 @@ from flows.prepare import Prepared, prepare_logs
 from flows.settings import RunnerName, RunSettings
 from flows.shards import into_shards
 from logllm_core import tables
-from logllm_core.contents import sha256_of
 from logllm_core.logs.simulator import write_log
-from logllm_core.logs.sources import RawFile
+from logllm_core.logs.sources.raw_log import RawFile
+from logllm_core.store.intact_files import sha256_of
 
 DATASET = """
 title = "A log of many files"

@@ -4,12 +4,12 @@ import io
 from random import Random
 from typing import Any, cast
 
-from logllm_core.logs.blocks import Block, read_blocks
-from logllm_core.logs.catalog import Dataset
-from logllm_core.logs.formats import EPOCH
-from logllm_core.logs.known_formats import BARE_LINES, KNOWN_FORMATS
-from logllm_core.logs.masking import mask_messages
-from logllm_core.logs.parsing import parse_block
+from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.logs.catalog.line_format import EPOCH
+from logllm_core.logs.drafting.known_formats import BARE_LINES, KNOWN_FORMATS
+from logllm_core.logs.messages.masking import mask_messages
+from logllm_core.logs.messages.parsing import parse_block
+from logllm_core.logs.records.line_blocks import Block, read_blocks
 from tests.fuzzing import hostile
 from tests.logs.plain import mask_as_the_reference, plain_messages
 from tests.logs.samples import lines_as_python_reads_them, of_line, published

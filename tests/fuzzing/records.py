@@ -11,13 +11,13 @@ from random import Random
 import pyarrow as pa
 
 from logllm_core import tables
-from logllm_core.contents import require_intact
-from logllm_core.detection.champion import champion_path, promote, read_decisions
+from logllm_core.daily.champion.decisions import champion_path, promote, read_decisions
+from logllm_core.daily.ledger.cursors import CURSOR, Cursor, Part, read_cursor, write_cursor
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.cursors import CURSOR, Cursor, Part, read_cursor, write_cursor
-from logllm_core.provenance import MANIFEST
-from logllm_core.store import Artifact, Store
-from tests.detection.sample_champions import NAME, model, run
+from logllm_core.store.intact_files import require_intact
+from logllm_core.store.manifest import MANIFEST
+from logllm_core.store.store import Artifact, Store
+from tests.daily.sample_champions import NAME, model, run
 from tests.fuzzing import hostile
 
 VOCABULARY = {

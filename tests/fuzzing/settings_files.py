@@ -10,10 +10,10 @@ from pathlib import Path
 from random import Random
 
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.blocks import Block
-from logllm_core.logs.catalog import Dataset, find_dataset
-from logllm_core.logs.parsing import parse_block
-from logllm_core.logs.streaming import WindowStream
+from logllm_core.logs.catalog.catalog import Dataset, find_dataset
+from logllm_core.logs.messages.parsing import parse_block
+from logllm_core.logs.records.line_blocks import Block
+from logllm_core.logs.windows.window_stream import WindowStream
 from logllm_core.training.recipes import Recipe
 from tests.fuzzing import hostile
 from tests.fuzzing.parser import SAMPLES

@@ -8,9 +8,9 @@ from random import Random
 from typing import Any
 
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.blocks import Block, LineCutter, with_end
-from logllm_core.logs.catalog import Dataset
-from logllm_core.logs.streaming import NewWindow, WindowStream
+from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.logs.records.line_blocks import Block, LineCutter, with_end
+from logllm_core.logs.windows.window_stream import NewWindow, WindowStream
 from tests.fuzzing import hostile
 from tests.logs.plain import plain_messages
 from tests.logs.samples import labelled_by_line, labelled_by_session, lines_as_python_reads_them

@@ -5,11 +5,10 @@ from random import Random
 import pyarrow as pa
 import pytest
 
-from logllm_core import records as sealed
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.catalog import find_dataset
-from tests.fuzzing import __main__ as runner
-from tests.fuzzing import parser, settings_files
+from logllm_core.logs.catalog.catalog import find_dataset
+from logllm_core.store import sealed_json
+from tests.fuzzing import __main__, parser, settings_files
 
 
 @pytest.mark.parametrize(
@@ -17,7 +16,7 @@ from tests.fuzzing import parser, settings_files
     [("parser", 1_280), ("settings files", 800), ("streams", 60), ("records", 600)],
 )
 def test_hostile_inputs_find_no_fault(name: str, num_inputs: int) -> None:
-    assert runner.run(name, num_inputs=num_inputs).total() == num_inputs
+    assert __main__.run(name, num_inputs=num_inputs).total() == num_inputs
 
 
 def test_the_same_draw_makes_the_same_inputs() -> None:
@@ -34,7 +33,7 @@ def test_a_parser_that_masks_otherwise_is_told_with_the_draw(
 
     monkeypatch.setattr(parser, "mask_messages", leaves_nine)
     with pytest.raises(RuntimeError, match=r"--only 'parser' --seed 3 --first \d+ --inputs 1"):
-        runner.run("parser", num_inputs=500, seed=3)
+        __main__.run("parser", num_inputs=500, seed=3)
 
 
 def test_a_reader_that_raises_anything_else_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,20 +45,20 @@ def test_a_reader_that_raises_anything_else_is_told(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(settings_files, "find_dataset", raises_otherwise)
     with pytest.raises(RuntimeError, match="--only 'settings files'"):
-        runner.run("settings files", num_inputs=100)
+        __main__.run("settings files", num_inputs=100)
 
 
 def test_a_record_that_is_believed_without_its_checksum_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    runner.run("records", num_inputs=1)  # writes them
-    monkeypatch.setattr(sealed, "_checksum", lambda values: values and None)
-    monkeypatch.setattr(sealed, "CHECKSUM", "none")
+    __main__.run("records", num_inputs=1)  # writes them
+    monkeypatch.setattr(sealed_json, "_checksum", lambda values: values and None)
+    monkeypatch.setattr(sealed_json, "CHECKSUM", "none")
     with pytest.raises(RuntimeError, match="--only 'records'"):
-        runner.run("records", num_inputs=500)
+        __main__.run("records", num_inputs=500)
 
 
 def test_an_input_that_takes_long_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "MAX_SECONDS", 0.0)
+    monkeypatch.setattr(__main__, "MAX_SECONDS", 0.0)
     with pytest.raises(RuntimeError):
-        runner.run("streams", num_inputs=1)
+        __main__.run("streams", num_inputs=1)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from logllm_core.store import Store
+from logllm_core.store.store import Store
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
-from logllm_core.logs.catalog import (
+from logllm_core.logs.catalog.catalog import (
     CountWindows,
     Dataset,
     FieldLabels,

@@ -7,19 +7,19 @@ from typing import Any
 import pyarrow as pa
 
 from logllm_core import tables
-from logllm_core.logs.catalog import Dataset, find_dataset
-from logllm_core.logs.messages import (
+from logllm_core.logs.catalog.catalog import Dataset, find_dataset
+from logllm_core.logs.messages.file_messages import build_part
+from logllm_core.logs.messages.log_messages import (
     Masking,
     build_messages,
     is_masked_in_parts,
     message_files,
     read_vocabulary,
 )
-from logllm_core.logs.parts import build_part
-from logllm_core.logs.sources import log_files, obtain_log
-from logllm_core.logs.splitting import SPLITS
-from logllm_core.logs.windows import build_windows
-from logllm_core.store import Artifact, Store
+from logllm_core.logs.sources.raw_log import log_files, obtain_log
+from logllm_core.logs.windows.splits import SPLITS
+from logllm_core.logs.windows.window_artifact import build_windows
+from logllm_core.store.store import Artifact, Store
 from tests.logs.plain import PlainMessage, PlainWindow, Prepared
 
 CATALOG = Path(__file__).parents[2] / "data" / "datasets"

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from logllm_core.logs.catalog import Dataset
-from logllm_core.logs.sources import log_files, obtain_log, open_file
-from logllm_core.logs.windows import build_windows
-from logllm_core.store import Store
+from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.logs.sources.raw_log import log_files, obtain_log, open_file
+from logllm_core.logs.windows.window_artifact import build_windows
+from logllm_core.store.store import Store
 from tests.logs.plain import mask_as_the_reference, plain_prepare
 from tests.logs.samples import (
     BY_SESSION,

@@ -14,12 +14,12 @@ import numpy as np
 from loguru import logger
 from safetensors.torch import load_file, save_file
 
-from logllm_core.logs.messages import read_vocabulary
-from logllm_core.logs.windows import read_windows
-from logllm_core.model.places import BACKBONES
-from logllm_core.model.rounding import chosen
-from logllm_core.store import Artifact, Json, Kind, Store
-from logllm_core.training.trained import WEIGHTS
+from logllm_core.logs.messages.log_messages import read_vocabulary
+from logllm_core.logs.windows.window_artifact import read_windows
+from logllm_core.model.sources.named_backbones import BACKBONES
+from logllm_core.scoring.rounding import chosen
+from logllm_core.store.store import Artifact, Json, Kind, Store
+from logllm_core.training.trained_model import WEIGHTS
 from tests.model.steady_model import FOLDER, WINDOWS, Asked, Window, load_steady, read_asked, says
 
 NUM_WINDOWS = 24  # seconds to score

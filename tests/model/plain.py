@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.vocabulary import TokenizedVocabulary
+from logllm_core.model.message_tokens import TokenizedVocabulary
 
 MAX_ANSWER_TOKENS = 6  # of the reference code
 

@@ -15,16 +15,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from logllm_core.contents import sha256_of
 from logllm_core.model import Precision
 from logllm_core.model.backbones import find_backbones, set_trainable
 from logllm_core.model.batches import Collator
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.scoring import score_log_odds
-from logllm_core.model.vocabulary import TokenizedVocabulary
-from logllm_core.store import Json, Store
+from logllm_core.model.message_tokens import TokenizedVocabulary
+from logllm_core.model.window_answers import score_log_odds
+from logllm_core.store.intact_files import sha256_of
+from logllm_core.store.store import Json, Store
 from logllm_core.training.recipes import RECIPES
-from logllm_core.training.trained import WEIGHTS, load_weights
+from logllm_core.training.trained_model import WEIGHTS, load_weights
 
 FOLDER = Path(__file__).parent / "steady"
 WINDOWS = "windows.json"

@@ -15,10 +15,10 @@ from logllm_core.model.backbones import Loaded, Loading
 from logllm_core.model.dropout import QuickDropout
 from logllm_core.model.encoders import IdEncoder, TextEncoder
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.places import Places, backbones_named, local_place
-from logllm_core.model.pooling import published_pooling
-from logllm_core.model.vocabulary import EncoderInput
-from logllm_core.store import Store
+from logllm_core.model.message_tokens import EncoderInput
+from logllm_core.model.sources.named_backbones import Places, backbones_named, local_place
+from logllm_core.model.sources.pooling import published_pooling
+from logllm_core.store.store import Store
 from tests import tiny
 from tests.model.compiling import lets_torch_warn, needs_compiler
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from logllm_core.model import batches
 from logllm_core.model.batches import Collator, EncoderVectors, WindowBatch
+from logllm_core.model.message_tokens import IdVocabulary, TextVocabulary, TokenizedVocabulary
 from logllm_core.model.prompt import PromptTokens
-from logllm_core.model.vocabulary import IdVocabulary, TextVocabulary, TokenizedVocabulary
 from tests import tiny
 
 # Answers of one shared token, one that decides, and EOS; messages below are single digits.

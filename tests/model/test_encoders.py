@@ -5,7 +5,7 @@ from torch import Tensor
 from logllm_core.model import POOLINGS
 from logllm_core.model.backbones import text_encoder
 from logllm_core.model.encoders import IdEncoder, TextEncoder
-from logllm_core.model.vocabulary import MessageTokens
+from logllm_core.model.message_tokens import MessageTokens
 from tests import tiny
 
 TEXTS = ["alpha read ok", "beta", "gamma disk failed read write ok ok ok", "delta write"]

@@ -10,7 +10,7 @@ from torch import Tensor
 from logllm_core import progress
 from logllm_core.model import Embedder, backbones
 from logllm_core.model.logllm import LogLLM, encode_messages
-from logllm_core.model.scoring import encode_windows
+from logllm_core.model.window_answers import encode_windows
 from tests import tiny
 from tests.model.plain import plain_loss, plain_probabilities
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from logllm_core.model import Precision, batches
 from logllm_core.model.batches import Collator
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.rounding import in_batches_of
-from logllm_core.store import Store
-from logllm_core.training.trained import WEIGHTS
+from logllm_core.scoring.rounding import in_batches_of
+from logllm_core.store.store import Store
+from logllm_core.training.trained_model import WEIGHTS
 from tests.model.steady_model import FOLDER, WINDOWS, Asked, load_steady, read_asked, says
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

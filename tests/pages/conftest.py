@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from logllm_core.pages import page as report_page
-from logllm_core.store import Store
+from logllm_core.pages import report_page
+from logllm_core.store.store import Store
 from tests.pages.sample_report import pictures_of, small_content
 
 

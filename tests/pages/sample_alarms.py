@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from logllm_core import tables
-from logllm_core.logs.cursors import Cursor, Part, new_dir, write_cursor
-from logllm_core.store import Store
+from logllm_core.daily.ledger.cursors import Cursor, Part, new_dir, write_cursor
+from logllm_core.store.store import Store
 
 MODEL = "94f8c6d68ad8b5be"
 JUDGED = datetime(2026, 11, 22, 3, 10)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from logllm_core.pages import charts, pictures, timeline
+from logllm_core.pages import charts, timeline
+from logllm_core.pages import svg as pictures
 from tests.pages.sample_parts import MODEL, OTHERS
 from tests.pages.sample_report import START, bare_content, pictures_of, small_content
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from logllm_core.errors import LogLLMError
-from logllm_core.training import processes
-from logllm_core.training.processes import Team, Tell
+from logllm_core.training import launch
+from logllm_core.training.launch import Team, Tell
 
 
 def count(team: Team, tell: Tell) -> None:
@@ -21,7 +21,7 @@ def count(team: Team, tell: Tell) -> None:
         tell({"num_processes": team.num_processes, "arguments": sys.argv[3:]})
         for number in range(100):
             tell({"number": number, "text": "ä\n"})
-        with Path(sys.argv[1], processes.EVENTS).open("a") as events:
+        with Path(sys.argv[1], launch.EVENTS).open("a") as events:
             events.write('{"half a line, as a kill leaves it')
 
 
@@ -61,5 +61,5 @@ def wait(team: Team, tell: Tell) -> None:
 
 if __name__ == "__main__":
     folder, behaviour = sys.argv[1:3]
-    with processes.worker(Path(folder)) as tell_launch:
-        globals()[behaviour](processes.join(), tell_launch)
+    with launch.worker(Path(folder)) as tell_launch:
+        globals()[behaviour](launch.join(), tell_launch)

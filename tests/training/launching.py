@@ -6,7 +6,7 @@ import sys
 from types import FrameType
 from typing import Any
 
-from logllm_core.training import processes
+from logllm_core.training import launch
 
 
 def say(event: dict[str, Any]) -> None:
@@ -20,5 +20,5 @@ def handle(signum: int, frame: FrameType | None) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
-    processes.launch("tests.training.launched", sys.argv[1:], num_processes=2, on_event=say)
+    launch.launch("tests.training.launched", sys.argv[1:], num_processes=2, on_event=say)
     say({"launched": "ended"})

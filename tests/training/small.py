@@ -13,19 +13,19 @@ import torch
 from loguru import logger
 
 from logllm_core import progress, tables
-from logllm_core.logs.windows import Windows
+from logllm_core.logs.windows.window_artifact import Windows
 from logllm_core.model import Part
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.places import Backbones, Places
-from logllm_core.model.scoring import encode_windows
+from logllm_core.model.sources.named_backbones import Backbones, Places
+from logllm_core.model.window_answers import encode_windows
 from logllm_core.progress import Advance
-from logllm_core.store import Artifact, Json, Store
+from logllm_core.store.store import Artifact, Json, Store
 from logllm_core.training import sampling
 from logllm_core.training.checkpoint import Checkpoints
 from logllm_core.training.gradients import Material
+from logllm_core.training.launch import Team
 from logllm_core.training.loop import StageRun
 from logllm_core.training.plan import Execution, StagePlan
-from logllm_core.training.processes import Team
 from logllm_core.training.recipes import Recipe, Stage
 from logllm_core.training.stage import train_stage
 from tests import tiny

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from logllm_core.model.logllm import LogLLM
+from logllm_core.signals import Interruption
 from logllm_core.training.gradients import Outcome, accumulate
-from logllm_core.training.interruption import Interruption
+from logllm_core.training.launch import Team
 from logllm_core.training.loop import StageRun
-from logllm_core.training.processes import Team
 from tests import tiny
 from tests.training import small
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.scoring import encode_windows
+from logllm_core.model.window_answers import encode_windows
 from logllm_core.training import projector_start
 from logllm_core.training.projector_start import discriminant, start_projector
 from logllm_core.training.recipes import ProjectorInit

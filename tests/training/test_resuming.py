@@ -12,7 +12,7 @@ import torch
 
 from logllm_core.errors import LogLLMError
 from logllm_core.model.weights import trainable_state
-from logllm_core.store import Artifact
+from logllm_core.store.store import Artifact
 from logllm_core.training.loop import StageRun
 from logllm_core.training.plan import Execution
 from tests import tiny

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.windows import Windows
+from logllm_core.logs.windows.window_artifact import Windows
 from logllm_core.training import sampling
 from logllm_core.training.recipes import Recipe, Stage, recipe_named
 

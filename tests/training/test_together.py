@@ -14,7 +14,7 @@ from loguru import logger
 from safetensors.torch import load_file
 
 from logllm_core.errors import LogLLMError
-from logllm_core.store import Artifact
+from logllm_core.store.store import Artifact
 from logllm_core.training.plan import Execution
 from logllm_core.training.stage import train_stage
 from tests.training import small

@@ -4,11 +4,6 @@ Three shapes: BlueGene/L's, Thunderbird's (also that of Liberty and Spirit), and
 HDFS. The tables of messages are in `bgl`, `thunderbird` and `hdfs_tables`.
 """
 
-from logllm_core.logs.simulator.writing import (
-    UNSTABLE_FROM_FRACTION,
-    VERSION,
-    Shape,
-    write_log,
-)
+from logllm_core.logs.simulator.writing import UNSTABLE_FROM_FRACTION, VERSION, Shape, write_log
 
 __all__ = ["UNSTABLE_FROM_FRACTION", "VERSION", "Shape", "write_log"]

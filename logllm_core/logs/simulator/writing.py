@@ -10,7 +10,7 @@ import numpy as np
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.simulator import bgl, hdfs, thunderbird
 from logllm_core.progress import track
-from logllm_core.store import Json
+from logllm_core.store.store import Json
 
 Shape = Literal["bgl", "thunderbird", "hdfs"]
 VERSION = 2  # raise when the same seed would give another log

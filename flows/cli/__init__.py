@@ -1,0 +1,1 @@
+"""The command `logllm`: one file a group of commands."""

@@ -1,0 +1,1 @@
+"""Prefect's server, workers and deployments on this machine: `make up` and `make down`."""

@@ -1,0 +1,1 @@
+"""New logs, day after day."""

@@ -1,0 +1,1 @@
+"""New logs on their way: lines in, verdicts written down and told."""

@@ -1,0 +1,1 @@
+"""How far each log was read, and the verdicts that were written."""

@@ -1,5 +1,0 @@
-"""The paper's other nine methods (Table II), each in one file behind one interface.
-
-A method is fitted on training windows and scores windows: above .5 is its own alarm, higher is more
-anomalous. The table of all is `logllm_core.detectors.table`; `running` makes an artifact of one.
-"""

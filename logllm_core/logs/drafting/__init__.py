@@ -1,0 +1,1 @@
+"""A data set's file, drafted from a log."""

@@ -1,0 +1,1 @@
+"""From lines to message ids: parsed, masked, numbered."""

@@ -1,0 +1,1 @@
+"""Bytes: raw logs, archives, downloads, checksums."""

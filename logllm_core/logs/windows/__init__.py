@@ -1,0 +1,1 @@
+"""From messages to labelled windows and splits, and the same of lines that still come."""

@@ -1,0 +1,1 @@
+"""What is built, as views that DuckDB answers from."""

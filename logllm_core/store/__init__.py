@@ -1,0 +1,1 @@
+"""The store: what was built, kept whole, and reused."""

@@ -1,0 +1,322 @@
+"""The store: the only place that decides whether something is built or reused.
+
+An artifact is a folder `<data dir>/<kind>/<dataset>/<fingerprint>/`. Its fingerprint covers the
+configuration, the fingerprints of its inputs and a version that the building module raises by hand.
+It is built beside its place under a lock and renamed, with `manifest.json` written last, so that
+nothing half-written can pass for whole. All work is done on these local folders; with a remote,
+finished ones are shared through it.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import resource
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, Literal
+
+from loguru import logger
+
+from logllm_core.store.disk import flush_to_disk, lock, writable
+from logllm_core.store.intact_files import REPAIR, damage_of, describe_files, is_whole
+from logllm_core.store.manifest import MANIFEST, describe_machine, recorded_versions
+from logllm_core.store.remote import DamagedError, Remote
+from logllm_core.store.sealed_json import read_record, seal
+from logllm_core.store.shared_files import share_files
+
+Kind = Literal[
+    "raw",
+    "parts",
+    "messages",
+    "windows",
+    "backbones",
+    "models",
+    "vectors",
+    "predictions",
+    "runs",
+    "detectors",
+    "experiments",
+]
+Json = Any  # what json.dumps takes
+FINGERPRINT_LENGTH = 16  # hexadecimal digits of the SHA-256 that name a folder
+CLOCK_STEP_NS = 1_000_000  # that any file system can tell apart
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Artifact:
+    """A finished folder of the store."""
+
+    kind: Kind
+    dataset: str
+    fingerprint: str
+    path: Path
+
+    @property
+    def place(self) -> str:
+        """Where it lies, below a data folder or a remote."""
+        return f"{self.kind}/{self.dataset}/{self.fingerprint}"
+
+    @property
+    def manifest(self) -> dict[str, Json]:
+        """What was asked for and what came out.
+
+        Raises:
+            LogLLMError: it is damaged.
+        """
+        return read_record(self.path / MANIFEST, advice=REPAIR)
+
+    @property
+    def results(self) -> dict[str, Json]:
+        """What came out, as the builder returned it."""
+        results: dict[str, Json] = self.manifest["results"]
+        return results
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Store:
+    """All artifacts below one data folder.
+
+    Args:
+        data_dir: where everything is built and read.
+        remote: an fsspec address, such as s3://bucket/logllm, through which machines share what
+            is finished: what it holds is fetched, what it lacks is pushed. No data folder itself.
+    """
+
+    data_dir: Path
+    remote: str | None = None
+
+    def reuse_or_build(
+        self,
+        kind: Kind,
+        dataset: str,
+        *,
+        config: Mapping[str, Json],
+        inputs: Mapping[str, Artifact],
+        version: int,
+        build: Callable[[Path], Mapping[str, Json]],
+    ) -> Artifact:
+        """The artifact that this configuration and these inputs give, built if it is not there.
+
+        Args:
+            kind, dataset: name the folder; not part of the fingerprint.
+            config: everything that shapes the result, as JSON.
+            inputs: artifacts that the build reads.
+            version: the building module's constant, raised when its output changes.
+            build: fills an empty folder and returns the results for the manifest.
+
+        Raises:
+            LogLLMError: from `build`, when the folder cannot be written, or when the remote cannot
+                be used; what was built is kept, and pushed when the same is wanted again.
+        """
+        wanted = _wanted(kind, dataset, config, inputs, version)
+        with self._claimed(wanted) as artifact:
+            if not self._reuse(artifact, wanted):
+                _build(artifact.path, wanted, build)
+                if self.remote:
+                    Remote(address=self.remote).push(artifact.place, artifact.path)
+        return artifact
+
+    def find(
+        self,
+        kind: Kind,
+        dataset: str,
+        *,
+        config: Mapping[str, Json],
+        inputs: Mapping[str, Artifact],
+        version: int,
+    ) -> Artifact | None:
+        """The artifact that `reuse_or_build` would reuse or fetch; None where it would build.
+
+        Where another process is building it, that is waited for. Raises as `reuse_or_build` does.
+        """
+        wanted = _wanted(kind, dataset, config, inputs, version)
+        with self._claimed(wanted) as artifact:
+            return artifact if self._reuse(artifact, wanted, is_told=False) else None
+
+    @contextmanager
+    def _claimed(self, wanted: Mapping[str, Json]) -> Iterator[Artifact]:
+        """The artifact's place, kept from all others."""
+        names = {key: wanted[key] for key in ("kind", "dataset", "fingerprint")}
+        path = self.data_dir.joinpath(*names.values())
+        with writable(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with lock(_lock_path(path)):
+                yield Artifact(**names, path=path)
+
+    def _reuse(
+        self, artifact: Artifact, wanted: Mapping[str, Json], *, is_told: bool = True
+    ) -> bool:
+        """Whether the artifact is there, or could be fetched; what the remote lacks is pushed."""
+        remote = Remote(address=self.remote) if self.remote else None
+        is_here = _is_intact(artifact)
+        is_shared = remote is not None and _is_shared(remote, artifact, wanted, fetch=not is_here)
+        if is_here:
+            _mark_as_newest(artifact.path)
+            if is_told:
+                logger.info(
+                    "{} of {}: reused {}", artifact.kind, artifact.dataset, artifact.fingerprint
+                )
+            if remote and not is_shared:  # a push was cut off, or there was no remote then
+                remote.push(artifact.place, artifact.path)
+        return is_here or is_shared
+
+    def set_aside(self, artifact: Artifact) -> Path:
+        """Take an artifact out of use without removing it; returns where it is then.
+
+        Raises:
+            LogLLMError: the folder cannot be written to.
+        """
+        with writable(artifact.path.parent), lock(_lock_path(artifact.path)):
+            names = (f".{artifact.fingerprint}.damaged-{n}" for n in itertools.count(1))
+            aside = next(a for name in names if not (a := artifact.path.with_name(name)).exists())
+            artifact.path.rename(aside)
+        return aside
+
+    def all(self, kind: Kind, dataset: str) -> list[Artifact]:
+        """Whole artifacts of this kind, the one that was built or reused last first.
+
+        What is not whole is told, once, and left out.
+        """
+        return [
+            Artifact(kind=kind, dataset=dataset, fingerprint=place.name, path=place)
+            for place in _newest_first(self.data_dir / kind / dataset)
+            if is_whole(place) or _tell_damaged(place)
+        ]
+
+    def newest(self, kind: Kind, dataset: str, fingerprint: str | None = None) -> Artifact | None:
+        """The artifact that was built or reused last, or the one of that fingerprint."""
+        found = self.all(kind, dataset)
+        return next((a for a in found if fingerprint in (None, a.fingerprint)), None)
+
+
+def _newest_first(folder: Path) -> dict[Path, int]:
+    """The artifacts of one kind and data set, whole or not, and when each was built or reused."""
+    times = {}
+    for path in folder.glob(f"[!.]*/{MANIFEST}"):
+        with suppress(FileNotFoundError):  # removed this moment
+            times[path.parent] = path.stat().st_mtime_ns
+    return dict(sorted(times.items(), key=itemgetter(1), reverse=True))
+
+
+def _is_intact(artifact: Artifact) -> bool:
+    """Whether there is something to reuse; what is damaged is told, and counts for nothing."""
+    if not artifact.path.exists():
+        return False
+    if damage := damage_of(artifact.path):
+        logger.warning(
+            "{} of {}: {} is damaged, and not used: {}",
+            *(artifact.kind, artifact.dataset, artifact.fingerprint, damage),
+        )
+    return damage is None
+
+
+@cache
+def _tell_damaged(place: Path) -> None:
+    logger.warning("{} is damaged, and left out. What it is: logllm verify", place)
+
+
+def _mark_as_newest(place: Path) -> None:
+    """By its manifest's time: of each kind the newest is the one in use.
+
+    Later than all others, whatever the clock says: it may have been ahead when they were written.
+    """
+    times = _newest_first(place.parent)
+    times.pop(place, None)
+    newest = max([time.time_ns(), *(other_ns + CLOCK_STEP_NS for other_ns in times.values())])
+    os.utime(place / MANIFEST, ns=(newest, newest))
+
+
+def _wanted(
+    kind: Kind,
+    dataset: str,
+    config: Mapping[str, Json],
+    inputs: Mapping[str, Artifact],
+    version: int,
+) -> dict[str, Json]:
+    """What a manifest says was wanted, and the fingerprint that this gives."""
+    shaping = {
+        "config": dict(config),
+        "inputs": {name: artifact.fingerprint for name, artifact in inputs.items()},
+        "version": version,
+    }
+    digest = hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
+    fingerprint = digest[:FINGERPRINT_LENGTH]
+    return {"kind": kind, "dataset": dataset, **shaping, "fingerprint": fingerprint}
+
+
+def _build(
+    place: Path, wanted: Mapping[str, Json], build: Callable[[Path], Mapping[str, Json]]
+) -> None:
+    with _put_in_place(place) as beside:
+        started = time.perf_counter()
+        results = build(beside)
+        files = describe_files(beside)
+        share_files(beside, files, _newest_first(place.parent))
+        manifest = {
+            **wanted,
+            "results": dict(results),
+            "files": files,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - started, 3),
+            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "machine": describe_machine(),
+            "versions": recorded_versions(),
+        }
+        _write_manifest(beside, manifest)
+    _mark_as_newest(place)
+
+
+def _lock_path(place: Path) -> Path:
+    return place.parent / f".{place.name}.lock"
+
+
+@contextmanager
+def _put_in_place(place: Path) -> Iterator[Path]:
+    """An empty folder beside `place` that takes its place once it is filled."""
+    beside = place.parent / f".{place.name}.building"
+    for leftover in (beside, place):  # of a build that was cut off, or damaged since
+        shutil.rmtree(leftover, ignore_errors=True)
+    beside.mkdir()
+    try:
+        yield beside
+        flush_to_disk(beside)
+        beside.rename(place)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+
+
+def _is_shared(
+    remote: Remote, artifact: Artifact, wanted: Mapping[str, Json], *, fetch: bool
+) -> bool:
+    """Whether the remote has a copy to use; only its manifest is read, except to fetch it."""
+    try:
+        manifest = remote.manifest_of(artifact.place)
+        if manifest is None:
+            return False
+        as_read = json.loads(json.dumps(wanted))  # tuples are lists there
+        if any(manifest.get(key) != value for key, value in as_read.items()):
+            raise DamagedError("its manifest tells of another artifact")
+        if fetch:
+            with _put_in_place(artifact.path) as beside:
+                remote.fetch(artifact.place, manifest, beside)
+                if describe_files(beside) != manifest["files"]:
+                    raise DamagedError("its files are not those that its manifest lists")
+                _write_manifest(beside, manifest)
+            _mark_as_newest(artifact.path)
+    except DamagedError as fault:
+        logger.warning("The copy of {} at {} is not used: {}", artifact.place, remote, fault)
+        return False
+    return True
+
+
+def _write_manifest(folder: Path, manifest: Mapping[str, Json]) -> None:
+    (folder / MANIFEST).write_bytes(seal(manifest))

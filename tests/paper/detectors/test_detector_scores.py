@@ -1,0 +1,245 @@
+"""Methods as artifacts: what they see, what they leave behind, and that a kill costs nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from logllm_core import tables
+from logllm_core.errors import LogLLMError
+from logllm_core.evaluation.measures.intervals import intervals
+from logllm_core.logs.windows.window_artifact import Windows, read_windows
+from logllm_core.model.sources.named_backbones import BACKBONES, Backbones, Places, local_place
+from logllm_core.paper.building_blocks.interface import Bench, Ids, Method, Scorer, Scores, Training
+from logllm_core.paper.detectors.detector_scores import (
+    SCORED_SPLITS,
+    run_method,
+    score_distinct,
+    training_windows,
+)
+from logllm_core.paper.detectors.table import METHODS
+from logllm_core.store.store import Artifact, Store
+from tests.paper.logs import Log, hdfs_sample, simulated, trimmed
+
+WINDOWS = Windows(
+    window_ids=np.arange(4),
+    message_ids=[(0, 1), (2,), (1, 1), (3,)],
+    is_anomalous=np.array([False, True, False, True]),
+)
+
+
+def fit_nothing(_: Training, __: object, ___: Bench) -> Scorer:
+    raise AssertionError("not fitted here")
+
+
+def a_method(labels: object) -> Method:
+    return Method(
+        name="tested",
+        title="Tested",
+        paper="",
+        reads="messages",
+        has_encoder=False,
+        labels=labels,  # type: ignore[arg-type]
+        settings=METHODS["deeplog"].settings,
+        fit=fit_nothing,
+        rule="",
+    )
+
+
+def test_a_semi_supervised_method_sees_normal_windows_only() -> None:
+    seen = training_windows(a_method("normal windows only"), "own", WINDOWS)
+    assert seen.message_ids == [(0, 1), (1, 1)]
+    assert seen.window_ids.tolist() == [0, 2]
+    assert seen.is_anomalous is not None
+    assert not seen.is_anomalous.any()
+
+
+@pytest.mark.parametrize("labels", ["all windows", "some normal windows"])
+def test_others_see_all_windows(labels: str) -> None:
+    assert training_windows(a_method(labels), "own", WINDOWS) is WINDOWS
+
+
+def test_without_a_normal_window_there_is_nothing_to_learn_from() -> None:
+    anomalous = Windows(window_ids=np.arange(1), message_ids=[(0,)], is_anomalous=np.array([True]))
+    with pytest.raises(LogLLMError, match=r"own: none of the 1 training windows is normal, and"):
+        training_windows(a_method("normal windows only"), "own", anomalous)
+
+
+def test_without_labels_nothing_is_learnt() -> None:
+    unlabelled = Windows(window_ids=np.arange(1), message_ids=[(0,)], is_anomalous=None)
+    with pytest.raises(LogLLMError, match="own is not labelled"):
+        training_windows(a_method("normal windows only"), "own", unlabelled)
+
+
+def test_each_distinct_window_is_scored_once_and_gets_its_score_back() -> None:
+    asked: list[Sequence[Ids]] = []
+
+    def scorer(windows: Sequence[Ids]) -> Scores:
+        asked.append(windows)
+        return np.array([ids[0] / 10 for ids in windows])
+
+    scores, num_distinct = score_distinct(scorer, [(3,), (1, 2), (3,), (1,)])
+    assert scores.tolist() == [0.3, 0.1, 0.3, 0.1]
+    assert num_distinct == 3
+    assert asked == [[(3,), (1, 2), (1,)]]
+
+
+def test_no_windows_are_no_scores() -> None:
+    assert len(score_distinct(lambda _: np.ones(9), [])[0]) == 0
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
+    return simulated(tmp_path_factory.mktemp("log"))
+
+
+def run(name: str, log: Log, places: Places, data_dir: Path, minutes: float = 10.0) -> Artifact:
+    return run_method(
+        Store(data_dir=data_dir),
+        log.name,
+        method=METHODS[name],
+        settings=trimmed(METHODS[name]),
+        seed=0,
+        places=places,
+        messages=log.messages,
+        windows=log.windows,
+        checkpoint_minutes=minutes,
+    )
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_it_leaves_a_score_for_each_window_and_says_what_it_cost(
+    name: str, log: Log, places: Places, tmp_path: Path
+) -> None:
+    artifact = run(name, log, places, tmp_path)
+    for split in SCORED_SPLITS:
+        table = tables.read(artifact.path / f"split={split}", tables.SCORES)
+        wanted = read_windows(log.windows, split)
+        assert table["window_id"].to_pylist() == wanted.window_ids.tolist()
+        assert set(table["detector"].to_pylist()) == {name}
+        assert table["is_alarm"].to_pylist() == [
+            score > 0.5 for score in table["score"].to_pylist()
+        ]
+    found = artifact.results
+    assert found["fit_seconds"] > 0
+    assert found["score_seconds"] > 0
+    assert 0 < found["num_distinct_windows"] <= found["num_windows"]
+    assert not list(artifact.path.parent.glob(".*checkpoints"))
+    again = run(name, log, places, tmp_path)
+    assert again.manifest["created"] == artifact.manifest["created"]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_another"), [("deeplog", False), ("cnn", False), ("loganomaly", True)]
+)
+def test_another_encoder_is_another_training_where_the_method_asks_it(
+    name: str, is_another: bool, log: Log, places: Places, tmp_path: Path
+) -> None:
+    named = Backbones(encoder="another/encoder", decoder=places.decoder)
+    other = Places(named=named, encoder=places.encoder, decoder=places.decoder)
+    assert (run(name, log, places, tmp_path) != run(name, log, other, tmp_path)) == is_another
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if not METHODS[name].has_encoder])
+def test_what_is_said_to_ask_no_encoder_asks_none(name: str, log: Log, tmp_path: Path) -> None:
+    nowhere = Places(
+        named=Backbones(encoder="no/encoder", decoder="no/decoder"),
+        encoder=str(tmp_path / "no-encoder"),
+        decoder=str(tmp_path / "no-decoder"),
+    )
+    assert run(name, log, nowhere, tmp_path).results["num_windows"] > 0
+
+
+KILLED = """
+import os
+import signal
+import sys
+from pathlib import Path
+from tests.paper.detectors.test_detector_scores import run
+from tests.paper.logs import Log
+from logllm_core.model.sources.named_backbones import Backbones, Places
+from logllm_core.store.store import Artifact
+from logllm_core.training.state import StageState
+
+take_step = StageState.take_step
+
+def die_at_the_third(state, loss, rate):
+    take_step(state, loss, rate)
+    if state.progress.step == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+StageState.take_step = die_at_the_third
+name, encoder, data_dir, messages, windows = sys.argv[1:]
+
+def artifact(kind, place):
+    return Artifact(kind=kind, dataset="simulated", fingerprint=Path(place).name, path=Path(place))
+
+log = Log(
+    name="simulated", messages=artifact("messages", messages), windows=artifact("windows", windows)
+)
+named = Backbones(encoder=encoder, decoder=encoder)
+places = Places(named=named, encoder=encoder, decoder=encoder)
+run(name, log, places, Path(data_dir), minutes=0.0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_killed_in_the_middle_and_run_again_its_scores_are_the_same(
+    name: str, log: Log, places: Places, tmp_path: Path
+) -> None:
+    whole = run(name, log, places, tmp_path / "undisturbed")
+    num_steps = whole.results["num_steps"]
+    data_dir = tmp_path / "killed"
+    arguments = (name, places.encoder, data_dir, log.messages.path, log.windows.path)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, *map(str, arguments)],
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+    assert killed.returncode == (-signal.SIGKILL if num_steps else 0), killed.stderr.decode()
+    resumed = run(name, log, places, data_dir)
+    assert resumed.results["num_resumes"] == (1 if num_steps else 0)
+    for split in ("validation", "test"):
+        first, second = (
+            pq.read_table(a.path / f"split={split}" / "part-0.parquet") for a in (whole, resumed)
+        )
+        assert first.equals(second)
+    metrics = [(a.path / "metrics.jsonl").read_bytes() for a in (whole, resumed)]
+    assert metrics[0] == metrics[1]
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Log:
+    mirror = os.environ.get("LOGLLM_MIRROR")
+    if not mirror:
+        pytest.skip("LOGLLM_MIRROR names no folder with the HDFS sample")
+    return hdfs_sample(tmp_path_factory.mktemp("sample"), Path(mirror))
+
+
+@pytest.fixture(scope="module")
+def pretrained() -> Places:
+    """The two-layer encoder knows none of the words of real messages."""
+    named = BACKBONES["small"]
+    return Places(named=named, encoder=local_place(named.encoder), decoder=named.decoder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_it_beats_chance_on_real_sessions(
+    name: str, sample: Log, pretrained: Places, tmp_path: Path
+) -> None:
+    """Chance would have a ROC-AUC of .5: the 95 % interval lies above it."""
+    artifact = run(name, sample, pretrained, tmp_path)
+    labels = read_windows(sample.windows, "test").is_anomalous
+    assert labels is not None
+    scores = tables.read(artifact.path / "split=test", tables.SCORES)["score"].to_numpy()
+    low, _ = intervals(labels, {name: scores}, {name: None})[name]["roc_auc"]
+    assert low > 0.5
