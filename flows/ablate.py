@@ -3,17 +3,20 @@
 from loguru import logger
 from prefect import flow
 
-from flows.prepare import Prepared, prepare
 from flows.run_log import log_to_prefect
 from flows.settings import AblateSettings
+from flows.steps import pipeline_of
 from logllm_core.errors import LogLLMError
 from logllm_core.model.sources.named_backbones import backbones_named
+from logllm_core.paper.experiments.ablation_page import build_ablation
+from logllm_core.paper.experiments.ablation_processes import run_all
 from logllm_core.paper.experiments.ablation_table import Plan, Setup, plan
 from logllm_core.paper.experiments.run_variant import Job
+from logllm_core.pipeline import Prepared
 from logllm_core.store.store import Artifact
 from logllm_core.training.plan import check_shares
 from logllm_core.training.sampling import check_labelled
-from tasks import experiments, logs
+from tasks import publish, steps
 
 DEFAULTS = AblateSettings()
 
@@ -36,9 +39,9 @@ def ablate_logllm(dataset: str, settings: AblateSettings = DEFAULTS) -> Artifact
     check_labelled(found.name, is_labelled=found.labels is not None)
     check_shares(own.recipe, settings.num_processes)
     outcomes = _run(planned, settings)
-    built = experiments.build_ablation(settings.store, planned, outcomes)
-    experiments.publish_ablation(built)
-    logs.refresh_views(settings.store)
+    built = steps.run(build_ablation, settings.store, planned, outcomes)
+    publish.publish_ablation(built)
+    pipeline_of(settings).refresh_views()
     return built
 
 
@@ -49,15 +52,13 @@ def _run(planned: Plan, settings: AblateSettings) -> list[Artifact | str]:
         place: Job(
             name=planned.name(place),
             setup=setup,
-            raw=made.raw,
-            messages=made.messages,
-            windows=made.windows,
+            prepared=made,
             execution=settings.execution,
         )
         for place, setup in enumerate(planned.setups)
         if isinstance(made := prepared[place], Prepared)
     }
-    ran = experiments.run_variants(settings.store, list(jobs.values()))
+    ran = steps.run(run_all, settings.store, list(jobs.values()))
     runs = dict(zip(jobs, ran, strict=True))
     faults = {place: made for place, made in enumerate(prepared) if isinstance(made, str)}
     return [(runs | faults)[place] for place in range(len(planned.setups))]
@@ -66,18 +67,17 @@ def _run(planned: Plan, settings: AblateSettings) -> list[Artifact | str]:
 def _prepare(planned: Plan, settings: AblateSettings) -> list[Prepared | str]:
     """The windows of each setup, or why it has none; setups that differ in training share them."""
     own, *others = planned.setups
-    made: dict[object, Prepared | str] = {
-        _windows_of(own): prepare(own.dataset, own.recipe, settings)
-    }
+    prepare = pipeline_of(settings).prepare
+    made: dict[object, Prepared | str] = {_windows_of(own): prepare(own.dataset, own.recipe)}
     for setup in others:
         if _windows_of(setup) not in made:
             try:
-                made[_windows_of(setup)] = prepare(setup.dataset, setup.recipe, settings)
+                made[_windows_of(setup)] = prepare(setup.dataset, setup.recipe)
             except LogLLMError as fault:
                 logger.warning("{}: {}", setup.dataset.title, fault)
                 made[_windows_of(setup)] = str(fault)
     if len(made) > 1:  # the views show the windows that were asked for last
-        prepare(own.dataset, own.recipe, settings)
+        prepare(own.dataset, own.recipe)
     return [made[_windows_of(setup)] for setup in planned.setups]
 
 

@@ -1,19 +1,18 @@
 """The flow `compare-detectors`: LogLLM and the paper's other methods on the same windows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from loguru import logger
 from prefect import flow
 
-from flows.prepare import Prepared, prepare
 from flows.run_log import log_to_prefect
 from flows.settings import CompareSettings
-from flows.steps import run_stages
+from flows.steps import pipeline_of
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.catalog.catalog import Dataset
-from logllm_core.model.sources.named_backbones import Places, backbones_named
-from logllm_core.paper.experiments.compare_methods import Material
+from logllm_core.model.sources.named_backbones import backbones_named
+from logllm_core.paper.detectors.detector_scores import run_method
+from logllm_core.paper.experiments.compare_methods import Material, build_comparison
 from logllm_core.paper.experiments.contenders import (
     NOT_ASKED,
     Contender,
@@ -21,12 +20,13 @@ from logllm_core.paper.experiments.contenders import (
     choose,
     wants_logllm,
 )
+from logllm_core.pipeline import Basis, Pipeline
 from logllm_core.signals import StoppedError
 from logllm_core.store.store import Artifact
 from logllm_core.training.plan import check_shares
 from logllm_core.training.recipes import Recipe
 from logllm_core.training.sampling import check_labelled
-from tasks import detection, experiments, logs, models
+from tasks import publish, steps
 
 DEFAULTS = CompareSettings()
 
@@ -35,12 +35,14 @@ DEFAULTS = CompareSettings()
 class Arena:
     """What all that take part have in common."""
 
-    dataset: Dataset
-    recipes: Sequence[Recipe]  # LogLLM's, one a seed
-    places: Places
-    prepared: Prepared
+    bases: Sequence[Basis]  # LogLLM's, one a seed
     vectors: Artifact | None  # the frozen encoder's, of all messages
+    pipeline: Pipeline
     settings: CompareSettings
+
+    @property
+    def basis(self) -> Basis:
+        return self.bases[0]
 
 
 @flow(name="compare-detectors", flow_run_name="compare-{dataset}")
@@ -59,17 +61,14 @@ def compare_detectors(dataset: str, settings: CompareSettings = DEFAULTS) -> Art
     check_labelled(found.name, is_labelled=found.labels is not None)
     check_shares(recipes[0], settings.num_processes)
     _check_templates(recipes[0])
-    prepared = prepare(found, recipes[0], settings)
-    places = models.find_backbones(settings.store, settings.backbones, recipes[0].pooling)
+    pipeline = pipeline_of(settings)
+    prepared = pipeline.prepare(found, recipes[0])
+    basis = pipeline.basis(found, recipes[0], settings.backbones, prepared)
     arena = Arena(
-        dataset=found,
-        recipes=recipes,
-        places=places,
-        prepared=prepared,
+        bases=[replace(basis, recipe=recipe) for recipe in recipes],
         # At once, though the page alone needs them: an encoder that cannot be had is told early.
-        vectors=detection.encode_vocabulary(
-            settings.store, found.name, recipes[0], places, prepared.messages
-        ),
+        vectors=pipeline.encode(basis),
+        pipeline=pipeline,
         settings=settings,
     )
     contenders = [_run_method(arena, entry) for entry in entries]
@@ -94,16 +93,17 @@ def _run_method(arena: Arena, entry: Entry) -> Contender:
     scores: dict[int, Artifact] = {}
     try:
         for seed in _seeds(arena):
-            scores[seed] = experiments.run_method(
+            scores[seed] = steps.run(
+                run_method,
                 arena.settings.store,
-                arena.dataset.name,
-                entry.method,
-                entry.settings,
-                seed,
-                arena.places,
-                arena.prepared.messages,
-                arena.prepared.windows,
-                arena.settings.checkpoint_minutes,
+                arena.basis.dataset.name,
+                method=entry.method,
+                settings=entry.settings,
+                seed=seed,
+                places=arena.basis.places,
+                messages=arena.basis.prepared.messages,
+                windows=arena.basis.prepared.windows,
+                checkpoint_minutes=arena.settings.checkpoint_minutes,
             )
     except StoppedError:
         raise
@@ -114,30 +114,15 @@ def _run_method(arena: Arena, entry: Entry) -> Contender:
 
 def _run_logllm(arena: Arena) -> Contender:
     """LogLLM with each seed, as `train-logllm` trains it."""
-    first = arena.recipes[0]
+    first = arena.basis.recipe
     if not wants_logllm(arena.settings.only):
         return Contender.of_logllm(first, {}, (), NOT_ASKED)
     scores: dict[int, Artifact] = {}
-    stages: list[Artifact] = []
+    stages: Sequence[Artifact] = []
     try:
-        for recipe in reversed(arena.recipes):
-            stages = run_stages(
-                arena.dataset,
-                recipe,
-                arena.places,
-                arena.prepared,
-                arena.settings,
-                may_train=True,
-            )
-            scores[recipe.seed] = detection.predict(
-                arena.settings.store,
-                arena.dataset.name,
-                recipe,
-                arena.places,
-                arena.prepared.messages,
-                arena.prepared.windows,
-                stages[-1],
-            )
+        for basis in reversed(arena.bases):
+            stages = arena.pipeline.train(basis, arena.settings.execution).stages
+            scores[basis.recipe.seed] = arena.pipeline.predict(basis, stages[-1])
     except StoppedError:
         raise
     except LogLLMError as fault:
@@ -147,7 +132,7 @@ def _run_logllm(arena: Arena) -> Contender:
 
 def _seeds(arena: Arena) -> list[int]:
     """The first seed comes last: the views show the scores that were asked for last."""
-    return [recipe.seed for recipe in reversed(arena.recipes)]
+    return [basis.recipe.seed for basis in reversed(arena.bases)]
 
 
 def _first_first(scores: dict[int, Artifact]) -> dict[int, Artifact]:
@@ -155,22 +140,27 @@ def _first_first(scores: dict[int, Artifact]) -> dict[int, Artifact]:
 
 
 def _told(arena: Arena, title: str, fault: LogLLMError) -> str:
-    logger.warning("{}: {} is left out: {}", arena.dataset.name, title, fault)
+    logger.warning("{}: {} is left out: {}", arena.basis.dataset.name, title, fault)
     return str(fault)
 
 
 def _report(arena: Arena, contenders: Sequence[Contender]) -> Artifact:
     """The page, its Prefect artifact and the views."""
-    store, prepared = arena.settings.store, arena.prepared
+    basis, prepared = arena.basis, arena.basis.prepared
     material = Material(
         raw=prepared.raw,
         messages=prepared.messages,
         windows=prepared.windows,
         vectors=arena.vectors,
     )
-    built = experiments.build_comparison(
-        store, arena.dataset, arena.settings.backbones, contenders, material
+    built = steps.run(
+        build_comparison,
+        arena.settings.store,
+        basis.dataset,
+        backbones=basis.backbones,
+        contenders=contenders,
+        material=material,
     )
-    experiments.publish_comparison(built)
-    logs.refresh_views(store)
+    publish.publish_comparison(built)
+    arena.pipeline.refresh_views()
     return built

@@ -11,9 +11,12 @@ from prefect.states import Completed
 from flows.run_log import log_to_prefect
 from flows.settings import DetectSettings
 from logllm_core.daily.champion.decisions import find_champion
+from logllm_core.daily.champion.drift import drift_of, judged_since
+from logllm_core.daily.detect.detect import detect
 from logllm_core.daily.detect.detect_result import Detected, UnjudgedError
 from logllm_core.daily.detect.find_logs import find_logs
-from tasks import detection, evaluation
+from logllm_core.pages.renewed_pages import renew
+from tasks import publish, steps
 
 DEFAULTS = DetectSettings()
 DRIFT_PERIOD = timedelta(days=1)  # also other calls judge: those that follow a log
@@ -40,15 +43,18 @@ def detect_anomalies(
         return _ended(f"There is no log in {', '.join(files)}; nothing was judged.", Detected())
     fault = None
     try:
-        detected = detection.detect(store, found, present)
+        detected = steps.run(
+            detect, store, found, present, publish=lambda: renew(store, found.name)
+        )
     except UnjudgedError as unjudged:  # the other logs are judged, and may have drifted
         fault, detected = unjudged, unjudged.detected
     # A successor may have been promoted meanwhile; drift is the successor's then.
     if champion := find_champion(store, found.name):
         since = datetime.now(UTC) - DRIFT_PERIOD
-        measured = evaluation.measure_drift(store, found.name, champion, since, settings.drift)
+        new = judged_since(store, found.name, champion, since)
+        measured = steps.run(drift_of, store, found.name, champion, new, settings.drift)
         if measured:
-            evaluation.publish_drift(measured)
+            publish.publish_drift(measured)
     if fault:
         raise fault
     return _ended(detected.sentence, detected)

@@ -1,33 +1,34 @@
 """The flow `retrain-logllm`: a model that keeps up with its log."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from loguru import logger
 from prefect import flow
 from prefect.states import Completed
 
-from flows.prepare import Prepared, prepare
 from flows.run_log import log_to_prefect
 from flows.settings import RetrainSettings
-from flows.steps import evaluate, run_stages
+from flows.steps import pipeline_of
 from logllm_core.daily.champion.decisions import (
     Decision,
     current_model,
+    decide,
     find_champion,
     read_decisions,
     retraining,
 )
+from logllm_core.daily.champion.drift import drift_of, newest_windows
+from logllm_core.daily.champion.kept_models import keep_last
 from logllm_core.errors import LogLLMError
+from logllm_core.evaluation.contest import hold_contest
 from logllm_core.logs.catalog.catalog import Dataset
 from logllm_core.logs.messages.log_messages import read_vocabulary
-from logllm_core.model.sources.named_backbones import Places
+from logllm_core.pipeline import Basis, Pipeline, Trained
 from logllm_core.store.store import Artifact
-from logllm_core.training.plan import StagePlan
-from logllm_core.training.recipes import Recipe
 from logllm_core.training.sampling import check_labelled
 from logllm_core.training.trained_model import pooling_of
-from tasks import detection, evaluation, logs, models, training
+from tasks import publish, steps
 
 DEFAULTS = RetrainSettings()
 
@@ -46,13 +47,15 @@ class Retrained:
 class Attempt:
     """What a candidate is made from, and whom it is measured against."""
 
-    dataset: Dataset
-    line: list[Decision]  # the champion and the models that it goes back to
+    lineage: list[Decision]  # the champion and the models that it goes back to
     champion_model: Artifact
-    recipe: Recipe  # the candidate's
-    places: Places
-    prepared: Prepared
+    basis: Basis  # the candidate's
+    pipeline: Pipeline
     settings: RetrainSettings
+
+    @property
+    def champion(self) -> Decision:
+        return self.lineage[0]
 
 
 @flow(name="retrain-logllm", flow_run_name="retrain-{dataset}")
@@ -81,55 +84,45 @@ def _ended(retrained: Retrained) -> Retrained:
 def _retrain(dataset: Dataset, settings: RetrainSettings) -> Retrained:
     store, name = settings.store, dataset.name
     decisions, model = read_decisions(store, name), current_model(store, name)
-    champion = decisions.line[0]
+    champion, pipeline = decisions.line[0], pipeline_of(settings)
     recipe = champion.recipe.overridden(settings.overrides)
-    prepared = prepare(dataset, recipe, settings)
+    prepared = pipeline.prepare(dataset, recipe)
     if prepared.windows.fingerprint in decisions.considered:
-        models.keep_last(store, name, settings.keep_models)
+        steps.run(keep_last, store, name, settings.keep_models)
         reason = f"There is nothing new in {name} since the last decision."
         return Retrained(dataset=name, run=None, is_promoted=False, reason=reason)
     check_labelled(name, is_labelled=dataset.labels is not None)
     attempt = Attempt(
-        dataset=dataset,
-        line=decisions.line,
+        lineage=decisions.line,
         champion_model=model,
-        recipe=recipe,
-        places=models.find_backbones(store, champion.backbones, pooling_of(model)),
-        prepared=prepared,
+        basis=pipeline.basis(
+            dataset, recipe, champion.backbones, prepared, pooling=pooling_of(model)
+        ),
+        pipeline=pipeline,
         settings=settings,
     )
     made = _decide(attempt, _train(attempt))
-    models.keep_last(store, name, settings.keep_models)
+    steps.run(keep_last, store, name, settings.keep_models)
     return Retrained(dataset=name, run=made.run, is_promoted=made.is_promoted, reason=made.reason)
 
 
-def _train(attempt: Attempt) -> list[Artifact]:
+def _train(attempt: Attempt) -> Trained:
     """The candidate's stages: all of the recipe, or its last one from the champion's adapters."""
-    dataset, recipe, settings = attempt.dataset, attempt.recipe, attempt.settings
-    is_from_scratch = settings.start == "scratch"
-    if recipe.embedder == "message-id":
+    start: Artifact | None = attempt.champion_model
+    if attempt.settings.start == "scratch":
+        start = None
+    if attempt.basis.recipe.embedder == "message-id":
         _check_same_numbers(attempt)
-        logger.info("{}: vectors of message ids are learned from scratch", dataset.name)
-        is_from_scratch = True
-    if is_from_scratch:
-        places, prepared = attempt.places, attempt.prepared
-        return run_stages(dataset, recipe, places, prepared, settings, may_train=True)
-    plan = StagePlan(
-        dataset=dataset.name,
-        stage=recipe.trained_stages[-1],
-        recipe=recipe,
-        places=attempt.places,
-        messages=attempt.prepared.messages,
-        windows=attempt.prepared.windows,
-        previous=attempt.champion_model,
-    )
-    return [training.train_stage(settings.store, plan, settings.execution)]
+        name = attempt.basis.dataset.name
+        logger.info("{}: vectors of message ids are learned from scratch", name)
+        start = None
+    return attempt.pipeline.train(attempt.basis, attempt.settings.execution, start=start)
 
 
 def _check_same_numbers(attempt: Attempt) -> None:
     """A champion that knows messages by their numbers can judge no others."""
-    name, messages = attempt.dataset.name, attempt.prepared.messages
-    known = attempt.settings.store.newest("messages", name, attempt.line[0].messages)
+    name, messages = attempt.basis.dataset.name, attempt.basis.prepared.messages
+    known = attempt.settings.store.newest("messages", name, attempt.champion.messages)
     texts = read_vocabulary(known) if known else []
     if not texts or read_vocabulary(messages)[: len(texts)] != texts:
         raise LogLLMError(
@@ -139,54 +132,52 @@ def _check_same_numbers(attempt: Attempt) -> None:
         )
 
 
-def _decide(attempt: Attempt, stages: list[Artifact]) -> Decision:
+def _decide(attempt: Attempt, candidate: Trained) -> Decision:
     """Report on the candidate, measure it against the champion, and decide."""
-    store, champion, prepared = attempt.settings.store, attempt.line[0], attempt.prepared
-    before = _predict(attempt, champion.recipe, attempt.champion_model)
+    store, pipeline = attempt.settings.store, attempt.pipeline
+    champions_basis = replace(attempt.basis, recipe=attempt.champion.recipe)
+    before = pipeline.predict(champions_basis, attempt.champion_model)
     _tell_drift(attempt, before)
-    after = _predict(attempt, attempt.recipe, stages[-1])
-    run = evaluate(
+    after = pipeline.predict(candidate.basis, candidate.stages[-1])
+    run = pipeline.evaluate([candidate])
+    publish.publish_report(run)
+    pipeline.refresh_views()
+    contest = steps.run(
+        hold_contest,
         store,
-        attempt.dataset,
-        [attempt.recipe],
-        champion.backbones,
-        attempt.places,
-        prepared,
-        [stages],
+        candidate.basis.prepared.windows,
+        after,
+        before,
+        attempt.lineage,
+        report=run,
     )
-    contest = evaluation.hold_contest(store, prepared.windows, after, before, attempt.line, run)
-    made = models.decide(
-        store, run, champion, is_promoted=contest.is_promoted, reason=contest.reason
+    made = steps.run(
+        decide,
+        store,
+        run,
+        over=attempt.champion,
+        is_promoted=contest.is_promoted,
+        reason=contest.reason,
     )
-    evaluation.publish_decision(attempt.dataset.name, contest, made)
+    publish.publish_decision(attempt.basis.dataset.name, contest, made)
     if not made.is_promoted:  # the views show what was asked for last: the champion's verdicts
-        _predict(attempt, champion.recipe, attempt.champion_model)
-        logs.refresh_views(store)
+        pipeline.predict(champions_basis, attempt.champion_model)
+        pipeline.refresh_views()
     return made
 
 
-def _predict(attempt: Attempt, recipe: Recipe, trained: Artifact) -> Artifact:
-    """What one of both says of the newest windows."""
-    return detection.predict(
-        attempt.settings.store,
-        attempt.dataset.name,
-        recipe,
-        attempt.places,
-        attempt.prepared.messages,
-        attempt.prepared.windows,
-        trained,
-    )
-
-
 def _tell_drift(attempt: Attempt, predictions: Artifact) -> None:
-    drift = evaluation.measure_drift_of_newest(
-        attempt.settings.store,
-        attempt.line[0],
-        attempt.prepared.messages,
-        attempt.prepared.windows,
-        predictions,
-        attempt.settings.drift,
+    """Of the newest windows of the data set itself, as the champion judged them."""
+    settings, prepared = attempt.settings, attempt.basis.prepared
+    newest = newest_windows(
+        settings.store,
+        attempt.champion,
+        messages=prepared.messages,
+        windows=prepared.windows,
+        predictions=predictions,
     )
+    name = attempt.basis.dataset.name
+    drift = steps.run(drift_of, settings.store, name, attempt.champion, newest, settings.drift)
     if drift:
         # No event: the retraining that it would ask for is this one.
-        evaluation.publish_drift(drift, is_told=False)
+        publish.publish_drift(drift, is_told=False)

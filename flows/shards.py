@@ -13,45 +13,41 @@ from typing import Any
 from loguru import logger
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
-from flows.settings import RunnerName
+from flows.settings import PrepareSettings, RunnerName
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.logs.messages import file_messages
 from logllm_core.logs.sources.raw_log import RawFile, log_files
 from logllm_core.store.intact_files import is_whole
-from logllm_core.store.store import Artifact, Store
-from tasks import logs
+from logllm_core.store.store import Artifact
+from tasks import steps
 
 
 def build_parts(
-    store: Store,
-    dataset: Dataset,
-    raw: Artifact,
-    *,
-    is_masked: bool,
-    runner: RunnerName,
-    num_shards: int | None,
+    settings: PrepareSettings, dataset: Dataset, raw: Artifact, *, is_masked: bool
 ) -> list[Artifact]:
     """The part of each raw file, in the order of the files."""
-    files = log_files(raw)
-    shards = into_shards(files, num_shards or os.cpu_count() or 1)
+    store, runner, files = settings.store, settings.runner, log_files(raw)
+    shards = into_shards(files, settings.num_shards or os.cpu_count() or 1)
     if len(shards) == 1 and runner == "threads":
-        return logs.build_parts(store, dataset, raw, files, is_masked)
+        return steps.run(file_messages.build_parts, store, dataset, raw, files, is_masked=is_masked)
     # Elsewhere, another folder is the working one.
     store = replace(store, data_dir=store.data_dir.absolute())
     raw = replace(raw, path=raw.path.absolute())
     parameters = {"store": store, "dataset": dataset, "raw": raw, "is_masked": is_masked}
+    read = steps.as_task(file_messages.build_parts)
     built: dict[RawFile, Artifact] = {}
     with RUNNERS[runner](len(shards)) as started:
-        futures = [
-            started.submit(logs.build_parts, {**parameters, "files": shard}) for shard in shards
-        ]
+        futures = [started.submit(read, {**parameters, "files": shard}) for shard in shards]
         for shard, future in zip(shards, futures, strict=True):
             built |= zip(shard, future.result(), strict=True)
     # What another machine built comes from the remote; without one it is built here once more.
     missing = [file for file in files if not is_whole(built[file].path)]
     if missing:
         logger.warning("{:,} of {:,} parts were built elsewhere", len(missing), len(files))
-        fetched = logs.build_parts(store, dataset, raw, missing, is_masked)
+        fetched = steps.run(
+            file_messages.build_parts, store, dataset, raw, missing, is_masked=is_masked
+        )
         built |= zip(missing, fetched, strict=True)
     return [built[file] for file in files]
 

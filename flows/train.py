@@ -5,8 +5,9 @@ from prefect import flow
 
 from flows.settings import TrainSettings
 from flows.steps import report_on
+from logllm_core.daily.champion.decisions import promote_first
 from logllm_core.store.store import Artifact
-from tasks import models
+from tasks import steps
 
 DEFAULTS = TrainSettings()
 
@@ -19,7 +20,7 @@ def train_logllm(dataset: str, settings: TrainSettings = DEFAULTS) -> Artifact:
     model of a data set becomes its champion; a later one does not replace it unasked.
     """
     run = report_on(dataset, settings, may_train=True)
-    champion = models.promote_first(settings.store, run)
+    champion = steps.run(promote_first, settings.store, run)
     if champion.run != run.fingerprint:
         logger.info(
             "{}: run {} stays the champion. To have this model judge new logs: logllm models "

@@ -1,6 +1,6 @@
 """Whether a data folder still holds what was written into it: every file is read again.
 
-A file that was found whole once is believed as long as it looks the same (`intact_files`). A disk that
+A file that was whole once is believed as long as it looks the same (`intact_files`). A disk that
 loses bits changes no time, so somebody has to read all of it now and then.
 """
 

@@ -1,1 +1,1 @@
-"""How a step is run: names, Prefect artifacts. A body is one call into `logllm_core`."""
+"""How a step is run: as a task of Prefect."""

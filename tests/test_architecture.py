@@ -1,14 +1,19 @@
-"""The house of the design, held against the imports."""
+"""The house of the design, held against the code: who may import whom, and how large things are."""
 
 import ast
+import tomllib
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+TOPS = ("flows", "tasks", "logllm_core")
 # From the ground up: a room imports only what stands below it, or beside it in the same room. A
-# package's own file holds words for the rooms inside, and stands below them.
+# package's own file holds the words of the rooms inside, and stands below them; but
+# `logllm_core/__init__.py` is the front door, and imports the library when it is asked.
 FLOORS = (
     "logllm_core.errors",
     "logllm_core.config",
@@ -35,79 +40,107 @@ FLOORS = (
     "logllm_core.pages",
     "logllm_core.evaluation.measures",
     "logllm_core.evaluation",
+    "logllm_core.pipeline",
     "logllm_core.paper.building_blocks",
     "logllm_core.paper.detectors",
     "logllm_core.paper.experiments",
+    "logllm_core.library",
     "tasks",
     "flows",
     "flows.server",
     "flows.cli",
 )
+MODEL_LIBRARIES = {"torch", "transformers", "peft", "bitsandbytes"}
 FORBIDDEN = {
-    "logllm_core": {"prefect", "tasks", "flows"},
-    "logllm_core.logs": {"torch", "transformers", "peft", "bitsandbytes"},
-    "flows": {"torch", "transformers", "peft", "bitsandbytes"},
-    "tasks": {"torch", "transformers", "peft", "bitsandbytes", "flows"},
+    "logllm_core": {"prefect", *TOPS[:2]},
+    "logllm_core.logs": MODEL_LIBRARIES,
+    "flows": MODEL_LIBRARIES,
+    "tasks": {*MODEL_LIBRARIES, "flows"},
 }
-ONLY_BACKBONES = {"transformers", "peft", "bitsandbytes"}
+ONLY_BACKBONES = MODEL_LIBRARIES - {"torch"}
 # Each takes seconds, and a command whose results are there needs neither.
 WAIT_UNTIL_WANTED = {"peft", "bitsandbytes"}
+MAX_FILE_LINES = 250
+MAX_FUNCTION_LINES = 40
+MAX_POSITIONAL = 5
+MAX_FILES = 15  # in a folder
 
 
-def modules() -> Iterator[tuple[str, Path]]:
-    for top in ("flows", "tasks", "logllm_core"):
-        for path in sorted((ROOT / top).rglob("*.py")):
-            parts = path.relative_to(ROOT).with_suffix("").parts
-            yield ".".join(parts).removesuffix(".__init__"), path
+@cache
+def trees() -> dict[str, tuple[Path, ast.Module]]:
+    """Each module by its dotted name, its path within the project and its syntax tree."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): (
+            path.relative_to(ROOT),
+            ast.parse(path.read_text(encoding="utf-8")),
+        )
+        for top in TOPS
+        for path in sorted((ROOT / top).rglob("*.py"))
+    }
 
 
-def imports(path: Path, *, is_at_once: bool = False) -> Iterator[tuple[int, str]]:
-    """Line and name of what a module imports, at once with itself or anywhere."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def packages() -> set[str]:
+    return {module for module, (path, _) in trees().items() if path.name == "__init__.py"}
+
+
+def imports(module: str, *, is_at_once: bool = False) -> Iterator[tuple[str, str]]:
+    """Where a module imports, and what: at once with itself, or anywhere."""
+    path, tree = trees()[module]
     for node in tree.body if is_at_once else ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
+            yield from ((f"{path}:{node.lineno}", alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno} imports relatively"
             for alias in node.names:
-                yield node.lineno, f"{node.module}.{alias.name}"
+                yield f"{path}:{node.lineno}", f"{node.module}.{alias.name}"
+
+
+def nodes(*kinds: type[ast.AST]) -> Iterator[tuple[str, str, ast.AST]]:
+    """The module, the place in it and the node, of all nodes of these kinds."""
+    for module, (path, tree) in trees().items():
+        for node in ast.walk(tree):
+            if isinstance(node, kinds):
+                yield module, f"{path}:{getattr(node, 'lineno', 0)}", node
 
 
 def is_within(name: str, room: str) -> bool:
     return name == room or name.startswith(room + ".")
 
 
-ROOMS = {module for module, path in modules() if path.name == "__init__.py"}
+def floor(name: str) -> int:
+    """The number of the floor that a module, or a name in it, stands on; -1 below all."""
+    while name and name not in trees():
+        name = name.rpartition(".")[0]
+    if name in packages():
+        return -1
+    within = (number for number, room in enumerate(FLOORS) if is_within(name, room))
+    return max(within, key=lambda number: len(FLOORS[number]))
 
 
-def room(name: str) -> str:
-    """The floor that a module, or a name in it, stands on; its package's own file stands below."""
-    within = [floor for floor in FLOORS if is_within(name, floor)]
-    return max(within, key=len, default="")
-
-
-def test_every_module_stands_on_a_floor() -> None:
-    assert [m for m, _ in modules() if m not in ROOMS and not room(m)] == []
-    assert [floor for floor in FLOORS if floor not in {m for m, _ in modules()}] == []
+def test_every_module_stands_on_a_floor_and_no_floor_is_empty() -> None:
+    assert [
+        m for m in trees() if m not in packages() and not any(is_within(m, f) for f in FLOORS)
+    ] == []
+    assert [f for f in FLOORS if not any(is_within(m, f) for m in trees())] == []
 
 
 def test_no_import_runs_up_the_house() -> None:
     faults = [
-        f"{path.relative_to(ROOT)}:{line} imports {name}"
-        for module, path in modules()
-        for line, name in imports(path)
-        if room(name) and name.rpartition(".")[0] not in ROOMS - {m for m in ROOMS if name in MODULES}
-        and floor_of(name) > floor_of(module)
+        f"{place} imports {name}"
+        for module in trees()
+        if module != "logllm_core"
+        for place, name in imports(module)
+        if name.partition(".")[0] in TOPS and floor(name) > floor(module)
     ]
     assert not faults, "\n".join(faults)
 
 
 def test_what_is_slow_to_import_waits_until_it_is_wanted() -> None:
     faults = [
-        f"{path.relative_to(ROOT)}:{line} imports {name}"
-        for _, path in modules()
-        for line, name in imports(path, is_at_once=True)
-        if name.split(".")[0] in WAIT_UNTIL_WANTED
+        f"{place} imports {name}"
+        for module in trees()
+        for place, name in imports(module, is_at_once=True)
+        if name.partition(".")[0] in WAIT_UNTIL_WANTED
     ]
     assert not faults, "\n".join(faults)
 
@@ -115,10 +148,10 @@ def test_what_is_slow_to_import_waits_until_it_is_wanted() -> None:
 @pytest.mark.parametrize("room", FORBIDDEN)
 def test_a_room_does_not_know_what_it_must_not_know(room: str) -> None:
     faults = [
-        f"{path.relative_to(ROOT)}:{line} imports {name}"
-        for module, path in modules()
+        f"{place} imports {name}"
+        for module in trees()
         if is_within(module, room)
-        for line, name in imports(path)
+        for place, name in imports(module)
         if any(is_within(name, other) for other in FORBIDDEN[room])
     ]
     assert not faults, "\n".join(faults)
@@ -126,34 +159,85 @@ def test_a_room_does_not_know_what_it_must_not_know(room: str) -> None:
 
 def test_backbones_alone_knows_the_model_libraries() -> None:
     faults = [
-        f"{path.relative_to(ROOT)}:{line} imports {name}"
-        for module, path in modules()
+        f"{place} imports {name}"
+        for module in trees()
         if module != "logllm_core.model.backbones"
-        for line, name in imports(path)
-        if name.split(".")[0] in ONLY_BACKBONES
+        for place, name in imports(module)
+        if name.partition(".")[0] in ONLY_BACKBONES
     ]
     assert not faults, "\n".join(faults)
 
 
 def test_environment_variables_are_read_in_flows_alone() -> None:
     faults = [
-        f"{path.relative_to(ROOT)}:{node.lineno}"
-        for module, path in modules()
+        place
+        for module, place, node in nodes(ast.Attribute)
         if not is_within(module, "flows")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
     ]
     assert not faults, "\n".join(faults)
 
 
+def test_files_are_replaced_and_renamed_in_one_room_alone() -> None:
+    """`a.replace(b)` of a path has one argument, of a text two; a time's have names."""
+    faults = [
+        place
+        for module, place, node in nodes(ast.Call)
+        if module != "logllm_core.store.disk"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        if node.func.attr == "rename" or (node.func.attr == "replace" and len(node.args) == 1)
+    ]
+    assert not faults, "\n".join(faults)
+
+
 def test_files_stay_short() -> None:
-    lengths = {module: path.read_text(encoding="utf-8").count("\n") for module, path in modules()}
-    assert {module: length for module, length in lengths.items() if length > 330} == {}
+    lengths = {path: (ROOT / path).read_bytes().count(b"\n") for path, _ in trees().values()}
+    faults = [
+        f"{path}: {length} lines" for path, length in lengths.items() if length > MAX_FILE_LINES
+    ]
+    assert not faults, "\n".join(faults)
+
+
+def test_functions_stay_short_and_take_few_positions() -> None:
+    faults = []
+    for _, place, node in nodes(ast.FunctionDef, ast.AsyncFunctionDef):
+        assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        assert node.end_lineno is not None
+        names = [argument.arg for argument in node.args.posonlyargs + node.args.args]
+        num_positional = len([name for name in names if name not in {"self", "cls"}])
+        num_lines = node.end_lineno - node.lineno + 1
+        if num_lines > MAX_FUNCTION_LINES or num_positional > MAX_POSITIONAL:
+            faults.append(f"{place} {node.name}: {num_lines} lines, {num_positional} positions")
+    assert not faults, "\n".join(faults)
+
+
+def test_folders_stay_narrow() -> None:
+    counts = Counter(path.parent for path, _ in trees().values())
+    assert {folder: number for folder, number in counts.items() if number > MAX_FILES} == {}
+
+
+def test_a_class_stands_once() -> None:
+    places = defaultdict(list)
+    for module, place, node in nodes(ast.ClassDef):
+        if isinstance(node, ast.ClassDef) and is_within(module, "logllm_core"):
+            places[node.name].append(place)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 def test_every_package_is_installed() -> None:
-    import tomllib
-
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    packages = {module for module, path in modules() if path.name == "__init__.py"}
-    assert set(declared["tool"]["setuptools"]["packages"]) == packages
+    assert set(declared["tool"]["setuptools"]["packages"]) == packages()
+
+
+def test_every_step_that_runs_as_a_task_is_there() -> None:
+    from importlib import import_module
+    from inspect import signature
+    from string import Formatter
+
+    from tasks.steps import RUN_NAMES
+
+    for step, run_name in RUN_NAMES.items():
+        module, _, function = step.rpartition(".")
+        parameters = signature(getattr(import_module(f"logllm_core.{module}"), function)).parameters
+        named = [field.partition(".")[0] for _, field, _, _ in Formatter().parse(run_name) if field]
+        assert set(named) <= set(parameters), step

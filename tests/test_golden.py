@@ -24,6 +24,7 @@ from logllm_core.logs.sources.raw_log import obtain_log
 from logllm_core.logs.windows.window_artifact import build_windows
 from logllm_core.paper.experiments.ablation_table import Setup
 from logllm_core.paper.experiments.run_variant import Job, run_variant
+from logllm_core.pipeline import Prepared
 from logllm_core.store.store import Artifact, Store
 from logllm_core.training.plan import Execution
 from logllm_core.training.recipes import Recipe, recipe_named
@@ -81,9 +82,9 @@ def a_run(folder: Path) -> dict[str, Any]:
     job = Job(
         name="golden",
         setup=Setup(dataset=dataset, recipe=_recipe(), backbones="tiny/encoder,tiny/decoder"),
-        raw=obtain_log(store, dataset, mirror=None),
-        messages=messages,
-        windows=windows,
+        prepared=Prepared(
+            raw=obtain_log(store, dataset, mirror=None), messages=messages, windows=windows
+        ),
         execution=Execution(),
     )
     with chdir(folder):  # a model is found by the names that its backbones were given, too

@@ -15,9 +15,9 @@ from prefect.exceptions import ParameterTypeError
 from sklearn.metrics import average_precision_score
 
 from flows.evaluate import evaluate_logllm
-from flows.prepare import Prepared, prepare_logs
+from flows.prepare import prepare_logs
 from flows.settings import RunSettings, TrainSettings
-from flows.steps import run_stages
+from flows.steps import pipeline_of
 from flows.train import train_logllm
 from logllm_core import tables
 from logllm_core.daily.champion.decisions import find_champion
@@ -25,12 +25,12 @@ from logllm_core.errors import LogLLMError
 from logllm_core.logs.windows.window_artifact import read_windows
 from logllm_core.model.backbones import find_backbones
 from logllm_core.pages.markdown import escape
+from logllm_core.pipeline import Prepared
 from logllm_core.query.views import query
 from logllm_core.scoring.predictions import predict
 from logllm_core.store.store import Artifact, Store
 from logllm_core.training import stage as training_stage
 from logllm_core.training.plan import Execution, StagePlan
-from tasks import models
 from tests.rewriting import rewrite
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -268,9 +268,10 @@ def test_the_test_split_is_not_read_while_training(settings: TrainSettings) -> N
 @flow
 def train_again(prepared: Prepared, settings: TrainSettings) -> None:
     """The stages alone: what comes before and after them reads the test split."""
-    places = models.find_backbones(settings.store, settings.backbones, None)
     dataset, recipe = settings.find_dataset("small-log"), settings.find_recipe()
-    run_stages(dataset, recipe, places, prepared, settings, may_train=True)
+    pipeline = pipeline_of(settings)
+    basis = pipeline.basis(dataset, recipe, settings.backbones, prepared)
+    pipeline.train(basis, settings.execution)
 
 
 def reword_messages_unseen_in_training(prepared: Prepared) -> None:

@@ -32,7 +32,7 @@ from logllm_core.errors import LogLLMError
 from logllm_core.query.views import query
 from logllm_core.store.store import Artifact, Store
 from logllm_core.training import stage
-from tasks import evaluation
+from tasks import publish
 from tests.flows.conftest import RECIPE, Run, check_error
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -340,11 +340,11 @@ def test_drift_beyond_a_limit_is_an_event_that_names_the_data_set(
 ) -> None:
     sent: list[tuple[str, dict[str, str]]] = []
     monkeypatch.setattr(
-        evaluation, "emit_event", lambda name, resource, payload: sent.append((name, resource))
+        publish, "emit_event", lambda name, resource, payload: sent.append((name, resource))
     )
 
     @flow
-    def publish(num_anomalous: int, *, is_told: bool = True) -> None:
+    def publish_drift(num_anomalous: int, *, is_told: bool = True) -> None:
         calm, other = (
             Sample(
                 probabilities=np.array([0.1] * (200 - number) + [0.9] * number),
@@ -354,12 +354,12 @@ def test_drift_beyond_a_limit_is_an_event_that_names_the_data_set(
             for number in (20, num_anomalous)
         )
         drift = measure(calm, other, DriftLimits(), dataset="a_b", run="0" * 16)
-        evaluation.publish_drift(drift, is_told=is_told)
+        publish.publish_drift(drift, is_told=is_told)
 
-    publish(20)
-    publish(120, is_told=False)
+    publish_drift(20)
+    publish_drift(120, is_told=False)
     assert sent == []
-    publish(120)
+    publish_drift(120)
     resource = {"prefect.resource.id": "logllm.dataset.a_b", "prefect.resource.name": "a_b"}
     assert sent == [("logllm.drift.exceeded", resource)]
     with get_client(sync_client=True) as client:

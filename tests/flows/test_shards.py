@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.prepare import Prepared, prepare_logs
+from flows.prepare import prepare_logs
 from flows.settings import RunnerName, RunSettings
 from flows.shards import into_shards
 from logllm_core import tables
 from logllm_core.logs.simulator import write_log
 from logllm_core.logs.sources.raw_log import RawFile
+from logllm_core.pipeline import Prepared
 from logllm_core.store.intact_files import sha256_of
 
 DATASET = """

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +70,13 @@ def build_part(
         version=VERSION,
         build=lambda out_dir: _build(out_dir, dataset, raw, file, is_masked),
     )
+
+
+def build_parts(
+    store: Store, dataset: Dataset, raw: Artifact, files: Sequence[RawFile], *, is_masked: bool
+) -> list[Artifact]:
+    """The parts of some files of a raw log, in their order."""
+    return [build_part(store, dataset, raw, file, is_masked=is_masked) for file in files]
 
 
 def _build(

@@ -8,14 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from logllm_core.evaluation.report import Run, build_report
-from logllm_core.model.backbones import find_backbones
 from logllm_core.paper.experiments.ablation_table import Setup
-from logllm_core.scoring.encoder_vectors import encode_vocabulary
-from logllm_core.scoring.predictions import predict
+from logllm_core.pipeline import Pipeline, Prepared
 from logllm_core.store.store import Artifact, Json, Kind, Store
-from logllm_core.training.plan import Execution, StagePlan
-from logllm_core.training.stage import train_stage
+from logllm_core.training.plan import Execution
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,9 +20,7 @@ class Job:
 
     name: str  # for log lines
     setup: Setup
-    raw: Artifact
-    messages: Artifact
-    windows: Artifact
+    prepared: Prepared
     execution: Execution
 
 
@@ -37,42 +31,9 @@ def run_variant(store: Store, job: Job) -> Artifact:
         LogLLMError: backbones that are not there, too little memory, text that does not fit, a
             training that was asked to stop, or whatever else a training may say.
     """
-    recipe, dataset = job.setup.recipe, job.setup.dataset
-    places = find_backbones(store, job.setup.backbones, job.setup.recipe.pooling)
-    stages: list[Artifact] = []
-    for stage in recipe.trained_stages:
-        plan = StagePlan(
-            dataset=dataset.name,
-            stage=stage,
-            recipe=recipe,
-            places=places,
-            messages=job.messages,
-            windows=job.windows,
-            previous=stages[-1] if stages else None,
-        )
-        stages.append(train_stage(store, plan, job.execution))
-    predictions = predict(
-        store,
-        dataset.name,
-        recipe=recipe,
-        places=places,
-        messages=job.messages,
-        windows=job.windows,
-        trained=stages[-1],
-    )
-    vectors = encode_vocabulary(
-        store, dataset.name, recipe=recipe, places=places, messages=job.messages
-    )
-    run = Run(
-        raw=job.raw,
-        messages=job.messages,
-        windows=job.windows,
-        stages=tuple(stages),
-        predictions=predictions,
-        vectors=vectors,
-        others={},
-    )
-    return build_report(store, dataset, recipe=recipe, backbones=job.setup.backbones, run=run)
+    pipeline, setup = Pipeline(store=store), job.setup
+    basis = pipeline.basis(setup.dataset, setup.recipe, setup.backbones, job.prepared)
+    return pipeline.evaluate([pipeline.train(basis, job.execution)])
 
 
 def find_run(store: Store, job: Job) -> Artifact | None:

@@ -7,6 +7,7 @@ from loguru import logger
 
 from logllm_core.paper.experiments import ablation_processes
 from logllm_core.paper.experiments.run_variant import Job
+from logllm_core.pipeline import Prepared
 from logllm_core.store.store import Artifact, Kind, Store
 from logllm_core.training.plan import Execution
 from tests.paper.experiments.setups import setup_of
@@ -23,9 +24,9 @@ def job(name: str, data_dir: Path, *, num_processes: int = 1) -> Job:
     return Job(
         name=name,
         setup=setup_of("quick", changes={"pooling": "mean"}, backbones="encoder,decoder"),
-        raw=artifact("raw"),
-        messages=artifact("messages"),
-        windows=artifact("windows"),
+        prepared=Prepared(
+            raw=artifact("raw"), messages=artifact("messages"), windows=artifact("windows")
+        ),
         execution=Execution(num_processes=num_processes),
     )
 

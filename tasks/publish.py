@@ -1,35 +1,20 @@
-"""Tasks that measure and report."""
-
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+"""What Prefect shows of a run: tables, markdown, and the event to which deployments answer."""
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
-from logllm_core.daily.champion import drift
-from logllm_core.daily.champion.decisions import Champion, Decision
-from logllm_core.evaluation import contest, decision_list, report, seed_choice
-from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.daily.champion.decisions import Decision
+from logllm_core.daily.champion.drift import Drift
+from logllm_core.evaluation import decision_list
+from logllm_core.evaluation.contest import Contest
 from logllm_core.pages import figures_as_text, markdown
+from logllm_core.paper.experiments import ablation_page, compare_methods, standing
 from logllm_core.store import runs
-from logllm_core.store.store import Artifact, Store
-from logllm_core.training.recipes import Recipe
+from logllm_core.store.store import Artifact
 
 DRIFT_EXCEEDED = "logllm.drift.exceeded"
-
-
-@task(task_run_name="choose-seed", cache_policy=NO_CACHE)
-def choose_seed(predictions: Mapping[int, Artifact]) -> seed_choice.Kept:
-    return seed_choice.choose_seed(predictions)
-
-
-@task(task_run_name="build-report-{dataset.name}", cache_policy=NO_CACHE)
-def build_report(
-    store: Store, dataset: Dataset, recipe: Recipe, backbones: str, run: report.Run
-) -> Artifact:
-    return report.build_report(store, dataset, recipe=recipe, backbones=backbones, run=run)
 
 
 @task(task_run_name="publish-report-{built.dataset}", cache_policy=NO_CACHE)
@@ -55,20 +40,8 @@ def publish_report(built: Artifact) -> None:
     )
 
 
-@task(task_run_name="hold-contest-{windows.dataset}", cache_policy=NO_CACHE)
-def hold_contest(
-    store: Store,
-    windows: Artifact,
-    candidate: Artifact,
-    champion: Artifact,
-    line: Sequence[Decision],
-    report: Artifact,
-) -> contest.Contest:
-    return contest.hold_contest(store, windows, candidate, champion, line, report=report)
-
-
 @task(task_run_name="publish-decision-{dataset}", cache_policy=NO_CACHE)
-def publish_decision(dataset: str, held: contest.Contest, decision: Decision) -> None:
+def publish_decision(dataset: str, held: Contest, decision: Decision) -> None:
     """What a retraining came to, as Prefect markdown."""
     create_markdown_artifact(
         key=f"retrain-{_key(dataset)}",
@@ -77,33 +50,8 @@ def publish_decision(dataset: str, held: contest.Contest, decision: Decision) ->
     )
 
 
-@task(task_run_name="measure-drift-{dataset}", cache_policy=NO_CACHE)
-def measure_drift(
-    store: Store, dataset: str, champion: Champion, since: datetime, limits: drift.DriftLimits
-) -> drift.Drift | None:
-    """Of the windows of new logs that the champion judged from a moment on."""
-    new = drift.judged_since(store, dataset, champion, since)
-    return drift.drift_of(store, dataset, champion, new, limits)
-
-
-@task(task_run_name="measure-drift-{windows.dataset}", cache_policy=NO_CACHE)
-def measure_drift_of_newest(
-    store: Store,
-    champion: Champion,
-    messages: Artifact,
-    windows: Artifact,
-    predictions: Artifact,
-    limits: drift.DriftLimits,
-) -> drift.Drift | None:
-    """Of the newest windows of the data set itself, as the champion judged them."""
-    new = drift.newest_windows(
-        store, champion, messages=messages, windows=windows, predictions=predictions
-    )
-    return drift.drift_of(store, windows.dataset, champion, new, limits)
-
-
 @task(task_run_name="publish-drift-{measured.dataset}", cache_policy=NO_CACHE)
-def publish_drift(measured: drift.Drift, *, is_told: bool = True) -> None:
+def publish_drift(measured: Drift, *, is_told: bool = True) -> None:
     """Drift as Prefect markdown; beyond a limit also as an event, to which deployments answer.
 
     Args:
@@ -123,6 +71,34 @@ def publish_drift(measured: drift.Drift, *, is_told: bool = True) -> None:
             },
             payload={"sentence": measured.sentence, "run": measured.run},
         )
+
+
+@task(task_run_name="publish-comparison-{built.dataset}", cache_policy=NO_CACHE)
+def publish_comparison(built: Artifact) -> None:
+    """The figures and costs of all detectors as a Prefect table."""
+    content = compare_methods.read_comparison(built)
+    rows = [
+        row | {"note": markdown.escape(row["note"])} for row in standing.comparison_rows(content)
+    ]
+    create_table_artifact(
+        key=f"comparison-{_key(built.dataset)}",
+        table=rows,
+        description=markdown.escape(content["verdict"]),
+    )
+
+
+@task(task_run_name="publish-ablation-{built.dataset}", cache_policy=NO_CACHE)
+def publish_ablation(built: Artifact) -> None:
+    """The figures of all variants as a Prefect table."""
+    content = ablation_page.read_ablation(built)
+    rows = [
+        row | {"note": markdown.escape(row["note"])} for row in ablation_page.ablation_rows(content)
+    ]
+    create_table_artifact(
+        key=f"ablation-{_key(built.dataset)}",
+        table=rows,
+        description=markdown.escape(content["verdict"]),
+    )
 
 
 def _key(dataset: str) -> str:
