@@ -223,7 +223,7 @@ class Pipeline:
             run=run,
         )
 
-    def _score(self, by_seed: Mapping[int, Trained]) -> dict[int, Artifact]:
+    def _score(self, by_seed: dict[int, Trained]) -> dict[int, Artifact]:
         """The first seed comes last: the views show the predictions that were asked for last."""
         predictions: dict[int, Artifact] = {}
         for seed, model in reversed(by_seed.items()):
@@ -232,7 +232,7 @@ class Pipeline:
             predictions[seed] = self.predict(model.basis, model.stages[-1])
         return dict(reversed(predictions.items()))
 
-    def _choose(self, by_seed: Mapping[int, Trained], scored: Mapping[int, Artifact]) -> "Kept":
+    def _choose(self, by_seed: dict[int, Trained], scored: Mapping[int, Artifact]) -> "Kept":
         """The seed that the validation split prefers."""
         from logllm_core.evaluation.seed_choice import choose_seed
 

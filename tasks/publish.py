@@ -1,18 +1,23 @@
-"""What Prefect shows of a run: tables, markdown, and the event to which deployments answer."""
+"""What Prefect shows of a run: tables, markdown, and the event to which deployments answer.
+
+Imports of what is shown wait until there is something to show: preparing a log needs none of it.
+"""
+
+from typing import TYPE_CHECKING
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
-from logllm_core.daily.champion.decisions import Decision
-from logllm_core.daily.champion.drift import Drift
-from logllm_core.evaluation import decision_list
-from logllm_core.evaluation.contest import Contest
-from logllm_core.pages import figures_as_text, markdown
-from logllm_core.paper.experiments import ablation_page, compare_methods, standing
+from logllm_core.pages.markdown import escape
 from logllm_core.store import runs
 from logllm_core.store.store import Artifact
+
+if TYPE_CHECKING:
+    from logllm_core.daily.champion.decisions import Decision
+    from logllm_core.daily.champion.drift import Drift
+    from logllm_core.evaluation.contest import Contest
 
 DRIFT_EXCEEDED = "logllm.drift.exceeded"
 
@@ -20,6 +25,8 @@ DRIFT_EXCEEDED = "logllm.drift.exceeded"
 @task(task_run_name="publish-report-{built.dataset}", cache_policy=NO_CACHE)
 def publish_report(built: Artifact) -> None:
     """The test figures and the alert types as Prefect tables, the report as Prefect markdown."""
+    from logllm_core.pages import figures_as_text, markdown
+
     content = runs.read_report(built)
     key = _key(built.dataset)
     create_table_artifact(
@@ -36,31 +43,35 @@ def publish_report(built: Artifact) -> None:
     create_markdown_artifact(
         key=f"report-{key}",
         markdown=markdown.as_markdown(content, built.path / "report.html"),
-        description=markdown.escape(content["verdict"]),
+        description=escape(content["verdict"]),
     )
 
 
 @task(task_run_name="publish-decision-{dataset}", cache_policy=NO_CACHE)
-def publish_decision(dataset: str, held: Contest, decision: Decision) -> None:
+def publish_decision(dataset: str, held: "Contest", decision: "Decision") -> None:
     """What a retraining came to, as Prefect markdown."""
+    from logllm_core.evaluation.decision_list import decision_markdown
+
     create_markdown_artifact(
         key=f"retrain-{_key(dataset)}",
-        markdown=decision_list.decision_markdown(dataset, held, decision),
-        description=markdown.escape(decision.reason),
+        markdown=decision_markdown(dataset, held, decision),
+        description=escape(decision.reason),
     )
 
 
 @task(task_run_name="publish-drift-{measured.dataset}", cache_policy=NO_CACHE)
-def publish_drift(measured: Drift, *, is_told: bool = True) -> None:
+def publish_drift(measured: "Drift", *, is_told: bool = True) -> None:
     """Drift as Prefect markdown; beyond a limit also as an event, to which deployments answer.
 
     Args:
         is_told: whether to send that event.
     """
+    from logllm_core.evaluation.decision_list import drift_markdown
+
     create_markdown_artifact(
         key=f"drift-{_key(measured.dataset)}",
-        markdown=decision_list.drift_markdown(measured),
-        description=markdown.escape(measured.sentence),
+        markdown=drift_markdown(measured),
+        description=escape(measured.sentence),
     )
     if measured.is_exceeded and is_told:
         emit_event(
@@ -76,28 +87,29 @@ def publish_drift(measured: Drift, *, is_told: bool = True) -> None:
 @task(task_run_name="publish-comparison-{built.dataset}", cache_policy=NO_CACHE)
 def publish_comparison(built: Artifact) -> None:
     """The figures and costs of all detectors as a Prefect table."""
-    content = compare_methods.read_comparison(built)
-    rows = [
-        row | {"note": markdown.escape(row["note"])} for row in standing.comparison_rows(content)
-    ]
+    from logllm_core.paper.experiments.compare_methods import read_comparison
+    from logllm_core.paper.experiments.standing import comparison_rows
+
+    content = read_comparison(built)
+    rows = [row | {"note": escape(row["note"])} for row in comparison_rows(content)]
     create_table_artifact(
         key=f"comparison-{_key(built.dataset)}",
         table=rows,
-        description=markdown.escape(content["verdict"]),
+        description=escape(content["verdict"]),
     )
 
 
 @task(task_run_name="publish-ablation-{built.dataset}", cache_policy=NO_CACHE)
 def publish_ablation(built: Artifact) -> None:
     """The figures of all variants as a Prefect table."""
-    content = ablation_page.read_ablation(built)
-    rows = [
-        row | {"note": markdown.escape(row["note"])} for row in ablation_page.ablation_rows(content)
-    ]
+    from logllm_core.paper.experiments.ablation_page import ablation_rows, read_ablation
+
+    content = read_ablation(built)
+    rows = [row | {"note": escape(row["note"])} for row in ablation_rows(content)]
     create_table_artifact(
         key=f"ablation-{_key(built.dataset)}",
         table=rows,
-        description=markdown.escape(content["verdict"]),
+        description=escape(content["verdict"]),
     )
 
 

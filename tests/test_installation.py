@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.test_architecture import imports, modules
+from tests.test_architecture import imports, trees
 
 ROOT = Path(__file__).resolve().parents[1]
 CONSTRAINTS = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
@@ -127,9 +127,9 @@ def test_no_import_needs_what_only_tests_install() -> None:
     installed = installed_for(PROJECT["dependencies"])
     distributions = packages_distributions()
     faults = [
-        f"{path.relative_to(ROOT)}:{line} imports {name}"
-        for _, path in modules()
-        for line, name in imports(path)
+        f"{place} imports {name}"
+        for module in trees()
+        for place, name in imports(module)
         if (top := name.split(".")[0]) not in ours | is_explained | sys.stdlib_module_names
         and installed.isdisjoint(map(canonicalize_name, distributions.get(top, [])))
     ]
