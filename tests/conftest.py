@@ -1,4 +1,5 @@
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 from loguru import logger
 
 from flows.server.prefect_environment import PREFECT_ENVIRONMENT
+from logllm_core.store.store import Store
 
 # As `logllm` does, before anything imports Prefect: else it would be the first test that ran a
 # command whose captured output Prefect writes to from then on.
@@ -14,12 +16,30 @@ os.environ.update(PREFECT_ENVIRONMENT)
 
 
 @pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(data_dir=tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
 def mirror() -> Path:
-    """The folder of sample archives that LOGLLM_MIRROR names."""
-    named = os.environ.get("LOGLLM_MIRROR")
-    if not named:
-        pytest.skip("LOGLLM_MIRROR does not name a folder of sample archives")
-    return Path(named)
+    """The folder of Loghub archives that the environment names."""
+    folder = os.environ.get("LOGLLM_MIRROR")
+    if not folder:
+        pytest.skip("LOGLLM_MIRROR names no folder of Loghub archives")
+    return Path(folder)
+
+
+@pytest.fixture
+def delivered() -> Iterator[list[int]]:
+    """The signals that reach the handlers which were there before."""
+    numbers: list[int] = []
+    before = {
+        number: signal.signal(number, lambda caught, _: numbers.append(caught))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    yield numbers
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)

@@ -13,11 +13,6 @@ from logllm_core.verification import verify
 from tests.daily.sample_champions import NAME, model, run
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(data_dir=tmp_path / "data")
-
-
 def build(out_dir: Path) -> Mapping[str, Any]:
     (out_dir / "table").write_text("normal")
     return {}

@@ -1,14 +1,7 @@
-from pathlib import Path
-
 import pytest
 
 from logllm_core.store.store import Artifact, Store
 from tests.evaluation.sample_runs import run_of_seed_0, run_of_seed_1
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(data_dir=tmp_path / "data")
 
 
 @pytest.fixture

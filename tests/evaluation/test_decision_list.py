@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,11 +9,6 @@ from logllm_core.evaluation.contest import compete
 from logllm_core.evaluation.decision_list import decision_markdown, drift_markdown, list_models
 from logllm_core.store.store import Store
 from tests.daily.sample_champions import NAME, model, run
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(data_dir=tmp_path / "data")
 
 
 def test_models_are_listed_the_last_decision_first(store: Store) -> None:

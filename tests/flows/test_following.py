@@ -22,8 +22,8 @@ from tests.flows.served import PATIENCE_SECONDS, ended_after, wait_until
 
 PROGRAM = f"""
 import sys
-from logllm_core.scoring import judging
-judging.DECISION = {MIDDLE}
+from logllm_core.scoring import judge
+judge.DECISION = {MIDDLE}
 from flows.cli.main import main
 sys.argv[0] = "logllm"
 main()

@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys, time
 from pathlib import Path
-from logllm_core.training import cards
-with cards.claim_named("GPU-1", Path(sys.argv[1])):
+from logllm_core.model import gpu_locks
+with gpu_locks.claim_named("GPU-1", Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """

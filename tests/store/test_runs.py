@@ -9,8 +9,25 @@ import pytest
 from logllm_core.errors import LogLLMError
 from logllm_core.store.runs import find_run, list_runs
 from logllm_core.store.store import Artifact, Store
-from tests.evaluation.sample_runs import make_content, make_predictions, make_run, make_windows
+from tests.evaluation.sample_runs import (
+    make_content,
+    make_predictions,
+    make_run,
+    make_windows,
+    run_of_seed_0,
+    run_of_seed_1,
+)
 from tests.rewriting import rewrite
+
+
+@pytest.fixture
+def one(store: Store) -> Artifact:
+    return run_of_seed_0(store)
+
+
+@pytest.fixture
+def other(store: Store) -> Artifact:
+    return run_of_seed_1(store)
 
 
 def test_a_run_is_found_by_folder_file_fingerprint_and_beginning(

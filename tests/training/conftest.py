@@ -1,4 +1,3 @@
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,16 +22,3 @@ def warnings() -> Iterator[list[str]]:
     sink = logger.add(lambda message: lines.append(message.record["message"]), level="WARNING")
     yield lines
     logger.remove(sink)
-
-
-@pytest.fixture
-def delivered() -> Iterator[list[int]]:
-    """The signals that reach the handlers which a training finds."""
-    found: list[int] = []
-    before = {
-        number: signal.signal(number, lambda caught, _: found.append(caught))
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    yield found
-    for number, handler in before.items():
-        signal.signal(number, handler)

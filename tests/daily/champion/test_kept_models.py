@@ -1,7 +1,5 @@
 """What is removed with the models of older decisions, and what stays."""
 
-from pathlib import Path
-
 import pytest
 
 from logllm_core.daily.champion.decisions import current_model, decide, promote, read_decisions
@@ -11,11 +9,6 @@ from logllm_core.store.store import Kind, Store
 from tests.daily.sample_champions import NAME, artifact, model, run
 
 KINDS: tuple[Kind, ...] = ("parts", "messages", "windows", "vectors", "predictions")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(data_dir=tmp_path / "data")
 
 
 def nights(store: Store) -> dict[str, list[int]]:
