@@ -1,24 +1,46 @@
-"""The queries and the data set of the README, held against the code."""
+"""README and the pages of docs/, held against the code: commands, queries, links, the tree."""
 
 import re
+import shlex
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from flows.cli.main import app
 from logllm_core import tables
 from logllm_core.logs.catalog.catalog import Dataset, find_dataset
 from logllm_core.logs.windows.window_artifact import build_windows
 from logllm_core.query import views
 from logllm_core.store.store import Store
+from tests.house import TREE, tree
 from tests.logs.samples import messages_of
 from tests.pages.sample_alarms import judged, write_source
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-QUERIES = re.findall(r"([^\n]+\?)\n\n```sql\n(.*?)```", README, flags=re.DOTALL)
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+}
+README = PAGES["README.md"]
+QUERIES = re.findall(r"([^\n]+\?)\n\n```sql\n(.*?)```", PAGES["docs/sql.md"], flags=re.DOTALL)
+MAX_README_LINES = 200
+# In blocks of commands and between backticks: what begins with a program of ours.
+COMMANDS = sorted(
+    {
+        (page, command.partition(" #")[0].strip())
+        for page, text in PAGES.items()
+        for block in re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
+        for line in block.replace("\\\n", " ").splitlines()
+        for command in line.split(" | ")
+        if command.startswith(("logllm ", "make ", "python -m "))
+    }
+)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +85,39 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return store
 
 
+def test_the_readme_stays_short() -> None:
+    assert README.count("\n") <= MAX_README_LINES
+
+
+def test_the_tree_is_that_of_the_packages() -> None:
+    assert TREE.findall(README) == [tree()], "python -m tests.house writes it anew"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_links_to_is_there(page: str) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", PAGES[page])
+    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS)
+def test_a_command_of_the_pages_is_one(page: str, command: str) -> None:
+    """Its words are those that the program takes; what it does others test."""
+    program, *words = shlex.split(command, comments=True)
+    if program == "make":
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+        assert {word for word in words if "=" not in word} <= set(targets)
+    elif program == "python":
+        assert find_spec(words[1])
+    else:
+        command_line, name = get_command(app), "logllm"
+        while isinstance(command_line, TyperGroup) and words:
+            context = command_line.make_context(name, words, resilient_parsing=True)
+            name, subcommand, words = command_line.resolve_command(context, words)
+            assert subcommand is not None
+            command_line = subcommand
+        command_line.make_context(name, words)
+
+
 def test_there_are_at_least_five_questions() -> None:
     assert len(QUERIES) >= 5
 
@@ -75,6 +130,8 @@ def test_a_question_of_the_readme_has_an_answer(store: Store, question: str, que
 
 
 def test_the_data_set_of_the_readme_is_one() -> None:
-    (example,) = re.findall(r"```toml\n(title = \"Our shop.*?)```", README, flags=re.DOTALL)
+    (example,) = re.findall(
+        r"```toml\n(title = \"Our shop.*?)```", PAGES["docs/own-logs.md"], flags=re.DOTALL
+    )
     dataset = Dataset.parse({**tomllib.loads(example), "name": "shop"}, origin="the README")
     assert dataset.line.names == ("time", "level", "content")
