@@ -17,6 +17,7 @@ os.environ.update(PREFECT_ENVIRONMENT)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
+    """An empty store of this test's own."""
     return Store(data_dir=tmp_path / "data")
 
 

@@ -1,8 +1,6 @@
 """The page of alarms: what was found in new logs, newest first."""
 
 import hashlib
-import os
-import uuid
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +21,7 @@ from logllm_core.pages.html import NUM_SHOWN_LINES, render_page, shown_line, tin
 from logllm_core.pages.svg import visible
 from logllm_core.pages.timeline import alarms_over_time
 from logllm_core.store.database import as_it_stands, bounded_connection
-from logllm_core.store.disk import writable
+from logllm_core.store.disk import replace_file, writable
 from logllm_core.store.store import Store
 
 PAGE = "page.html"
@@ -104,7 +102,7 @@ def write_page(store: Store, dataset: str) -> Path:
     html = render_page("alarms.html.j2", content, pictures)
     with writable(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, html)
+        replace_file(path, html.encode())
     logger.info(
         "{}: {:,} of {:,} windows of new logs are anomalous; see {}",
         dataset,
@@ -113,19 +111,6 @@ def write_page(store: Store, dataset: str) -> Path:
         path,
     )
     return path
-
-
-def _replace(path: Path, text: str) -> None:
-    """By one rename, so that nobody opens half a page."""
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with beside.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _content(store: Store, dataset: str) -> tuple[Row, Mapping[str, str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from logllm_core.daily.ledger.cursors import CURSOR, new_dir
 from logllm_core.pages.alarms_page import PAGE, write_page
 from logllm_core.query.views import FILE_NAME, refresh_views
-from logllm_core.store.disk import writable
+from logllm_core.store.disk import Stamp, writable
 from logllm_core.store.store import Store
 
 VERSION = 1  # raise when the views or the page would be made otherwise
@@ -41,9 +41,6 @@ def _digest(folder: Path) -> str:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
     for name in names:
-        try:
-            found = (folder / name / CURSOR).stat()
-        except OSError:  # no log's folder
-            continue
-        digest.update(f"{name} {found.st_mtime_ns} {found.st_ino} {found.st_size}\n".encode())
+        if stamp := Stamp.at(folder / name / CURSOR):
+            digest.update(f"{name} {stamp}\n".encode())
     return digest.hexdigest()

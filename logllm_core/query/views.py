@@ -5,7 +5,6 @@ absolute, so that `duckdb` may open it from any folder; it tells for which folde
 """
 
 import shutil
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from logllm_core.errors import LogLLMError
 from logllm_core.query.statements import check_reading
 from logllm_core.query.view_sources import create_views, dataset_folders
 from logllm_core.store.database import as_it_stands, bounded_connection, literal
-from logllm_core.store.disk import flush, writable
+from logllm_core.store.disk import whole_file, writable
 from logllm_core.store.store import Store
 
 T = TypeVar("T")
@@ -60,18 +59,13 @@ def refresh_views(store: Store) -> Path:
     path = store.data_dir / FILE_NAME
     if path.is_dir():
         raise LogLLMError(f"{path} is a folder, but that is the file of views. Remove the folder.")
-    beside = path.with_name(f".{FILE_NAME}.{uuid.uuid4().hex}")
     # Made elsewhere: DuckDB cannot write where a folder's name holds a question mark.
     with writable(store.data_dir), TemporaryDirectory(prefix="logllm-") as folder:
         _write_views(store, Path(folder, FILE_NAME))
-        try:
+        with whole_file(path) as beside:
             shutil.copyfile(Path(folder, FILE_NAME), beside)
-            flush(beside)
             # Of someone who wrote into the file and was killed: it does not fit the new one.
             path.with_name(f"{FILE_NAME}.wal").unlink(missing_ok=True)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
     return path
 
 

@@ -1,10 +1,17 @@
-"""What the operating system grants and refuses below the data folder: locks, space, permissions."""
+"""Files and folders below the data folder: written whole or not at all, kept apart, told apart.
+
+Nothing else in the house gives a finished file or folder its name, or takes it away again.
+"""
 
 import errno
+import itertools
 import os
+import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 from loguru import logger
@@ -15,6 +22,7 @@ from logllm_core.errors import LogLLMError
 # of their own for it, but all of them quote the system's words.
 FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+WRITING, BUILDING = ".writing", ".building"  # end the name of what is not in its place yet
 
 
 @contextmanager
@@ -54,23 +62,60 @@ def writable(folder: Path) -> Iterator[None]:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Put a small file in its place at once: whoever reads it sees the old one or the new one.
+    """Put a small file in its place: whoever reads it sees the old one or the new one, whole."""
+    with whole_file(path) as beside:
+        beside.write_bytes(content)
 
-    Two writers of one file must keep each other out by a lock.
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A name beside; the file that is written under it takes its place once it is finished.
+
+    Of several writers at once the last one's stays: where that must not be, a lock keeps them out.
     """
-    beside = path.with_name(f".{path.name}.writing")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    flush(path.parent)  # the name, too, outlives a power cut
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}{WRITING}")
+    try:
+        yield beside
+        put_in_place(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
-def flush_to_disk(folder: Path) -> None:
-    """So that a power cut after a rename cannot leave empty files behind a whole manifest."""
-    for path in (*folder.rglob("*"), folder):
-        flush(path)
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside that takes its place once it is filled.
+
+    What stands there is taken for damaged, and goes at once: it may need the space. Two writers of
+    one folder must keep each other out by a lock.
+    """
+    beside = path.with_name(f".{path.name}{BUILDING}")
+    for leftover in (beside, path):
+        shutil.rmtree(leftover, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        put_in_place(beside, path)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+
+
+def put_in_place(finished: Path, path: Path) -> None:
+    """Give a finished file or folder its name, by one rename in the same file system.
+
+    All of it is on the disk before, and its name after: a power cut cannot leave empty files behind
+    a whole manifest.
+    """
+    for part in (*finished.rglob("*"), finished):
+        flush(part)
+    finished.replace(path)
+    flush(path.parent)
+
+
+def set_aside(path: Path, reason: str) -> Path:
+    """Rename what stands there, so that nothing takes it for whole; returns where it is then."""
+    names = (path.with_name(f".{path.name}.{reason}-{n}") for n in itertools.count(1))
+    return path.replace(next(name for name in names if not name.exists()))
 
 
 def flush(path: Path) -> None:
@@ -80,6 +125,26 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+class Stamp(NamedTuple):
+    """What changes when a file is written to or replaced, but not when it is renamed."""
+
+    changed_ns: int
+    inode: int
+    size_bytes: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "Stamp":
+        return cls(status.st_mtime_ns, status.st_ino, status.st_size)
+
+    @classmethod
+    def at(cls, path: Path) -> "Stamp | None":
+        """None where nothing can be seen there."""
+        try:
+            return cls.of(path.stat())
+        except OSError:
+            return None
 
 
 def _is_refusal(fault: Exception, folder: Path) -> bool:

@@ -7,13 +7,14 @@ does not lie on the disk once more: a file that an earlier artifact has already 
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from logllm_core.store.disk import whole_file
 from logllm_core.store.intact_files import listed_files, sha256_of
 
 NUM_COMPARED = 8  # earlier artifacts, the newest first: other settings may have built in between
-LINKED = ".linked"  # ends a name that is about to take its place
 
 
 def share_files(folder: Path, files: Iterable[Mapping[str, Any]], earlier: Iterable[Path]) -> None:
@@ -41,14 +42,10 @@ def link(existing: Path, path: Path) -> None:
 
 def link_over(existing: Path, path: Path) -> None:
     """Let a file be another name of an equal one; where that cannot be, it stays what it is."""
-    beside = path.with_name(f".{path.name}{LINKED}")
-    try:
-        if existing.samefile(path):
-            return
-        os.link(existing, beside)
-    except OSError:  # no links here, too many of this file, or it was removed this moment
-        return
-    beside.replace(path)
+    with suppress(OSError):  # no links here, too many of this file, or it was removed this moment
+        if not existing.samefile(path):
+            with whole_file(path) as beside:
+                os.link(existing, beside)
 
 
 def _holds(path: Path, sha256: str) -> bool:

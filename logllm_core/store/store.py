@@ -8,11 +8,9 @@ finished ones are shared through it.
 """
 
 import hashlib
-import itertools
 import json
 import os
 import resource
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,7 +23,7 @@ from typing import Any, Literal
 
 from loguru import logger
 
-from logllm_core.store.disk import flush_to_disk, lock, writable
+from logllm_core.store.disk import lock, set_aside, whole_folder, writable
 from logllm_core.store.intact_files import REPAIR, damage_of, describe_files, is_whole
 from logllm_core.store.manifest import MANIFEST, describe_machine, recorded_versions
 from logllm_core.store.remote import DamagedError, Remote
@@ -175,10 +173,7 @@ class Store:
             LogLLMError: the folder cannot be written to.
         """
         with writable(artifact.path.parent), lock(_lock_path(artifact.path)):
-            names = (f".{artifact.fingerprint}.damaged-{n}" for n in itertools.count(1))
-            aside = next(a for name in names if not (a := artifact.path.with_name(name)).exists())
-            artifact.path.rename(aside)
-        return aside
+            return set_aside(artifact.path, "damaged")
 
     def all(self, kind: Kind, dataset: str) -> list[Artifact]:
         """Whole artifacts of this kind, the one that was built or reused last first.
@@ -255,7 +250,7 @@ def _wanted(
 def _build(
     place: Path, wanted: Mapping[str, Json], build: Callable[[Path], Mapping[str, Json]]
 ) -> None:
-    with _put_in_place(place) as beside:
+    with whole_folder(place) as beside:
         started = time.perf_counter()
         results = build(beside)
         files = describe_files(beside)
@@ -278,22 +273,6 @@ def _lock_path(place: Path) -> Path:
     return place.parent / f".{place.name}.lock"
 
 
-@contextmanager
-def _put_in_place(place: Path) -> Iterator[Path]:
-    """An empty folder beside `place` that takes its place once it is filled."""
-    beside = place.parent / f".{place.name}.building"
-    for leftover in (beside, place):  # of a build that was cut off, or damaged since
-        shutil.rmtree(leftover, ignore_errors=True)
-    beside.mkdir()
-    try:
-        yield beside
-        flush_to_disk(beside)
-        beside.rename(place)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
-
-
 def _is_shared(
     remote: Remote, artifact: Artifact, wanted: Mapping[str, Json], *, fetch: bool
 ) -> bool:
@@ -306,7 +285,7 @@ def _is_shared(
         if any(manifest.get(key) != value for key, value in as_read.items()):
             raise DamagedError("its manifest tells of another artifact")
         if fetch:
-            with _put_in_place(artifact.path) as beside:
+            with whole_folder(artifact.path) as beside:
                 remote.fetch(artifact.place, manifest, beside)
                 if describe_files(beside) != manifest["files"]:
                     raise DamagedError("its files are not those that its manifest lists")

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from logllm_core.errors import LogLLMError
-from logllm_core.store.disk import flush_to_disk
+from logllm_core.store.disk import BUILDING, whole_folder
 from logllm_core.store.intact_files import sha256_of
 
 STATE, CHECKSUMS = "state.json", "checksums.json"
@@ -91,11 +91,9 @@ class Checkpoints:
                 checkpoints before it are still there.
         """
         place = self.folder / f"step-{progress.step:08d}"
-        beside = self.folder / f".{place.name}.writing"
-        for leftover in self.folder.glob(".step-*.writing"):
+        for leftover in self.folder.glob(f".step-*{BUILDING}"):
             shutil.rmtree(leftover)
-        beside.mkdir(parents=True)
-        try:
+        with whole_folder(place) as beside:
             for name, content in tensors.items():
                 save_file(dict(content), beside / f"{name}.safetensors")
             for name, text in texts.items():
@@ -104,15 +102,10 @@ class Checkpoints:
             (beside / STATE).write_text(state.model_dump_json(indent=1), encoding="utf-8")
             sums = {path.name: sha256_of(path) for path in sorted(beside.iterdir())}
             (beside / CHECKSUMS).write_text(json.dumps(sums, indent=1), encoding="utf-8")
-            flush_to_disk(beside)
             _check(beside)
             for damaged in self._newest_first():  # passed over, or this would not be the newest
                 if damaged.name >= place.name:
                     shutil.rmtree(damaged)
-            beside.rename(place)
-        except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise
         for older in self._newest_first()[NUM_KEPT:]:
             shutil.rmtree(older)
         return place

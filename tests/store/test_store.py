@@ -24,11 +24,6 @@ from logllm_core.store.store import Artifact, Store
 from tests.full_disk import no_file_beyond
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(data_dir=tmp_path / "data")
-
-
 class Builder:
     """Writes one file and counts how often it was asked to."""
 

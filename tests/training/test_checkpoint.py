@@ -83,7 +83,7 @@ def test_only_two_are_kept(saved: Checkpoints) -> None:
 
 
 def test_what_a_kill_left_half_written_is_removed(saved: Checkpoints) -> None:
-    leftover = saved.folder / ".step-00000011.writing"
+    leftover = saved.folder / ".step-00000011.building"
     leftover.mkdir()
     (leftover / "weights.safetensors").write_bytes(b"half")
     assert newest_step(saved) == 10

@@ -13,9 +13,10 @@ from loguru import logger
 
 from logllm_core.daily.champion.decisions import Decision, deciding, model_named, read_decisions
 from logllm_core.daily.champion.fair_windows import note_known
+from logllm_core.store.disk import set_aside
 from logllm_core.store.store import Artifact, Kind, Store
 
-REMOVED = ".removed"  # ends the name of a folder that is on its way out
+REMOVED = "removed"  # why a folder that is on its way out was set aside
 
 
 def keep_last(store: Store, dataset: str, num_models: int) -> list[str]:
@@ -116,13 +117,11 @@ def _parts_alone_of(
 
 
 def _remove(folder: Path) -> None:
-    """Renamed first: half of an artifact must not pass for one."""
-    aside = folder.with_name(f".{folder.name}{REMOVED}")
-    folder.rename(aside)
-    shutil.rmtree(aside)
+    """Set aside first: half of an artifact must not pass for one."""
+    shutil.rmtree(set_aside(folder, REMOVED))
 
 
 def _remove_leftovers(store: Store, dataset: str) -> None:
     for kind in get_args(Kind):
-        for leftover in (store.data_dir / kind / dataset).glob(f".*{REMOVED}"):
+        for leftover in (store.data_dir / kind / dataset).glob(f".*.{REMOVED}*"):
             shutil.rmtree(leftover)

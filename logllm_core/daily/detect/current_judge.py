@@ -1,7 +1,5 @@
 """Who judges new logs now: the champion, and after a promotion its successor."""
 
-from pathlib import Path
-
 from loguru import logger
 
 from logllm_core.daily.champion.decisions import champion_path, find_champion, model_of
@@ -11,10 +9,9 @@ from logllm_core.logs.messages.log_messages import Masking
 from logllm_core.model.backbones import find_backbones
 from logllm_core.scoring.answer_cache import Memory, open_memory
 from logllm_core.scoring.judge import Judge
+from logllm_core.store.disk import Stamp
 from logllm_core.store.store import Store
 from logllm_core.training.trained_model import pooling_of
-
-Stamp = tuple[int, int, int]
 
 
 class CurrentJudge:
@@ -42,7 +39,7 @@ class CurrentJudge:
         Args:
             only: leave a successor that reads lines with another masking waiting.
         """
-        stamp = _stamp(champion_path(self._store, self._dataset))
+        stamp = Stamp.at(champion_path(self._store, self._dataset))
         if stamp in (None, self._stamp):
             return
         try:
@@ -56,7 +53,7 @@ class CurrentJudge:
             self._memory.close()
 
     def _seat(self, only: Masking | None = None) -> None:
-        stamp = _stamp(champion_path(self._store, self._dataset))
+        stamp = Stamp.at(champion_path(self._store, self._dataset))
         champion = find_champion(self._store, self._dataset)
         if champion is None:
             raise LogLLMError(
@@ -80,11 +77,3 @@ class CurrentJudge:
             self.masking = champion.recipe.masking
             logger.info("{}: judged by the model {}", self._dataset, judge.fingerprint)
         self._stamp = stamp
-
-
-def _stamp(path: Path) -> Stamp | None:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_mtime_ns, found.st_ino, found.st_size

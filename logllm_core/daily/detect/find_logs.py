@@ -8,8 +8,9 @@ from pathlib import Path
 
 from logllm_core.daily.detect.log_identity import PIPE
 from logllm_core.errors import LogLLMError
+from logllm_core.logs.sources.addresses import is_address
 from logllm_core.logs.sources.archives import endings
-from logllm_core.logs.sources.files import check_is_file, is_address, special_kind
+from logllm_core.logs.sources.special_files import check_is_file, special_kind
 
 HIDDEN = "hidden files and folders"
 OUTSIDE = "links that lead outside of the folder"

@@ -17,11 +17,10 @@ from logllm_core import tables
 from logllm_core.daily.detect.log_identity import Mark, Place
 from logllm_core.daily.ledger.cursors import CURSOR, Cursor, Look, damaged, read_cursor
 from logllm_core.errors import LogLLMError
+from logllm_core.store.disk import Stamp
 
 # As `write_cursor` writes the mark of a log's first bytes: what a damaged cursor may still tell.
 HEAD = re.compile(r'"head":\s*\{\s*"length":\s*([0-9]+),\s*"sha256":\s*"([0-9a-f]{64})"\s*\}')
-
-Stamp = tuple[int, int]
 
 
 class KnownLogs:
@@ -87,7 +86,7 @@ class KnownLogs:
 
     def _renew(self, name: str) -> Cursor | None:
         """The cursor as it is now; None where it is damaged or gone."""
-        stamp = _stamp(self._dir / name / CURSOR)
+        stamp = Stamp.at(self._dir / name / CURSOR)
         known = self._cursors.get(name)
         if known and known[0] == stamp:
             return known[1]
@@ -138,11 +137,3 @@ def _judged_as(folder: Path) -> Iterator[str]:
             yield from tables.opened(table).read(["source"])["source"].unique().to_pylist()
         except (OSError, pa.ArrowException):
             continue
-
-
-def _stamp(path: Path) -> Stamp | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino

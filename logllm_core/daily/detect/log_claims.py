@@ -20,7 +20,7 @@ from logllm_core.daily.ledger.cursors import Cursor, Look, new_dir, read_cursor
 from logllm_core.daily.ledger.ledger import Ledger, register
 from logllm_core.daily.ledger.log_faults import UnreadableError, faults_of
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.sources.files import check_regular
+from logllm_core.logs.sources.special_files import check_regular
 from logllm_core.store.disk import lock, writable
 from logllm_core.store.store import Store
 

@@ -28,7 +28,7 @@ from logllm_core.daily.ledger.cursors import (
     write_cursor,
 )
 from logllm_core.daily.ledger.log_faults import UnreadableError
-from logllm_core.store.disk import flush
+from logllm_core.store.disk import flush, whole_folder
 from logllm_core.store.intact_files import sha256_of
 from logllm_core.store.store import Json
 
@@ -178,9 +178,7 @@ def _damage_told(folder: Path, name: str) -> Iterator[None]:
 def register(new_dir: Path, source: str, place: Json) -> Path:
     """The folder of a log that was not seen before; its lines are not judged yet."""
     folder = new_dir / uuid.uuid4().hex[:16]
-    beside = new_dir / f".{folder.name}"
-    beside.mkdir(parents=True)
-    write_cursor(beside, Cursor(source=source, place=place, state=None))
-    beside.rename(folder)  # a folder without a cursor is none
+    with whole_folder(folder) as beside:  # a folder without a cursor is none
+        write_cursor(beside, Cursor(source=source, place=place, state=None))
     logger.info("{} is a new log, {}", source, folder.name)
     return folder

@@ -16,7 +16,7 @@ from logllm_core.logs.drafting.draft_text import Facts, toml_text
 from logllm_core.logs.drafting.known_formats import BARE_LINES, KNOWN_FORMATS, KnownFormat
 from logllm_core.logs.drafting.sample import Sample, take_sample
 from logllm_core.logs.messages.parsing import ParsedBlock, parse_block
-from logllm_core.store.disk import writable
+from logllm_core.store.disk import replace_file, writable
 
 NUM_LINES_SHOWN = 5
 NUM_REJECTS_SHOWN = 3
@@ -113,14 +113,9 @@ def write_draft(draft: Draft, folders: Sequence[Path]) -> Path:
                 "another name, or move that file; a draft replaces nothing."
             )
     path = folders[0] / file_name
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.building")  # no data set as yet
     with writable(folders[0]):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            beside.write_text(draft.toml, encoding="utf-8")
-            beside.rename(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        replace_file(path, draft.toml.encode())
     return path
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.records.line_blocks import Block, read_blocks
+from logllm_core.logs.sources.addresses import is_address
 from logllm_core.logs.sources.archives import open_stream
-from logllm_core.logs.sources.files import find_files, is_address
+from logllm_core.logs.sources.files import find_files
 
 NUM_LINES = 2_000
 MAX_BYTES = 4 << 20  # 2 kB a line; a file without ends of lines must not be read whole

@@ -10,6 +10,7 @@ import numpy as np
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.simulator import bgl, hdfs, thunderbird
 from logllm_core.progress import track
+from logllm_core.store.disk import whole_file
 from logllm_core.store.store import Json
 
 Shape = Literal["bgl", "thunderbird", "hdfs"]
@@ -55,10 +56,10 @@ def write_log(
     for wanted in paths:
         if wanted.exists():
             raise LogLLMError(f"{wanted} exists already. Choose another file, or delete it first.")
-    unfinished = [wanted.with_name(f".{wanted.name}.unfinished") for wanted in paths]
-    counts, alerts = _write(unfinished, shape, num_lines, num_lines * unstable_from_fraction, seed)
-    for written, wanted in zip(reversed(unfinished), reversed(paths), strict=True):
-        written.rename(wanted)  # the log last: where it stands, its labels do
+    first_late = num_lines * unstable_from_fraction
+    with ExitStack() as stack:  # the log comes last: where it stands, its labels do
+        unfinished = [stack.enter_context(whole_file(wanted)) for wanted in paths]
+        counts, alerts = _write(unfinished, shape, num_lines, first_late, seed)
     return {
         "num_lines": num_lines,
         "num_alert_lines": alerts.total(),

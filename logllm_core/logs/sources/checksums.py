@@ -2,16 +2,15 @@
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from logllm_core.logs.sources.files import Look, look_at, open_bytes, unchanged
+from logllm_core.logs.sources.files import open_bytes, stamp_of, unchanged
 from logllm_core.progress import Advance, track
-from logllm_core.store.disk import writable
+from logllm_core.store.disk import Stamp, replace_file, writable
 from logllm_core.store.intact_files import CLOCK_TICK_NS
 
 CHUNK_BYTES = 1 << 20
@@ -34,7 +33,7 @@ class ChecksumIndex:
             LogLLMError: a file cannot be read, or changes meanwhile.
         """
         known = self._entries()
-        keys = {path: _key(look_at(path)) for path in paths}
+        keys = {path: _key(stamp_of(path)) for path in paths}
         sums = {path: known[path][-1] for path in paths if known.get(path, [])[:-1] == keys[path]}
         new = {path: key for path, key in keys.items() if path not in sums}
         return sums | self._read(new) if new else sums
@@ -48,9 +47,9 @@ class ChecksumIndex:
             with track("Checking", total=total, unit="bytes") as advance:
                 for path in keys:
                     began_ns = time.time_ns()
-                    with unchanged(path) as look:
+                    with unchanged(path) as stamp:
                         sums[path] = _sha256_of(path, advance)
-                    key = _key(look)
+                    key = _key(stamp)
                     if began_ns - key[1] > CLOCK_TICK_NS:
                         lasting[path] = [*key, sums[path]]
                     if time.monotonic() - saved > SAVE_INTERVAL_SECONDS:
@@ -76,9 +75,10 @@ class ChecksumIndex:
                 write_json(self.path, self._entries() | lasting)
 
 
-def _key(look: Look) -> list[int]:
-    changed_ns, inode = cast(tuple[int, int], look.version)
-    return [look.size_bytes, changed_ns, inode]
+def _key(stamp: object) -> list[int]:
+    """In the order in which it always stood in the index."""
+    assert isinstance(stamp, Stamp)  # of addresses nothing is read twice
+    return [stamp.size_bytes, stamp.changed_ns, stamp.inode]
 
 
 def _sha256_of(path: str, advance: Advance) -> str:
@@ -101,9 +101,7 @@ def read_json(path: Path) -> Any:
 def write_json(path: Path, values: object) -> None:
     """Replace a small record whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-    fresh.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    fresh.replace(path)
+    replace_file(path, (json.dumps(values, indent=1) + "\n").encode())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

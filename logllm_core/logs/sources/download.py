@@ -4,7 +4,6 @@ What has come so far outlives the program in a folder of its own, so that the ne
 rest alone.
 """
 
-import os
 import random
 import shutil
 import time
@@ -23,7 +22,7 @@ from logllm_core.logs.catalog.catalog import Archive
 from logllm_core.logs.sources.checksums import Checksums, checksums_of, write_json
 from logllm_core.logs.sources.partial_download import Announced, Partial, PassingError, announced
 from logllm_core.progress import track
-from logllm_core.store.disk import lock
+from logllm_core.store.disk import lock, put_in_place
 
 DOWNLOADS = ".downloads"  # holds what has come in part
 FIRST_DOWNLOADS = ".first-downloads.json"  # the checksums of what has none published
@@ -92,9 +91,7 @@ def fetch(
         except LogLLMError:
             partial.discard()
             raise
-        with partial.path.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.path.replace(out_path)
+        put_in_place(partial.path, out_path)
         partial.discard()
     seconds = time.monotonic() - began
     logger.info("{}: fetched {:,} bytes in {:.0f} s", source.url, sums.size_bytes, seconds)

@@ -16,6 +16,7 @@ from loguru import logger
 from logllm_core.errors import LogLLMError
 from logllm_core.logs import simulator
 from logllm_core.logs.catalog.catalog import Archive, Dataset, LocalFile, Simulator
+from logllm_core.logs.sources.addresses import AddressStamp, is_address
 from logllm_core.logs.sources.archives import open_stream
 from logllm_core.logs.sources.checksums import (
     ChecksumIndex,
@@ -24,7 +25,7 @@ from logllm_core.logs.sources.checksums import (
     listed_checksum,
 )
 from logllm_core.logs.sources.download import fetch
-from logllm_core.logs.sources.files import check_name, find_files, is_address, look_at, unchanged
+from logllm_core.logs.sources.files import check_name, find_files, stamp_of, unchanged
 from logllm_core.store.store import Artifact, Json, Store
 
 VERSION = 2  # raise when the results' shape changes
@@ -92,11 +93,11 @@ def open_file(raw: Artifact, file: RawFile) -> Iterator[BinaryIO]:
         with open_stream(str(raw.path / file.location), file.member) as stream:
             yield stream
         return
-    with unchanged(file.location) as look:
-        is_other = file.checksum.startswith("etag:") and file.checksum != f"etag:{look.version}"
-        if is_other or look.size_bytes != file.size_bytes:
+    with unchanged(file.location) as stamp:
+        is_other = isinstance(stamp, AddressStamp) and stamp.checksum != file.checksum
+        if is_other or stamp.size_bytes != file.size_bytes:
             raise LogLLMError(
-                f"{file.location} has changed: it has {look.size_bytes:,} bytes, but "
+                f"{file.location} has changed: it has {stamp.size_bytes:,} bytes, but "
                 f"{file.size_bytes:,} when its checksum was taken. Run again."
             )
         with open_stream(file.location, file.member) as stream:
@@ -238,12 +239,12 @@ def _members(source: Archive, archive: RawFile) -> tuple[RawFile, RawFile | None
 
 
 def _outside(location: str, sha256: str | None) -> RawFile:
-    look = look_at(location)
+    stamp = stamp_of(location)
     return RawFile(
         location=location,
         member=None,
-        size_bytes=look.size_bytes,
-        checksum=f"sha256:{sha256}" if sha256 else f"etag:{look.version}",
+        size_bytes=stamp.size_bytes,
+        checksum=stamp.checksum if isinstance(stamp, AddressStamp) else f"sha256:{sha256}",
     )
 
 

@@ -39,7 +39,7 @@ def test_the_last_models_of_each_outcome_are_kept_and_all_reports(
     left = {found.fingerprint for found in store.all("models", NAME)}
     assert left == {m.fingerprint for m in [*models[2:], stage, strange]}
     assert {path: path.read_bytes() for path in reports} == reports
-    assert not list((store.data_dir / "models" / NAME).glob("*.removed"))
+    assert not list((store.data_dir / "models" / NAME).glob("*.removed*"))
     assert keep_last(store, NAME, 2) == []
 
     # Back to 3, the champion is what stays.
@@ -53,7 +53,7 @@ def test_the_last_models_of_each_outcome_are_kept_and_all_reports(
 
 def test_what_a_kill_left_of_a_model_is_no_model_and_goes_the_next_time(store: Store) -> None:
     promote(store, run(store, 1, model(store, 1)), reason="First.")
-    half = store.data_dir / "models" / NAME / ".0123456789abcdef.removed"
+    half = store.data_dir / "models" / NAME / ".0123456789abcdef.removed-1"
     half.mkdir()
     (half / "weights").write_text("half")
     assert len(store.all("models", NAME)) == 1
@@ -65,7 +65,7 @@ def test_a_model_that_was_trained_again_can_be_removed_again(store: Store) -> No
     models = [model(store, number) for number in range(2)]
     for number, trained in enumerate(models):
         promote(store, run(store, number, trained), reason="So.")
-    half = models[0].path.with_name(f".{models[0].fingerprint}.removed")
+    half = models[0].path.with_name(f".{models[0].fingerprint}.removed-1")
     half.mkdir()
     (half / "weights").write_text("half")
     assert keep_last(store, NAME, 1) == [models[0].fingerprint]
@@ -89,7 +89,7 @@ def test_with_a_model_goes_what_was_made_for_it_alone(store: Store) -> None:
     folder = store.data_dir / "windows" / NAME
     (first, *_) = read_decisions(store, NAME).decisions
     assert [path.name for path in folder.glob("*.parquet")] == [f".{first.windows}.known.parquet"]
-    assert not list(store.data_dir.rglob("*.removed"))
+    assert not list(store.data_dir.rglob("*.removed*"))
 
 
 @pytest.mark.parametrize("kind", ["models", "detectors"])

@@ -25,10 +25,11 @@ from logllm_core.daily.detect.detect_result import Detected, UnjudgedError
 from logllm_core.daily.detect.log_claims import Claim, Claims
 from logllm_core.daily.ledger.cursors import Look, cursors, new_parts
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.sources import files
+from logllm_core.logs.sources import files, special_files
 from logllm_core.model import window_answers
 from logllm_core.query.views import query, refresh_views
 from logllm_core.scoring import judge as judging
+from logllm_core.store.disk import Stamp
 from logllm_core.store.store import Artifact
 from logllm_core.training.trained_model import load_model, save_weights
 from tests.daily.new_logs import MIDDLE, crown, dataset_of, lines, prepare_champion, row_key
@@ -773,14 +774,14 @@ def test_a_follower_outlives_a_file_that_it_may_not_read_for_a_while(
     heard: Heard, log: Path, warnings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log.write_text("".join(lines(4)))
-    real, is_refused = files._opened_at_once, threading.Event()
+    real, is_refused = special_files.opened_at_once, threading.Event()
 
     def opened(path: str, flags: int) -> int:  # a test may run as one who may read all
         if is_refused.is_set():
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
         return real(path, flags)
 
-    monkeypatch.setattr(files, "_opened_at_once", opened)
+    monkeypatch.setattr(files, "opened_at_once", opened)
 
     def write() -> None:
         heard.wait_for(1)
@@ -866,13 +867,14 @@ def test_where_nothing_is_new_a_log_costs_two_looks_at_its_own_cursor(
         (folder / f"{number}.log").write_text("".join(lines(4, seed=10 + number)))
     heard(folder)
     looks: list[Path] = []
-    real = known_logs._stamp
 
-    def stamp(path: Path) -> tuple[int, int] | None:
-        looks.append(path)
-        return real(path)
+    class Noted(Stamp):
+        @classmethod
+        def at(cls, path: Path) -> Stamp | None:
+            looks.append(path)
+            return super().at(path)
 
-    monkeypatch.setattr(known_logs, "_stamp", stamp)
+    monkeypatch.setattr(known_logs, "Stamp", Noted)
     heard(folder)
     assert len(heard.rows) == 11
     num_looks = Counter(looks)  # one when all were read, and one when the log was asked for

@@ -25,7 +25,7 @@ from logllm_core.logs.drafting.draft import Draft, SampledLine, draft, write_dra
 from logllm_core.logs.drafting.draft_text import quoted
 from logllm_core.logs.drafting.known_formats import BARE_LINES, KNOWN_FORMATS
 from logllm_core.logs.drafting.sample import MAX_BYTES, NUM_LINES
-from logllm_core.logs.sources import files
+from logllm_core.logs.sources import special_files
 from logllm_core.store.store import Store
 from tests.logs.samples import labelled_by_line, messages_of, published, windows_of
 
@@ -469,7 +469,8 @@ def test_a_missing_file_is_an_error_that_does_not_blame_a_toml_file(tmp_path: Pa
 def test_a_file_that_the_system_does_not_let_be_read_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(files, "_made_up_devices", frozenset)  # as if it were a file on a bad disk
+    # As if it were a file on a bad disk.
+    monkeypatch.setattr(special_files, "_made_up_devices", frozenset)
     with pytest.raises(LogLLMError, match="/proc/self/mem cannot be read: Input/output error"):
         draft("own", "/proc/self/mem", None)
 
