@@ -58,8 +58,8 @@ FORBIDDEN = {
     "tasks": {*MODEL_LIBRARIES, "flows"},
 }
 ONLY_BACKBONES = MODEL_LIBRARIES - {"torch"}
-# Each takes seconds, and a command whose results are there needs neither.
-WAIT_UNTIL_WANTED = {"peft", "bitsandbytes"}
+# Each takes seconds, and a command whose results are there needs none of them.
+WAIT_UNTIL_WANTED = {"transformers", "accelerate", "peft", "bitsandbytes"}
 MAX_FILE_LINES = 250
 MAX_FUNCTION_LINES = 40
 MAX_POSITIONAL = 5

@@ -1,54 +1,36 @@
-"""Pretrained encoders and decoders: loading, precision, quantisation, LoRA.
+"""Pretrained encoders and decoders: loading, precision, quantisation.
 
-The one room that knows transformers, peft and bitsandbytes. Everything else takes modules.
+The one module that knows transformers and, through it, bitsandbytes; all else takes modules of
+torch. transformers takes seconds to import, so it is imported where a model is loaded.
 """
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    BitsAndBytesConfig,
-    PreTrainedModel,
-)
-from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.utils import logging as transformers_logging
 
 from logllm_core.errors import LogLLMError
-from logllm_core.model import Embedder, Part, Pooling, Quantization
+from logllm_core.model import Embedder, Pooling, Quantization
+from logllm_core.model.adapters import DECODER_LORA, ENCODER_LORA, add_adapters
 from logllm_core.model.depth import leave_out_layers
 from logllm_core.model.devices import never_repack
-from logllm_core.model.dropout import QuickDropout
 from logllm_core.model.encoders import IdEncoder, TextEncoder
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.message_tokens import MessageTokenizer
 from logllm_core.model.prompt import QUESTION, Tokenizer, tokenize_prompt
 from logllm_core.model.sources.hub import not_to_be_had
 from logllm_core.model.sources.named_backbones import Places, find_places
-from logllm_core.model.weights import trainable_parameters
+from logllm_core.model.weights import set_trainable
 from logllm_core.store.store import Json, Store
 
-
-class Lora(NamedTuple):  # adapters, in the words of peft's LoraConfig
-    r: int
-    lora_alpha: int
-    lora_dropout: float
-    target_modules: tuple[str, ...]
-
-
-# Section V-B and the reference code.
-ENCODER_LORA = Lora(r=4, lora_alpha=32, lora_dropout=0.01, target_modules=("query", "value"))
-DECODER_LORA = Lora(r=8, lora_alpha=16, lora_dropout=0.1, target_modules=("q_proj", "v_proj"))
+if TYPE_CHECKING:
+    from transformers import BitsAndBytesConfig, PreTrainedModel
 
 
 def find_backbones(store: Store, name: str, pooling: Pooling | None = None) -> Places:
@@ -62,6 +44,8 @@ def find_backbones(store: Store, name: str, pooling: Pooling | None = None) -> P
 
 def _save_gguf_as_safetensors(gguf: Path, out_dir: Path) -> dict[str, Json]:
     """Re-save a GGUF decoder and its tokenizer, so that it can be loaded quantised and fast."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     kwargs: dict[str, Any] = {"gguf_file": gguf.name, "trust_remote_code": False}
     folder = str(gguf.parent)
     _hush_progress_bars()
@@ -111,30 +95,16 @@ def load_backbones(places: Places, loading: Loading, known_ids: Tensor | None = 
     Raises:
         LogLLMError: the models are not to be had, or are not of the two architectures.
     """
-    _hush_progress_bars()
-    kwargs = _reading(loading)
-    try:
-        encoder_tokenizer = AutoTokenizer.from_pretrained(places.encoder, trust_remote_code=False)
-        decoder_tokenizer = AutoTokenizer.from_pretrained(places.decoder, trust_remote_code=False)
-        encoder: nn.Module | None = None
-        if loading.embedder == "encoder":
-            bert = AutoModel.from_pretrained(places.encoder, **kwargs)
-            encoder = text_encoder(bert, places.pooling)
-        elif loading.embedder == "message-id":
-            assert known_ids is not None
-            config = AutoConfig.from_pretrained(places.encoder, trust_remote_code=False)
-            encoder = IdEncoder(known_ids, config.hidden_size)
-        decoder = AutoModelForCausalLM.from_pretrained(places.decoder, **kwargs)
+    with _explained_failure(f"The backbones {places.encoder} and {places.decoder}"):
+        encoder_tokenizer = cast(MessageTokenizer, _tokenizer(places.encoder))
+        decoder_tokenizer = cast(Tokenizer, _tokenizer(places.decoder))
         model = assemble(
-            encoder,
-            decoder,
-            cast(Tokenizer, decoder_tokenizer),
+            _embedder(places, loading, known_ids),
+            _decoder(places, loading),
+            decoder_tokenizer,
             question=loading.question,
             depth=loading.decoder_depth,
         )
-    except (OSError, ValueError, SafetensorError) as fault:  # transformers raises any of them
-        named = f"The backbones {places.encoder} and {places.decoder}"
-        raise not_to_be_had(f"{named} cannot be loaded", fault) from fault
     if loading.recomputes_activations:
         model.decoder.activation_checkpointing_enable({"use_reentrant": False})
     if loading.is_compiled:
@@ -142,8 +112,8 @@ def load_backbones(places: Places, loading: Loading, known_ids: Tensor | None = 
             layer.compile(dynamic=True)
     return Loaded(
         model=model.to(loading.device),
-        encoder_tokenizer=cast(MessageTokenizer, encoder_tokenizer),
-        decoder_tokenizer=cast(Tokenizer, decoder_tokenizer),
+        encoder_tokenizer=encoder_tokenizer,
+        decoder_tokenizer=decoder_tokenizer,
     )
 
 
@@ -153,20 +123,62 @@ def load_encoder(places: Places, loading: Loading) -> tuple[TextEncoder, Message
     Raises:
         LogLLMError: the model is not to be had, or is not of BERT's architecture.
     """
-    _hush_progress_bars()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(places.encoder, trust_remote_code=False)
-        bert = AutoModel.from_pretrained(places.encoder, **_reading(loading))
-    except (OSError, ValueError, SafetensorError) as fault:  # transformers raises any of them
-        raise not_to_be_had(f"The encoder {places.encoder} cannot be loaded", fault) from fault
+    with _explained_failure(f"The encoder {places.encoder}"):
+        tokenizer = cast(MessageTokenizer, _tokenizer(places.encoder))
+        bert = _bert(places, loading)
     _check_bert(bert, places.pooling)
     encoder = TextEncoder(bert, places.pooling).to(loading.device).requires_grad_(False).eval()
     never_repack(encoder)
-    return encoder, cast(MessageTokenizer, tokenizer)
+    return encoder, tokenizer
+
+
+@contextlib.contextmanager
+def _explained_failure(what: str) -> Iterator[None]:
+    """transformers raises any of these."""
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as fault:
+        raise not_to_be_had(f"{what} cannot be loaded", fault) from fault
+
+
+def _embedder(places: Places, loading: Loading, known_ids: Tensor | None) -> nn.Module | None:
+    """What makes vectors of messages, with fresh adapters."""
+    if loading.embedder == "encoder":
+        return text_encoder(_bert(places, loading), places.pooling)
+    if loading.embedder == "none":
+        return None
+    from transformers import AutoConfig
+
+    assert known_ids is not None
+    config = AutoConfig.from_pretrained(places.encoder, trust_remote_code=False)
+    return IdEncoder(known_ids, config.hidden_size)
+
+
+def _bert(places: Places, loading: Loading) -> "PreTrainedModel":
+    from transformers import AutoModel
+
+    model: PreTrainedModel = AutoModel.from_pretrained(places.encoder, **_reading(loading))
+    return model
+
+
+def _decoder(places: Places, loading: Loading) -> "PreTrainedModel":
+    from transformers import AutoModelForCausalLM
+
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        places.decoder, **_reading(loading)
+    )
+    return model
+
+
+def _tokenizer(folder: str) -> object:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def _reading(loading: Loading) -> dict[str, Any]:
     """What `from_pretrained` is told."""
+    _hush_progress_bars()
     return {
         "use_safetensors": True,
         # On CPUs the fused kernel's backward pass is the slower one for windows this short.
@@ -178,7 +190,9 @@ def _reading(loading: Loading) -> dict[str, Any]:
     }
 
 
-def _nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
+def _nf4(dtype: torch.dtype) -> "BitsAndBytesConfig":
+    from transformers import BitsAndBytesConfig
+
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -189,20 +203,23 @@ def _nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
 
 def _hush_progress_bars() -> None:
     """Loading takes a second; the bars of a download are huggingface_hub's and stay."""
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def text_encoder(bert: PreTrainedModel, pooling: Pooling = "pooler") -> TextEncoder:
+def text_encoder(bert: "PreTrainedModel", pooling: Pooling = "pooler") -> TextEncoder:
     """A BERT model with adapters.
 
     Raises:
         LogLLMError: it is not of BERT's architecture.
     """
     _check_bert(bert, pooling)
-    return TextEncoder(_with_adapters(bert, ENCODER_LORA), pooling)
+    add_adapters(bert, ENCODER_LORA)
+    return TextEncoder(bert, pooling)
 
 
-def _check_bert(bert: PreTrainedModel, pooling: Pooling) -> None:
+def _check_bert(bert: "PreTrainedModel", pooling: Pooling) -> None:
     if getattr(bert, "pooler", None) is None and pooling == "pooler":
         raise LogLLMError(
             f"The encoder is a {type(bert).__name__} without a pooler; a BERT model is wanted, or "
@@ -212,7 +229,7 @@ def _check_bert(bert: PreTrainedModel, pooling: Pooling) -> None:
 
 def assemble(
     encoder: nn.Module | None,
-    decoder: PreTrainedModel,
+    decoder: "PreTrainedModel",
     decoder_tokenizer: Tokenizer,
     *,
     question: str = QUESTION,
@@ -234,10 +251,12 @@ def assemble(
         )
     leave_out_layers(decoder, depth)
     width = decoder.config.hidden_size
+    projector = None if encoder is None else nn.Linear(_width(encoder), width)
+    add_adapters(decoder, DECODER_LORA)
     model = LogLLM(
         encoder=encoder,
-        projector=None if encoder is None else nn.Linear(_width(encoder), width),
-        decoder=_with_adapters(decoder, DECODER_LORA),
+        projector=projector,
+        decoder=decoder,
         prompt=tokenize_prompt(decoder_tokenizer, question=question),
     )
     set_trainable(model, ())
@@ -248,54 +267,3 @@ def _width(encoder: nn.Module) -> int:
     if isinstance(encoder, IdEncoder):
         return encoder.embedding.embedding_dim
     return int(cast(Any, encoder).bert.config.hidden_size)
-
-
-def _with_adapters(backbone: PreTrainedModel, lora: Lora) -> PreTrainedModel:
-    # Here, as to import it takes seconds, and a run whose results are there needs no adapters.
-    from peft import LoraConfig, inject_adapter_in_model
-
-    backbone.requires_grad_(False)
-    inject_adapter_in_model(LoraConfig(**lora._asdict()), backbone)
-    for name, parameter in backbone.named_parameters():
-        if "lora_" in name:
-            parameter.data = parameter.data.float()
-    numbers = {name: number for number, name in enumerate(sorted(lora.target_modules))}
-    for name, module in list(backbone.named_modules()):
-        if name.endswith("lora_dropout"):
-            number = numbers[name.split(".")[-2]]
-            cast(nn.ModuleDict, module)["default"] = QuickDropout(lora.lora_dropout, number)
-    return backbone
-
-
-def set_trainable(
-    model: LogLLM,
-    parts: Sequence[Part],
-    *,
-    has_lora_dropout: bool = True,
-    has_encoder_dropout: bool = False,
-) -> dict[str, nn.Parameter]:
-    """Freeze all but the trainable weights of `parts`; returns those. With no parts: to score.
-
-    Args:
-        has_lora_dropout: whether the adapters of parts that train drop some of their input.
-        has_encoder_dropout: whether the encoder's own dropout is on where it trains. It is off in
-            the reference code, which never calls `.train()`.
-    """
-    model.eval()
-    model.requires_grad_(False)
-    chosen: dict[str, nn.Parameter] = {}
-    for part in parts:
-        chosen |= trainable_parameters(model, part)
-        for module in getattr(model, part).modules() if getattr(model, part) else ():
-            if isinstance(module, QuickDropout):
-                module.train(has_lora_dropout)
-            elif part == "encoder":  # all of it: attention drops by the mode of its own module
-                module.training = has_encoder_dropout
-    for parameter in chosen.values():
-        parameter.requires_grad_(True)
-    never_repack(model)
-    for module in model.modules():
-        # A layer recomputes in training mode alone; it has no dropout of its own.
-        if isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing:
-            module.training = bool(parts)
-    return chosen

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from logllm_core.model import backbones
 from logllm_core.model.batches import Collator, EncoderVectors
 from logllm_core.model.logllm import LogLLM, encode_messages
 from logllm_core.model.message_tokens import TextVocabulary
+from logllm_core.model.weights import set_trainable
 from logllm_core.progress import Advance, track
 
 
@@ -51,7 +51,7 @@ def score_log_odds(
         windows: message ids in log order, each window at least one.
         vectors: encoder vectors of these messages at least, where they are known already.
     """
-    backbones.set_trainable(model, ())
+    set_trainable(model, ())
     cut = [window[: collator.max_window_messages] for window in windows]
     place_of = {window: place for place, window in enumerate(dict.fromkeys(cut))}
     distinct = list(place_of)

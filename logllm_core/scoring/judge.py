@@ -20,12 +20,12 @@ import torch
 
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.windows.window_stream import NewWindow, check_masking
-from logllm_core.model import backbones
 from logllm_core.model.batches import Collator, EncoderVectors
 from logllm_core.model.devices import devices_of, explained_shortage
 from logllm_core.model.logllm import encode_messages
 from logllm_core.model.message_tokens import IdVocabulary, TextVocabulary, TokenizedVocabulary
 from logllm_core.model.sources.named_backbones import Places
+from logllm_core.model.weights import set_trainable
 from logllm_core.model.window_answers import score_windows
 from logllm_core.scoring import DECISION
 from logllm_core.scoring.answer_cache import Memory
@@ -132,7 +132,7 @@ class Judge:
             loaded = load_weights(places, recipe, trained, device=device)
         self.fingerprint = trained.fingerprint
         self._model = loaded.model
-        backbones.set_trainable(self._model, ())
+        set_trainable(self._model, ())
         self._tokenizers = loaded.encoder_tokenizer, loaded.decoder_tokenizer
         self._recipe = recipe
         self._known_texts = known_texts

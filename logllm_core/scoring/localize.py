@@ -19,9 +19,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from logllm_core.model import backbones
 from logllm_core.model.batches import Collator, EncoderVectors
 from logllm_core.model.logllm import LogLLM
+from logllm_core.model.weights import set_trainable
 from logllm_core.model.window_answers import encode_windows, window_log_odds
 from logllm_core.progress import track
 
@@ -46,7 +46,7 @@ def contributions(
         windows: message ids in log order, each window at least one.
         vectors: encoder vectors of these messages at least, where they are known already.
     """
-    backbones.set_trainable(model, ())
+    set_trainable(model, ())
     cut = [collator.cut(window) for window in windows]
     distinct = sorted(set(cut))
     if not distinct:

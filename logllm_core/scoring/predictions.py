@@ -18,11 +18,12 @@ from scipy.special import logit
 from logllm_core import tables
 from logllm_core.logs.windows.splits import Split
 from logllm_core.logs.windows.window_artifact import Windows, read_windows
-from logllm_core.model import backbones, gpu_locks
+from logllm_core.model import gpu_locks
 from logllm_core.model.batches import Collator
 from logllm_core.model.devices import begin_peak_memory, devices_of, explained_shortage, peak_memory
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.sources.named_backbones import Places
+from logllm_core.model.weights import set_trainable
 from logllm_core.model.window_answers import encode_windows, probabilities, score_log_odds
 from logllm_core.scoring import DECISION
 from logllm_core.scoring.localize import contributions
@@ -162,7 +163,7 @@ def _ask(
         places, recipe, trained, messages=messages, windows=windows, device=device
     )
     ways = _ways(model, collator, lambda: _in_float32(places, recipe, trained, device))
-    backbones.set_trainable(model, ())
+    set_trainable(model, ())
     began = time.perf_counter()
     parts = [collator.excerpts(window) for window in every]
     excerpts = [window[part] for window, own in zip(every, parts, strict=True) for part in own]

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from logllm_core.model import backbones
 from logllm_core.model.batches import Collator
 from logllm_core.model.logllm import LogLLM
+from logllm_core.model.weights import set_trainable
 from logllm_core.model.window_answers import window_log_odds
 
 # Windows, a way: both ways, and loading in float32, cost about a tenth of scoring a thousand.
@@ -100,7 +100,7 @@ def in_float32(load: Callable[[], LogLLM], collator: Collator) -> Way:
 
     def scored(windows: Sequence[Window]) -> LogOdds:
         model = load()
-        backbones.set_trainable(model, ())
+        set_trainable(model, ())
         return window_log_odds(model, collator, windows, None, _untold)
 
     return scored

@@ -22,10 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
-from accelerate import PartialState  # type: ignore[import-untyped]
-from accelerate.utils import reduce  # type: ignore[import-untyped]
 from loguru import logger
-from torch import Tensor
+from torch import Tensor, distributed
 
 from logllm_core import progress
 from logllm_core.errors import LogLLMError
@@ -58,7 +56,10 @@ class Team:
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over the processes, in each of them; all have to ask for it."""
-        total: Tensor = tensor if self.num_processes == 1 else reduce(tensor, reduction="sum")
+        if self.num_processes == 1:
+            return tensor
+        total = tensor.clone()
+        distributed.all_reduce(total)
         return total
 
 
@@ -74,11 +75,14 @@ def join() -> Team:
     A card each where there are cards (NCCL), else the CPU (Gloo).
     """
     has_card = devices_of(1)[0].type == "cuda"
-    place = PartialState(cpu=not has_card)
-    if place.num_processes > 1 and not has_card:  # torchrun left one thread to each
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // place.num_processes))
-    device = place.device if has_card else torch.device("cpu")  # as tensors say it, not cpu:0
-    return Team(rank=place.process_index, num_processes=place.num_processes, device=device)
+    distributed.init_process_group("nccl" if has_card else "gloo")
+    rank, num_processes = distributed.get_rank(), distributed.get_world_size()
+    device = torch.device("cuda", rank) if has_card else torch.device("cpu")
+    if has_card:
+        torch.cuda.set_device(device)
+    else:  # torchrun left one thread to each
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // num_processes))
+    return Team(rank=rank, num_processes=num_processes, device=device)
 
 
 @contextmanager
@@ -107,8 +111,8 @@ def worker(folder: Path) -> Iterator[Tell]:
     except LogLLMError as error:
         tell({"error": str(error)})
         os._exit(1)  # an orderly end could wait for the others, who wait for this process
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def tell_of_work(tell: Tell) -> None:

@@ -14,10 +14,9 @@ import numpy as np
 import torch
 from loguru import logger
 from safetensors import SafetensorError
-from sklearn.metrics import average_precision_score
 
 from logllm_core.errors import LogLLMError
-from logllm_core.model import backbones, devices
+from logllm_core.model import devices, weights
 from logllm_core.model.logllm import LogLLM
 from logllm_core.progress import track
 from logllm_core.signals import Interruption, noted_interruptions
@@ -170,6 +169,8 @@ class StageRun:
 
     def _validate(self) -> None:
         """Score the validation split, and keep the weights if they are the best so far."""
+        from sklearn.metrics import average_precision_score
+
         assert self.material.validation is not None
         labels = self.material.validation.is_anomalous
         scores = score_validation(self.model, self.material, self.team)
@@ -277,7 +278,7 @@ def rate_factor(name: str, recipe: Recipe) -> float:
 
 def set_trainable(model: LogLLM, stage: Stage, recipe: Recipe) -> dict[str, torch.nn.Parameter]:
     """What the stage trains, ready to train as the recipe says."""
-    return backbones.set_trainable(
+    return weights.set_trainable(
         model,
         stage.trains,
         has_lora_dropout=recipe.has_lora_dropout,

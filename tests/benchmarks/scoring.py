@@ -16,7 +16,8 @@ from typing import Any
 from loguru import logger
 
 from logllm_core import progress
-from logllm_core.model import backbones, devices
+from logllm_core.model import devices
+from logllm_core.model.weights import set_trainable
 from logllm_core.model.window_answers import score_windows
 from logllm_core.store.store import Store
 from tests.benchmarks.alone import Figures
@@ -80,7 +81,7 @@ def num_positions(ready: Ready, sessions: Sessions) -> int:
 
 def score_plainly(ready: Ready, sessions: Sessions, scale: Scale) -> Figures:
     """A slice, after one batch that warms up; the seconds are those of as many as all."""
-    backbones.set_trainable(ready.model, ())
+    set_trainable(ready.model, ())
     some = [session[: ready.collator.max_window_messages] for session in sample_of(sessions, scale)]
     plain_answers(ready.model, ready.vocabulary, some[:NUM_PLAIN_BATCH])
     devices.begin_peak_memory(CPU)

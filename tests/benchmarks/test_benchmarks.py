@@ -12,7 +12,7 @@ import torch
 
 from logllm_core.evaluation.measures.baselines import BASELINES
 from logllm_core.logs.windows.window_artifact import Windows
-from logllm_core.model.backbones import set_trainable
+from logllm_core.model.weights import set_trainable
 from logllm_core.model.window_answers import encode_windows
 from tests import tiny
 from tests.benchmarks.alone import ROOT

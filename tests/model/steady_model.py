@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from logllm_core.model import Precision
-from logllm_core.model.backbones import find_backbones, set_trainable
+from logllm_core.model.backbones import find_backbones
 from logllm_core.model.batches import Collator
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.message_tokens import TokenizedVocabulary
+from logllm_core.model.weights import set_trainable
 from logllm_core.model.window_answers import score_log_odds
 from logllm_core.store.intact_files import sha256_of
 from logllm_core.store.store import Json, Store

@@ -18,6 +18,7 @@ from logllm_core.model.logllm import LogLLM
 from logllm_core.model.message_tokens import EncoderInput
 from logllm_core.model.sources.named_backbones import Places, backbones_named, local_place
 from logllm_core.model.sources.pooling import published_pooling
+from logllm_core.model.weights import set_trainable
 from logllm_core.store.store import Store
 from tests import tiny
 from tests.model.compiling import lets_torch_warn, needs_compiler
@@ -40,7 +41,7 @@ def load(places: Places, known_ids: Tensor | None = None, **settings: Any) -> Lo
 
 def losses(model: LogLLM, *, num_steps: int, embedder: Embedder = "encoder") -> list[float]:
     """Of a few steps on three windows, with dropout of the adapters."""
-    parameters = backbones.set_trainable(model, PARTS)
+    parameters = set_trainable(model, PARTS)
     optimizer = torch.optim.AdamW(parameters.values(), lr=1e-2)
     collator = tiny.collator(TEXTS, model, embedder=embedder)
     found = []
@@ -112,7 +113,7 @@ def test_the_encoder_alone_may_be_in_four_bits(tmp_path: Path) -> None:
     layers = [module for module in encoder.modules() if isinstance(module, Linear4bit)]
     assert len(layers) >= 2 * 6
     whole = load(places, quantization="nf4").model
-    backbones.set_trainable(whole, ())
+    set_trainable(whole, ())
     messages = tiny.vocabulary(TEXTS).encoder_input(np.arange(3))
     torch.testing.assert_close(encoder(messages), whole.encode(messages))
 
@@ -123,59 +124,6 @@ def test_models_of_another_architecture_are_refused() -> None:
     backbones.text_encoder(BertModel(tiny.encoder().config, add_pooling_layer=False), "mean")
     with pytest.raises(LogLLMError, match="The decoder is a BertModel; a Llama-like model"):
         backbones.assemble(None, tiny.encoder(), tiny.decoder_tokenizer())
-
-
-@pytest.mark.parametrize(
-    ("part", "rank", "alpha", "targets"),
-    [("encoder", 4, 32, {"query", "value"}), ("decoder", 8, 16, {"q_proj", "v_proj"})],
-)
-def test_lora_settings_are_the_papers_and_the_references(
-    part: Part, rank: int, alpha: int, targets: set[str]
-) -> None:
-    adapters = {
-        name.removesuffix(".lora_A").rpartition(".")[2]: module.get_submodule("default")
-        for name, module in getattr(tiny.model(), part).named_modules()
-        if name.endswith(".lora_A")
-    }
-    assert adapters.keys() == targets
-    assert {adapter.weight.shape[0] for adapter in adapters.values()} == {rank}
-    layers = [m for m in getattr(tiny.model(), part).modules() if hasattr(m, "lora_A")]
-    assert len(layers) == 2 * 2  # of each of two layers
-    assert {layer.scaling["default"] for layer in layers} == {alpha / rank}
-
-
-@pytest.mark.parametrize(("part", "probability"), [("encoder", 0.01), ("decoder", 0.1)])
-def test_every_adapter_has_the_quick_dropout_with_its_probability(
-    part: Part, probability: float
-) -> None:
-    held = {
-        name: module.get_submodule("default")
-        for name, module in getattr(tiny.model(), part).named_modules()
-        if name.endswith("lora_dropout")
-    }
-    assert len(held) == 2 * 2
-    for dropout in held.values():
-        assert isinstance(dropout, QuickDropout)
-        assert dropout.num_dropped == round(probability * 65_536)
-    # Both adapters of a layer read the same tensor; their numbers keep their masks apart, and are
-    # the same in all layers, so that one compiled layer serves for all.
-    numbers = {(name.split(".")[-2], getattr(held[name], "number", None)) for name in held}
-    assert len(numbers) == 2
-    assert {number for _, number in numbers} == {0, 1}
-
-
-def test_an_adapters_dropout_is_its_input_dropped() -> None:
-    model = tiny.model()
-    backbones.set_trainable(model, ("decoder",))
-    layer = model.decoder.model.layers[0].self_attn.q_proj
-    nn.init.ones_(layer.lora_B["default"].weight)
-    x = torch.ones(1, tiny.DECODER_WIDTH)
-    torch.manual_seed(0)
-    dropped = layer.lora_dropout["default"](x)
-    expected = layer.base_layer(x) + 2.0 * (dropped @ layer.lora_A["default"].weight.T).sum()
-    torch.manual_seed(0)
-    torch.testing.assert_close(layer(x), expected)
-    assert not torch.equal(dropped, x)
 
 
 CHOICES: list[tuple[Part, ...]] = [
@@ -190,8 +138,8 @@ CHOICES: list[tuple[Part, ...]] = [
 @pytest.mark.parametrize("parts", CHOICES)
 def test_only_the_chosen_parts_train(parts: tuple[Part, ...]) -> None:
     model = tiny.model()
-    backbones.set_trainable(model, PARTS)
-    chosen = backbones.set_trainable(model, parts)
+    set_trainable(model, PARTS)
+    chosen = set_trainable(model, parts)
     for name, parameter in model.named_parameters():
         is_of_part = name.split(".")[0] in parts
         is_trained = is_of_part and ("lora_" in name or name.startswith("projector"))
@@ -206,8 +154,8 @@ def test_dropout_is_on_where_it_is_asked_for_in_parts_that_train(
     parts: tuple[Part, ...], has_lora_dropout: bool, has_encoder_dropout: bool
 ) -> None:
     model = tiny.model()
-    backbones.set_trainable(model, PARTS, has_encoder_dropout=True)
-    backbones.set_trainable(
+    set_trainable(model, PARTS, has_encoder_dropout=True)
+    set_trainable(
         model, parts, has_lora_dropout=has_lora_dropout, has_encoder_dropout=has_encoder_dropout
     )
     for name, module in model.named_modules():
@@ -223,7 +171,7 @@ def test_dropout_is_on_where_it_is_asked_for_in_parts_that_train(
 
 def test_by_default_the_adapters_drop_and_the_encoder_does_not() -> None:
     model = tiny.model()
-    backbones.set_trainable(model, PARTS)
+    set_trainable(model, PARTS)
     kinds = {
         (type(module).__name__, module.training)
         for module in model.modules()
@@ -241,7 +189,7 @@ def test_both_kinds_of_the_encoders_own_dropout_drop(setting: str) -> None:
     model = backbones.assemble(encoder, tiny.decoder(), tiny.decoder_tokenizer())
     messages: EncoderInput = tiny.vocabulary(TEXTS).encoder_input(torch.arange(3).numpy())
     for is_on in (True, False):
-        backbones.set_trainable(model, PARTS, has_lora_dropout=False, has_encoder_dropout=is_on)
+        set_trainable(model, PARTS, has_lora_dropout=False, has_encoder_dropout=is_on)
         assert torch.equal(model.encode(messages), model.encode(messages)) != is_on
 
 
@@ -257,7 +205,7 @@ def test_models_load_from_folders_and_train_with_and_without_quantisation(
     assert text == tiny.vocabulary(["alpha"]).token_ids
     found = losses(model, num_steps=12)
     assert found[-1] < found[0] / 2
-    backbones.set_trainable(model, ())
+    set_trainable(model, ())
     collator = tiny.collator(TEXTS, model)
     ((_, batch),) = collator.scoring_batches(WINDOWS)
     assert torch.isfinite(model.answer_log_probabilities(batch)).all()
@@ -269,7 +217,7 @@ def test_4_bit_layers_stay_in_training_mode_where_all_else_is_ready_to_score(
 ) -> None:
     model = load(tiny_places(tmp_path), quantization="nf4").model
     for parts in (PARTS, ()):
-        backbones.set_trainable(model, parts)
+        set_trainable(model, parts)
         assert all(m.training for m in model.modules() if isinstance(m, Linear4bit))
     assert not any(m.training for m in model.modules() if isinstance(m, QuickDropout))
 
@@ -314,7 +262,7 @@ def test_frozen_weights_have_the_number_format_and_trained_ones_are_float32(tmp_
     torch.manual_seed(0)
     loading = Loading(device=CPU, dtype=torch.bfloat16)
     model = backbones.load_backbones(tiny_places(tmp_path), loading).model
-    trained = backbones.set_trainable(model, PARTS)
+    trained = set_trainable(model, PARTS)
     for name, parameter in model.named_parameters():
         assert parameter.dtype == (torch.float32 if name in trained else torch.bfloat16), name
     assert isinstance(model.encoder, TextEncoder)
@@ -333,7 +281,7 @@ def test_compiled_layers_train_and_score_as_plain_ones(tmp_path: Path) -> None:
     )
     found = []
     for model in (plain, compiled):
-        backbones.set_trainable(model, ())
+        set_trainable(model, ())
         ((_, batch),) = tiny.collator(TEXTS, model).scoring_batches(WINDOWS)
         found.append(model.answer_log_probabilities(batch))
     torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-4)
@@ -374,7 +322,7 @@ def test_recomputed_activations_change_no_loss_and_are_recomputed(tmp_path: Path
         )
         found.append(losses(model, num_steps=4))
         num_passes.append(len(passed))
-        backbones.set_trainable(model, ())  # to score, nothing is kept and nothing recomputed
+        set_trainable(model, ())  # to score, nothing is kept and nothing recomputed
         assert not model.decoder.model.layers[0].training
     # The second loss follows from the first gradient, with the same elements dropped.
     assert found[0] == found[1]

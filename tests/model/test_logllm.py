@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from logllm_core import progress
-from logllm_core.model import Embedder, backbones
+from logllm_core.model import Embedder
 from logllm_core.model.logllm import LogLLM, encode_messages
+from logllm_core.model.weights import set_trainable
 from logllm_core.model.window_answers import encode_windows
 from tests import tiny
 from tests.model.plain import plain_loss, plain_probabilities
@@ -39,7 +40,7 @@ def test_gradients_are_the_plain_paths() -> None:
     gradients: list[dict[str, Tensor]] = []
     for is_plain in (False, True):
         model = tiny.model()
-        backbones.set_trainable(model, ("encoder", "projector", "decoder"), has_lora_dropout=False)
+        set_trainable(model, ("encoder", "projector", "decoder"), has_lora_dropout=False)
         if is_plain:
             loss = plain_loss(model, tiny.vocabulary(TEXTS), WINDOWS, LABELS)
         else:
@@ -63,7 +64,7 @@ def test_a_message_that_is_repeated_often_gets_its_whole_gradient_in_bfloat16() 
         assert model.projector is not None
         model.encoder.float()
         model.projector.float()
-        backbones.set_trainable(model, ("projector",))
+        set_trainable(model, ("projector",))
         windows, labels = [(1,) * 120] * 8, [False] * 8
         if is_plain:
             loss = plain_loss(model, tiny.vocabulary(TEXTS), windows, labels)

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from logllm_core.model import PARTS, Embedder, backbones, batches
+from logllm_core.model import PARTS, Embedder, batches
 from logllm_core.model.batches import Collator
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.message_tokens import EncoderInput, MessageTokens
+from logllm_core.model.weights import set_trainable
 from logllm_core.model.window_answers import encode_windows, score_windows, window_log_odds
 from tests import tiny
 from tests.model.plain import plain_answers, plain_probabilities
@@ -72,7 +73,7 @@ def test_no_windows_have_no_probabilities() -> None:
 def test_the_question_about_no_message_has_log_odds_too(embedder: Embedder) -> None:
     model = tiny.model(embedder=embedder)
     collator = tiny.collator(TEXTS, model, embedder=embedder)
-    backbones.set_trainable(model, ())
+    set_trainable(model, ())
     windows: list[Window] = [(0, 1), (), (0,), (3, 3)]
     vectors = encode_windows(model, collator, windows)
     advanced: list[int] = []
@@ -101,7 +102,7 @@ def test_windows_that_are_cut_alike_have_the_same_probability() -> None:
 
 def test_scoring_leaves_nothing_to_train_and_no_dropout() -> None:
     model = tiny.model()
-    backbones.set_trainable(model, PARTS)
+    set_trainable(model, PARTS)
     windows = some_windows(0, 10)
     found = score_windows(model, tiny.collator(TEXTS, model), windows)
     assert not any(parameter.requires_grad for parameter in model.parameters())
@@ -169,7 +170,7 @@ def test_the_verdict_is_the_word_that_greedy_decoding_gives() -> None:
     collator = tiny.collator(TEXTS, model)
     windows = list(dict.fromkeys(some_windows(1, 60)))
     labels = [sum(window) % 3 == 0 for window in windows]  # hard enough for some to be wrong
-    parameters = backbones.set_trainable(model, PARTS, has_lora_dropout=False)
+    parameters = set_trainable(model, PARTS, has_lora_dropout=False)
     optimizer = torch.optim.AdamW(parameters.values(), lr=1e-2)
     batch = collator.training_batch(windows, labels)
     for _ in range(45):

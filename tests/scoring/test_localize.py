@@ -9,9 +9,10 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from logllm_core.model import PARTS, Embedder, backbones
+from logllm_core.model import PARTS, Embedder
 from logllm_core.model.batches import Collator
 from logllm_core.model.logllm import LogLLM
+from logllm_core.model.weights import set_trainable
 from logllm_core.model.window_answers import encode_windows, score_windows, window_log_odds
 from logllm_core.scoring import localize
 from logllm_core.scoring.localize import contributions
@@ -231,7 +232,7 @@ def flagged_by_a_model_of(bad: set[int]) -> tuple[LogLLM, Collator, list[Window]
     dice = random.Random(2)
     windows = [tuple(dice.choices(range(4), k=dice.randint(2, 5))) for _ in range(60)]
     windows = [window for window in dict.fromkeys(windows) if len(set(window)) > 1]
-    parameters = backbones.set_trainable(model, PARTS, has_lora_dropout=False)
+    parameters = set_trainable(model, PARTS, has_lora_dropout=False)
     optimizer = torch.optim.AdamW(parameters.values(), lr=1e-2)
     batch = collator.training_batch(windows, [bool(bad & {*window}) for window in windows])
     for _ in range(150):
@@ -262,6 +263,6 @@ def test_of_two_messages_that_say_the_same_both_contribute() -> None:
 
 def test_localizing_leaves_nothing_to_train() -> None:
     model = tiny.model()
-    backbones.set_trainable(model, PARTS)
+    set_trainable(model, PARTS)
     contributions(model, tiny.collator(TEXTS, model), [(0, 1)])
     assert not any(parameter.requires_grad for parameter in model.parameters())

@@ -6,8 +6,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from logllm_core.model import backbones
 from logllm_core.model.logllm import LogLLM
+from logllm_core.model.weights import set_trainable
 from logllm_core.model.window_answers import score_log_odds
 from logllm_core.scoring import rounding
 from logllm_core.scoring.rounding import (
@@ -90,7 +90,7 @@ def test_no_windows_differ_by_nothing() -> None:
 def test_so_many_windows_are_a_batch_and_their_messages_are_encoded_for_them(number: int) -> None:
     model = tiny.model()
     collator = tiny.collator(TEXTS, model)
-    backbones.set_trainable(model, ())
+    set_trainable(model, ())
     windows = list(dict.fromkeys(some_windows(0, 20)))
     expected = score_log_odds(model, collator, windows)
     num_encoded: list[int] = []

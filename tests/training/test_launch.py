@@ -90,12 +90,22 @@ def test_a_process_alone_is_its_own_team(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not torch.distributed.is_initialized()
 
 
-def test_the_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Place:
-        process_index, num_processes, device = 1, 2, torch.device("cpu", 0)
+class Distributed:
+    """As torchrun would have it for the second of two processes."""
 
+    def init_process_group(self, backend: str) -> None:
+        assert backend == "gloo"
+
+    def get_rank(self) -> int:
+        return 1
+
+    def get_world_size(self) -> int:
+        return 2
+
+
+def test_the_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
-    monkeypatch.setattr(processes, "PartialState", lambda cpu: Place())
+    monkeypatch.setattr(processes, "distributed", Distributed())
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(7)))
     try:
         team = processes.join()

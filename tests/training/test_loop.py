@@ -11,9 +11,8 @@ from sklearn.metrics import average_precision_score
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.windows.window_artifact import Windows
 from logllm_core.model import Embedder
-from logllm_core.model.backbones import set_trainable
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.weights import trainable_parameters, trainable_state
+from logllm_core.model.weights import set_trainable, trainable_parameters, trainable_state
 from logllm_core.model.window_answers import score_windows
 from logllm_core.training import loop
 from logllm_core.training.checkpoint import Checkpoints
