@@ -28,7 +28,7 @@ from logllm_core.training.recipes import Recipe
 if TYPE_CHECKING:  # with torch, which takes seconds and which preparing a log needs not
     from logllm_core.evaluation.seed_choice import Kept
     from logllm_core.model.sources.named_backbones import Places
-    from logllm_core.training.plan import Execution
+    from logllm_core.training.stage_plan import Execution
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -140,8 +140,8 @@ class Pipeline:
             LogLLMError: there is too little memory, text does not fit, the training was asked to
                 stop, or whatever else a training may say.
         """
-        from logllm_core.training.plan import StagePlan
         from logllm_core.training.stage import find_stage, train_stage
+        from logllm_core.training.stage_plan import StagePlan
 
         stages, wanted = [start] if start else [], basis.recipe.trained_stages
         for stage in wanted[-1:] if start else wanted:

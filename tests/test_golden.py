@@ -26,8 +26,8 @@ from logllm_core.paper.experiments.ablation_table import Setup
 from logllm_core.paper.experiments.run_variant import Job, run_variant
 from logllm_core.pipeline import Prepared
 from logllm_core.store.store import Artifact, Store
-from logllm_core.training.plan import Execution
 from logllm_core.training.recipes import Recipe, recipe_named
+from logllm_core.training.stage_plan import Execution
 from tests import tiny
 from tests.daily.new_logs import crown, dataset_of, lines
 from tests.logs.samples import messages_of

@@ -1,30 +1,31 @@
 """The gradient of one batch: micro-batch by micro-batch, shared among processes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from logllm_core.logs.windows.window_artifact import Windows
 from logllm_core.model import devices
 from logllm_core.model.batches import Collator, EncoderVectors
 from logllm_core.model.logllm import LogLLM
 from logllm_core.signals import Interruption
-from logllm_core.training.launch import Team
 from logllm_core.training.recipes import Recipe
 from logllm_core.training.sampling import Indices, derived_seed
-from logllm_core.training.state import StageState
+from logllm_core.training.team import Team
+from logllm_core.training.training_state import TrainingState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Material:
+class TrainingMaterial:
     """What a stage learns from, and what it is measured on meanwhile."""
 
     train: Windows
     validation: Windows | None
     collator: Collator
-    batches: list[Indices]  # places of each step's windows among those of `train`
+    batches: list[Indices]  # rows of `train`, of each step's windows
     vectors: EncoderVectors | None  # of all these windows' messages, where the encoder is frozen
 
 
@@ -40,9 +41,9 @@ class Outcome:
 
 def accumulate(
     model: LogLLM,
-    state: StageState,
-    material: Material,
-    places: Indices,
+    state: TrainingState,
+    material: TrainingMaterial,
+    rows: Indices,
     *,
     stage_name: str,
     recipe: Recipe,
@@ -55,29 +56,26 @@ def accumulate(
     depend on which process takes it. The answers' tokens weigh alike, whatever the micro-batches.
 
     Args:
-        places: of the batch's windows among the training windows.
+        rows: of the batch's windows among the training windows.
     """
     state.optimizer.zero_grad(set_to_none=False)
     assert material.train.is_anomalous is not None
-    num_tokens = _num_answer_tokens(model, material.train.is_anomalous[places].tolist())
+    labels = material.train.is_anomalous[rows]
+    windows = [material.train.message_ids[row] for row in rows]
+    num_tokens = _num_answer_tokens(model, labels)
+    parts = material.collator.of_like_length(windows, state.progress.micro_batch_size)
     loss, shortage = torch.zeros((), device=team.device), None
-    windows = [material.train.message_ids[place] for place in places]
-    parts = list(material.collator.of_like_length(windows, state.progress.micro_batch_size))
-    starts = np.cumsum([0, *map(len, parts)])[:-1]
     try:
-        for number, (start, part) in enumerate(zip(starts.tolist(), parts, strict=True)):
-            if number % team.num_processes != team.rank:
-                continue
+        for start, part in _shared_out(parts, team):
             words = ("dropout", stage_name, str(state.progress.step), str(start))
             torch.manual_seed(derived_seed(recipe.seed, *words))
-            labels = material.train.is_anomalous[places[part]].tolist()
             batch = material.collator.training_batch(
-                [windows[place] for place in part], labels, material.vectors
+                [windows[row] for row in part], labels[part].tolist(), material.vectors
             )
-            share = _num_answer_tokens(model, labels) / num_tokens
-            part = model(batch.to(team.device)) * share
-            part.backward()
-            loss += part.detach()
+            share = _num_answer_tokens(model, labels[part]) / num_tokens
+            part_loss = model(batch.to(team.device)) * share
+            part_loss.backward()
+            loss += part_loss.detach()
     except RuntimeError as fault:
         if not devices.is_out_of_memory(fault):
             raise
@@ -86,12 +84,21 @@ def accumulate(
     return _summed(state, team, loss, shortage, interruption.is_noted)
 
 
-def _num_answer_tokens(model: LogLLM, labels: Sequence[bool]) -> int:
+def _shared_out(parts: Iterable[Indices], team: Team) -> Iterator[tuple[int, Indices]]:
+    """The micro-batches that this process takes, each with its start among the batch's windows."""
+    start = 0
+    for number, part in enumerate(parts):
+        if number % team.num_processes == team.rank:
+            yield start, part
+        start += len(part)
+
+
+def _num_answer_tokens(model: LogLLM, labels: NDArray[np.bool_]) -> int:
     return sum(len(model.prompt.answers[int(label)]) for label in labels)
 
 
 def _summed(
-    state: StageState,
+    state: TrainingState,
     team: Team,
     loss: torch.Tensor,
     shortage: RuntimeError | None,
@@ -102,20 +109,20 @@ def _summed(
     The trained weights are few, so one sum a step is cheap, and a process without a micro-batch is
     no special case.
     """
-    told = torch.tensor([float(is_asked_to_stop), float(shortage is not None)], device=team.device)
-    told = torch.cat([loss[None], told])
+    flags = torch.tensor([float(is_asked_to_stop), float(shortage is not None)], device=team.device)
+    totals = torch.cat([loss[None], flags])
     if team.num_processes > 1:
         gradients = state.gradients
-        flat = team.sum(torch.cat([*(found.flatten() for found in gradients), told]))
-        sizes = [*(found.numel() for found in gradients), len(told)]
-        *parts, told = torch.split(flat, sizes)
-        for found, part in zip(gradients, parts, strict=True):
-            found.copy_(part.view_as(found))
-    total, num_asked, num_short = told.tolist()
+        flat = team.sum(torch.cat([*(gradient.flatten() for gradient in gradients), totals]))
+        sizes = [*(gradient.numel() for gradient in gradients), len(totals)]
+        *parts, totals = torch.split(flat, sizes)
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+    total, num_asked, num_short = totals.tolist()
     if num_short and shortage is None:
         shortage = RuntimeError("another process had not enough memory")
-    is_finite = bool(told[0].isfinite()) and all(
-        bool(found.isfinite().all()) for found in state.gradients
+    is_finite = bool(totals[0].isfinite()) and all(
+        bool(gradient.isfinite().all()) for gradient in state.gradients
     )
     return Outcome(
         loss=total, is_finite=is_finite, is_asked_to_stop=num_asked > 0, shortage=shortage

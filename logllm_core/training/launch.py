@@ -1,7 +1,7 @@
-"""The processes that train a stage together, one a card: starting, hearing and ending them.
+"""Processes that are started here to train: hearing, stopping and ending them.
 
-A process that is `alone` needs nothing else. Several are started by `launch`, through torchrun, and
-`join`.
+A launched process has a folder with its order, a file that it tells events in, and a lock that the
+process which started it holds for as long as it lives.
 """
 
 import fcntl
@@ -17,81 +17,37 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import torch
 from loguru import logger
-from torch import Tensor, distributed
 
 from logllm_core import progress
 from logllm_core.errors import LogLLMError
-from logllm_core.model.devices import devices_of
+from logllm_core.signals import Interruption, StoppedError, noted_interruptions
 
 if TYPE_CHECKING:
     from loguru import Message
 
 Tell = Callable[[dict[str, Any]], None]
-ALIVE, EVENTS, OUTPUT = "alive.lock", "events.jsonl", "torchrun.txt"  # in the launch's folder
+# In the folder.
+ORDER, ALIVE, EVENTS, OUTPUT = "order.json", "alive.lock", "events.jsonl", "output.txt"
+ENDINGS = {"results", "error", "stopped"}  # events that say how a process ended
 POLL_SECONDS = 0.1
 # So long after a signal torchrun kills what has not ended. Its own 30 s are short for a step and a
 # checkpoint; after one worker's failure it gives the others those 30 s in any case.
 STOP_SECONDS = 600
 SHOWN_BYTES = 64 * 1024
-IMPATIENT = 3  # so many Ctrl-C end the waiting
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Team:
-    """The processes that train a stage together, as one of them sees them."""
-
-    rank: int
-    num_processes: int
-    device: torch.device
-
-    @property
-    def is_first(self) -> bool:
-        return self.rank == 0
-
-    def sum(self, tensor: Tensor) -> Tensor:
-        """The sum over the processes, in each of them; all have to ask for it."""
-        if self.num_processes == 1:
-            return tensor
-        total = tensor.clone()
-        distributed.all_reduce(total)
-        return total
-
-
-def alone() -> Team:
-    """This process is all of the team, whatever the environment says of others."""
-    (device,) = devices_of(1)
-    return Team(rank=0, num_processes=1, device=device)
-
-
-def join() -> Team:
-    """Take this process' place below torchrun, beside the others, once all are there.
-
-    A card each where there are cards (NCCL), else the CPU (Gloo).
-    """
-    has_card = devices_of(1)[0].type == "cuda"
-    distributed.init_process_group("nccl" if has_card else "gloo")
-    rank, num_processes = distributed.get_rank(), distributed.get_world_size()
-    device = torch.device("cuda", rank) if has_card else torch.device("cpu")
-    if has_card:
-        torch.cuda.set_device(device)
-    else:  # torchrun left one thread to each
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // num_processes))
-    return Team(rank=rank, num_processes=num_processes, device=device)
 
 
 @contextmanager
 def worker(folder: Path) -> Iterator[Tell]:
-    """A launched process' life, before it joins; what this yields tells `launch` an event.
+    """A launched process' life; what this yields tells whoever launched it an event.
 
     It dies with the process that launched it, even one killed with -9. A LogLLMError is told and
-    ends it without a traceback; any other exception runs its course. Told to stop (SIGTERM), it has
-    to save a checkpoint, tell {"stopped": True} and end in order. `folder`: its first argument.
+    ends it without a traceback; any other exception runs its course. SIGTERM ends it in order,
+    after a checkpoint where there is something to keep.
     """
     alive = os.open(folder / ALIVE, os.O_RDONLY)
 
@@ -105,31 +61,24 @@ def worker(folder: Path) -> Iterator[Tell]:
         with (folder / EVENTS).open("ab", buffering=0) as events:
             events.write(json.dumps(event).encode() + b"\n")
 
+    def stop(*_: object) -> None:
+        tell({"stopped": True})
+        sys.exit()
+
     threading.Thread(target=end_with_launch, daemon=True).start()
+    logger.remove()
+    signal.signal(signal.SIGTERM, stop)
     try:
         yield tell
     except LogLLMError as error:
         tell({"error": str(error)})
         os._exit(1)  # an orderly end could wait for the others, who wait for this process
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
 
 
 def tell_of_work(tell: Tell) -> None:
     """From now on, log lines and progress are told to whoever launched this process."""
-    logger.remove()
     logger.add(lambda message: _tell_log_line(tell, message), level="INFO")
     progress.display.set(progress.TellingDisplay(tell))
-
-
-def stop_when_told(tell: Tell) -> None:
-    """SIGTERM ends this process in order, after a checkpoint where there is something to keep."""
-
-    def stop(*_: object) -> None:
-        tell({"stopped": True})
-        sys.exit()
-
-    signal.signal(signal.SIGTERM, stop)
 
 
 def _tell_log_line(tell: Tell, message: "Message") -> None:
@@ -144,83 +93,121 @@ def hear_of_work(event: dict[str, Any], relay: progress.Relay) -> None:
         relay.hear(event)
 
 
-def launch(module: str, arguments: Sequence[str], *, num_processes: int, on_event: Tell) -> None:
-    """Run `module` in `num_processes` processes and return when all have ended in order.
+@dataclass(kw_only=True, slots=True)
+class Launched:
+    """A process that was started here."""
 
-    Its arguments are the launch's own folder, for `worker`, and then `arguments`. What the workers
-    tell reaches `on_event`, in order. Called from the main thread, it passes SIGTERM and SIGINT on
-    as SIGTERM, waits for the workers to stop, and then gives the signal to whoever handled it
-    before; where that returns, so does `launch`, provided that {"stopped": ...} was told.
+    name: str  # for log lines
+    folder: Path
+    process: subprocess.Popen[bytes]
+    events: BinaryIO
+    hear: Tell
+    is_stopping: bool = False
+    ending: dict[str, Any] = field(default_factory=dict)  # what it told of how it ended
 
-    Raises:
-        LogLLMError: a worker raised one, or the processes failed or were killed.
+    def has_ended(self) -> bool:
+        """Pass on what it told since this was last asked."""
+        has_ended = self.process.poll() is not None  # asked first: no event comes after the end
+        for event in _new_events(self.events):
+            if event.keys() & ENDINGS:
+                self.ending = event | self.ending
+            else:
+                self.hear(event)
+        return has_ended
+
+    def heed(self, interruption: Interruption) -> None:
+        """Ask it once to save and stop, where this process was asked to."""
+        if interruption.is_noted and not self.is_stopping:
+            self.is_stopping = True  # a second signal would cut its saving short
+            logger.info("Waiting for {} to save and stop", self.name)
+            self.process.terminate()
+
+
+@contextmanager
+def started(
+    name: str, command: Callable[[str], Sequence[str]], order: bytes, *, hear: Tell
+) -> Iterator[Launched]:
+    """A process that ends with this context at the latest.
+
+    Args:
+        name: for log lines.
+        command: to run, given the process' folder.
+        order: what the process reads there, as JSON.
+        hear: gets what the process tells, in order, but for how it ended.
     """
     with (
-        deferred_signals() as signals,
-        tempfile.TemporaryDirectory(prefix="logllm-", ignore_cleanup_errors=True) as name,
-        Path(name, ALIVE).open("wb") as alive,
-        Path(name, OUTPUT).open("wb") as output,
-        Path(name, EVENTS).open("w+b") as events,
+        tempfile.TemporaryDirectory(prefix="logllm-", ignore_cleanup_errors=True) as folder,
+        Path(folder, ALIVE).open("wb") as alive,
+        Path(folder, OUTPUT).open("wb") as output,
+        Path(folder, EVENTS).open("w+b") as events,
     ):
-        fcntl.flock(alive, fcntl.LOCK_EX)  # by this process alone: torchrun inherits no descriptor
+        Path(folder, ORDER).write_bytes(order)
+        fcntl.flock(alive, fcntl.LOCK_EX)  # by this process alone: no other inherits the descriptor
         # A session of its own keeps the terminal's Ctrl-C away, which would leave no time to save.
         with subprocess.Popen(  # noqa: S603
-            _command(module, [name, *arguments], num_processes, log_dir=name),
+            command(folder),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-        ) as torchrun:
-            try:
-                told = _wait(torchrun, events, signals, on_event)
-            finally:
-                torchrun.kill()  # runs on only after an exception here; its workers lose the lock
-        if "error" in told:
-            raise LogLLMError(told["error"])
-        if torchrun.returncode != 0 and not (signals and "stopped" in told):
-            raise LogLLMError(
-                f"{num_processes} processes trained together, and "
-                f"{_explain(Path(name), torchrun.returncode, signals)}. "
-                "Run the same command again: it goes on from the last checkpoint."
+        ) as process:
+            launched = Launched(
+                name=name, folder=Path(folder), process=process, events=events, hear=hear
             )
+            try:
+                yield launched
+            finally:
+                process.kill()  # runs on only after an exception here; torchrun's lose the lock
 
 
-def _command(module: str, arguments: Sequence[str], num_processes: int, log_dir: str) -> list[str]:
-    # Without --local-addr, torchrun asks the name service for this machine's name, in vain or for
-    # seconds on some. Without --log-dir it leaves a folder behind; --redirects=3 keeps there what
-    # the workers print, apart from its own tracebacks. It reads $$ in arguments as $.
-    return [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"),
-        *(f"--nproc-per-node={num_processes}", "--max-restarts=0", "--redirects=3"),
-        *(f"--log-dir={log_dir}", f"--shutdown-timeout={STOP_SECONDS}", "-m", module),
-        *(argument.replace("$", "$$") for argument in arguments),
-    ]
+def run_together(module: str, order: bytes, *, num_processes: int, hear: Tell) -> Any:
+    """Run `module` in so many processes; returns the results that one told, once all have ended.
+
+    Called from the main thread, it passes SIGTERM and SIGINT on as SIGTERM, waits for the processes
+    to save and stop, and then gives the signal to whoever handled it before. A second Ctrl-C ends
+    the waiting.
+
+    Raises:
+        LogLLMError: a process raised one, or failed, or was killed; or they were asked to stop, and
+            who handles that let this process live.
+    """
+
+    def torchrun(folder: str) -> Sequence[str]:
+        # Without --local-addr, torchrun asks the name service for this machine's name, in vain or
+        # for seconds on some. Without --log-dir it leaves a folder behind; --redirects=3 keeps
+        # there what the workers print, apart from its own tracebacks. It reads $$ as $.
+        return [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--local-addr=127.0.0.1", f"--nproc-per-node={num_processes}", "--max-restarts=0"),
+            *("--redirects=3", f"--log-dir={folder}", f"--shutdown-timeout={STOP_SECONDS}"),
+            *("-m", module, folder.replace("$", "$$")),
+        ]
+
+    with (
+        noted_interruptions() as interruption,
+        started("the training processes", torchrun, order, hear=hear) as launched,
+    ):
+        while not launched.has_ended():
+            launched.heed(interruption)
+            time.sleep(POLL_SECONDS)
+        _check(launched, num_processes)
+    if launched.is_stopping and "results" not in launched.ending:
+        raise StoppedError
+    return launched.ending.get("results")
 
 
-def _wait(
-    torchrun: subprocess.Popen[bytes], events: BinaryIO, signals: Sequence[int], on_event: Tell
-) -> dict[str, Any]:
-    """Pass on events until torchrun has ended; return what decides how `launch` ends."""
-    told: dict[str, Any] = {}
-    is_stopping = False
-    while True:
-        is_running = torchrun.poll() is None  # asked first: no event comes after the end
-        for event in new_events(events):
-            told = event | told if event.keys() & {"error", "stopped"} else told
-            if "error" not in event:
-                on_event(event)
-        if not is_running:
-            return told
-        if signals and not is_stopping:
-            is_stopping = True  # told once: a second signal would cut torchrun's waiting short
-            logger.info("Waiting for the training processes to save and stop")
-            torchrun.terminate()
-        if signals.count(signal.SIGINT) >= IMPATIENT:
-            torchrun.kill()
-        time.sleep(POLL_SECONDS)
+def _check(torchrun: Launched, num_processes: int) -> None:
+    """Raises as `run_together`."""
+    if "error" in torchrun.ending:
+        raise LogLLMError(torchrun.ending["error"])
+    if torchrun.process.returncode and not (torchrun.is_stopping and "stopped" in torchrun.ending):
+        raise LogLLMError(
+            f"{num_processes} processes trained together, and {_cause(torchrun)}. "
+            "Run the same command again: it goes on from the last checkpoint."
+        )
 
 
-def new_events(events: BinaryIO) -> Iterator[dict[str, Any]]:
+def _new_events(events: BinaryIO) -> Iterator[dict[str, Any]]:
     """What was told in this file since it was last asked."""
     while (line := events.readline()).endswith(b"\n"):
         yield json.loads(line)
@@ -234,39 +221,25 @@ def show_end(path: Path) -> None:
     sys.stderr.write("".join(marks))
 
 
-def _explain(folder: Path, returncode: int, signals: Sequence[int]) -> str:
+def killed_by(code: int) -> str:
+    """What a negative exit code says."""
+    reason = " (often: no memory was left)" if code == -signal.SIGKILL else ""
+    return f"was killed by {signal.Signals(-code).name}{reason}"
+
+
+def _cause(torchrun: Launched) -> str:
     """Show what the workers wrote to stderr; say what ended them, by torchrun's summary."""
-    for path in sorted(folder.rglob("stderr.log")):  # one a worker
+    for path in sorted(torchrun.folder.rglob("stderr.log")):  # one a worker
         show_end(path)
-    if signals:
-        return f"{signal.Signals(signals[0]).name} ended them before they told that they had saved"
-    summary = (folder / OUTPUT).read_text(errors="replace")
+    if torchrun.is_stopping:
+        return "SIGTERM ended them before they told that they had saved"
+    summary = (torchrun.folder / OUTPUT).read_text(errors="replace")
     codes = [int(code) for code in re.findall(r"exitcode +: (-?\d+) \(pid", summary)]
     if not codes:
         sys.stderr.write(summary)
-        return f"torchrun, which ran them, ended with exit code {returncode}"
+        return f"torchrun, which ran them, ended with exit code {torchrun.process.returncode}"
     # Workers that torchrun ended itself, by SIGTERM, or that missed a killed one are not the cause.
     cause = min((code for code in codes if code != -signal.SIGTERM), default=-signal.SIGTERM)
     if cause > 0:
         return f"one of them failed with exit code {cause}, as printed above"
-    reason = " (often: no memory was left)" if cause == -signal.SIGKILL else ""
-    return f"one of them was killed by {signal.Signals(-cause).name}{reason}"
-
-
-@contextmanager
-def deferred_signals() -> Iterator[list[int]]:
-    """Note SIGINT and SIGTERM instead of obeying; afterwards the first gets its usual handling."""
-    noted: list[int] = []
-    is_main = threading.current_thread() is threading.main_thread()  # no other can take signals
-    usual = {
-        number: signal.signal(number, lambda caught, _: noted.append(caught))
-        for number in (signal.SIGINT, signal.SIGTERM)
-        if is_main and signal.getsignal(number) is not signal.SIG_IGN
-    }
-    try:
-        yield noted
-    finally:
-        for number, handling in usual.items():
-            signal.signal(number, handling)
-        if noted:
-            signal.raise_signal(noted[0])
+    return f"one of them {killed_by(cause)}"

@@ -7,28 +7,25 @@ alone.
 """
 
 import math
-from time import monotonic
 from typing import NoReturn
 
 import numpy as np
 import torch
 from loguru import logger
-from safetensors import SafetensorError
 
 from logllm_core.errors import LogLLMError
 from logllm_core.model import devices, weights
 from logllm_core.model.logllm import LogLLM
-from logllm_core.progress import track
-from logllm_core.signals import Interruption, noted_interruptions
-from logllm_core.store.disk import writable
+from logllm_core.signals import Interruption
 from logllm_core.store.store import Json
 from logllm_core.training import sampling
 from logllm_core.training.checkpoint import Checkpoints
-from logllm_core.training.gradients import Material, Outcome, accumulate
-from logllm_core.training.launch import Team
-from logllm_core.training.plan import Execution
+from logllm_core.training.gradients import Outcome, TrainingMaterial, accumulate
 from logllm_core.training.recipes import Recipe, Stage
-from logllm_core.training.state import StageState
+from logllm_core.training.resumable_steps import ResumableSteps
+from logllm_core.training.stage_plan import Execution
+from logllm_core.training.team import Team
+from logllm_core.training.training_state import TrainingState
 from logllm_core.training.validation import check_choice, score_validation, validation_steps
 
 TENTHS = 10  # the learning rate falls this often in a stage
@@ -46,7 +43,7 @@ class StageRun:
     def __init__(
         self,
         model: LogLLM,
-        material: Material,
+        material: TrainingMaterial,
         stage: Stage,
         recipe: Recipe,
         *,
@@ -59,16 +56,23 @@ class StageRun:
         self.stage = stage
         self.recipe = recipe
         self.team = team
-        self.checkpoints = checkpoints
-        self.execution = execution
         self.batches = material.batches
         self.validation_steps = validation_steps(recipe, len(self.batches))
         size = recipe.micro_batch_size
         trained = set_trainable(model, stage, recipe)
-        self.state = StageState(
+        self.state = TrainingState(
             trained,
             micro_batch_size=self._largest_share if size == "auto" else size,
             rate_factors={name: rate_factor(name, recipe) for name in trained},
+        )
+        self.steps = ResumableSteps(
+            name=f"Stage {stage.name}",
+            num_steps=len(self.batches),
+            state=self.state,
+            checkpoints=checkpoints,
+            checkpoint_minutes=execution.checkpoint_minutes,
+            device=team.device,
+            is_silent=not team.is_first,
         )
 
     @property
@@ -79,60 +83,46 @@ class StageRun:
     def run(self) -> dict[str, Json]:
         """Train to the end, and leave the chosen weights in the model.
 
-        A signal to stop is heard at the end of a step: a checkpoint is written, then the signal
-        goes to whoever would have had it.
-
         Raises:
             LogLLMError: the loss is not finite, there is not enough memory, the validation split
-                cannot choose, or a checkpoint is that of another training.
+                cannot choose, or a checkpoint is that of another training; or from
+                `ResumableSteps.run`.
         """
         if self.recipe.num_validations:
             check_choice(self.material.validation)
         devices.begin_peak_memory(self.team.device)
-        self._go_on()
-        saved = monotonic()
+        self.steps.go_on()
+        if self.recipe.micro_batch_size == "auto":  # a checkpoint may be of fewer processes
+            size = min(self.state.progress.micro_batch_size, self._largest_share)
+            self.state.change(micro_batch_size=size)
         title = f"Training stage {self.stage.name}"
-        with (
-            noted_interruptions() as interruption,
-            track(title, total=len(self.batches), unit="steps") as advance,
-        ):
-            advance(self.state.progress.step)
-            while not self._is_over_after_validation():
-                outcome = self._take_step(interruption)
-                advance(1)
-                is_due = monotonic() - saved >= self.execution.checkpoint_minutes * 60
-                if outcome.is_asked_to_stop:
-                    self._stop(interruption)
-                if is_due and not self._is_over():
-                    self._save()
-                    saved = monotonic()
-            if interruption.is_noted:  # in the last step
-                self._stop(interruption)
+        self.steps.run(title, self._take_step, self._is_over_after_validation)
         self.state.choose_best()
         self.state.measure(self.team.device)
         return self._results()
 
-    def _take_step(self, interruption: Interruption) -> Outcome:
-        places = self.batches[self.state.progress.step]
-        while True:
-            outcome = accumulate(
-                self.model,
-                self.state,
-                self.material,
-                places,
-                stage_name=self.stage.name,
-                recipe=self.recipe,
-                team=self.team,
-                interruption=interruption,
-            )
-            if outcome.shortage is None:
-                break
+    def _take_step(self, interruption: Interruption) -> bool:
+        """Returns whether the team was asked to stop."""
+        rows = self.batches[self.state.progress.step]
+        while (outcome := self._accumulate(rows, interruption)).shortage is not None:
             self._halve(outcome.shortage)
         if not outcome.is_finite:
-            self._refuse(outcome.loss, places)
+            self._refuse(outcome.loss, rows)
         rate = learning_rate(self.stage, self.recipe, self.state.progress.step, len(self.batches))
         self.state.take_step(outcome.loss, rate, max_norm=self.recipe.max_gradient_norm)
-        return outcome
+        return outcome.is_asked_to_stop
+
+    def _accumulate(self, rows: sampling.Indices, interruption: Interruption) -> Outcome:
+        return accumulate(
+            self.model,
+            self.state,
+            self.material,
+            rows,
+            stage_name=self.stage.name,
+            recipe=self.recipe,
+            team=self.team,
+            interruption=interruption,
+        )
 
     def _halve(self, shortage: RuntimeError) -> None:
         """Go on with smaller micro-batches, where the recipe allows it."""
@@ -145,7 +135,7 @@ class StageRun:
             )
             raise LogLLMError(
                 f"Stage {self.stage.name}: not enough memory at step {step} with micro_batch_size "
-                f"{size}. {other if size == 1 else smaller} {self._last_checkpoint()}"
+                f"{size}. {other if size == 1 else smaller} {self.steps.last_checkpoint()}"
             ) from shortage
         devices.release_memory(self.team.device)
         self.state.change(micro_batch_size=size // 2)
@@ -153,12 +143,12 @@ class StageRun:
             "Not enough memory at step {}: micro_batch_size {} -> {}", step, size, size // 2
         )
 
-    def _refuse(self, loss: float, places: sampling.Indices) -> NoReturn:
-        ids = sorted(self.material.train.window_ids[places].tolist())
+    def _refuse(self, loss: float, rows: sampling.Indices) -> NoReturn:
+        ids = sorted(self.material.train.window_ids[rows].tolist())
         what = "its gradient is not finite" if math.isfinite(loss) else f"its loss is {loss}"
         raise LogLLMError(
             f"Stage {self.stage.name} stops at step {self.state.progress.step + 1}: {what} "
-            f"(windows {ids}). {self._last_checkpoint()} {self._advice}"
+            f"(windows {ids}). {self.steps.last_checkpoint()} {self._advice}"
         )
 
     @property
@@ -178,7 +168,7 @@ class StageRun:
         if not np.isfinite(scores).all():
             raise LogLLMError(
                 f"Stage {self.stage.name} stops at step {self.state.progress.step}: after it, "
-                f"scores of the validation split are not finite. {self._last_checkpoint()} "
+                f"scores of the validation split are not finite. {self.steps.last_checkpoint()} "
                 f"{self._advice}"
             )
         self.state.judge(float(average_precision_score(labels, scores)))
@@ -197,43 +187,6 @@ class StageRun:
         )
         return is_out_of_patience or progress.step == len(self.batches)
 
-    def _go_on(self) -> None:
-        found = self.checkpoints.newest()
-        if found is None:
-            return
-        self.state.go_on_from(found)
-        if self.recipe.micro_batch_size == "auto":  # it may have been for fewer processes
-            size = min(self.state.progress.micro_batch_size, self._largest_share)
-            self.state.change(micro_batch_size=size)
-        self._log("Stage {} goes on after step {:,} of {:,}")
-
-    def _save(self) -> None:
-        if not self.team.is_first:
-            return
-        self.state.measure(self.team.device)
-        try:
-            with writable(self.checkpoints.folder):
-                self.state.save(self.checkpoints)
-        # The next attempt may find space, or a disk that works.
-        except (LogLLMError, OSError, SafetensorError, ValueError) as fault:
-            logger.warning(
-                "The checkpoint of step {} is not written; training goes on. {} {}",
-                *(self.state.progress.step, fault, self._last_checkpoint()),
-            )
-
-    def _stop(self, interruption: Interruption) -> NoReturn:
-        self._save()
-        self._log("Stage {} stops after step {:,} of {:,}; the same command goes on")
-        interruption.pass_on()
-
-    def _log(self, line: str) -> None:
-        if self.team.is_first:
-            logger.info(line, self.stage.name, self.state.progress.step, len(self.batches))
-
-    def _last_checkpoint(self) -> str:
-        found = self.checkpoints.newest()
-        return f"The last good checkpoint is {found.path}." if found else "No checkpoint was kept."
-
     def _results(self) -> dict[str, Json]:
         progress, collator = self.state.progress, self.material.collator
         losses = [row["loss"] for row in self.state.rows]
@@ -241,8 +194,8 @@ class StageRun:
         return {
             "num_steps": progress.step,
             "num_samples": sum(map(len, self.batches[: progress.step])),
-            "num_trained_parameters": sum(found.numel() for found in parameters),
-            "num_parameters": sum(found.numel() for found in self.model.parameters()),
+            "num_trained_parameters": sum(weight.numel() for weight in parameters),
+            "num_parameters": sum(weight.numel() for weight in self.model.parameters()),
             "num_cut_messages": len(collator.vocabulary.cut_messages),
             "num_cut_windows": sum(map(collator.is_cut, self.material.train.message_ids)),
             "first_loss": losses[0],

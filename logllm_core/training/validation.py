@@ -10,9 +10,9 @@ from logllm_core.errors import LogLLMError
 from logllm_core.logs.windows.window_artifact import Windows
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.window_answers import score_windows
-from logllm_core.training.gradients import Material
-from logllm_core.training.launch import Team
+from logllm_core.training.gradients import TrainingMaterial
 from logllm_core.training.recipes import Recipe
+from logllm_core.training.team import Team
 
 
 def validation_steps(recipe: Recipe, num_steps: int) -> frozenset[int]:
@@ -38,7 +38,7 @@ def check_choice(validation: Windows | None) -> None:
         )
 
 
-def score_validation(model: LogLLM, material: Material, team: Team) -> NDArray[np.float64]:
+def score_validation(model: LogLLM, material: TrainingMaterial, team: Team) -> NDArray[np.float64]:
     """The validation windows' probabilities; each process scores its share, all get all.
 
     Leaves the model with nothing to train.
@@ -46,7 +46,8 @@ def score_validation(model: LogLLM, material: Material, team: Team) -> NDArray[n
     assert material.validation is not None
     share = slice(team.rank, None, team.num_processes)
     scores = torch.zeros(len(material.validation), dtype=torch.float64)
-    own = material.validation.message_ids[share]
-    scores[share] = torch.from_numpy(score_windows(model, material.collator, own, material.vectors))
+    windows = material.validation.message_ids[share]
+    probabilities = score_windows(model, material.collator, windows, material.vectors)
+    scores[share] = torch.from_numpy(probabilities)
     total: NDArray[np.float64] = team.sum(scores.to(team.device)).cpu().numpy()
     return total

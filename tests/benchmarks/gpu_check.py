@@ -27,12 +27,10 @@ from logllm_core.model.sources.named_backbones import Places
 from logllm_core.model.window_answers import score_windows
 from logllm_core.store.store import Artifact, Json, Store
 from logllm_core.training import trained_model
-from logllm_core.training.checkpoint import checkpoints_beside
-from logllm_core.training.launch import Team
-from logllm_core.training.plan import Execution, Order, StagePlan
 from logllm_core.training.recipes import Recipe, recipe_named
-from logllm_core.training.stage import VERSION
-from logllm_core.training.work import work
+from logllm_core.training.stage import VERSION, Order, train_in_team
+from logllm_core.training.stage_plan import Execution, StagePlan
+from logllm_core.training.team import Team
 from tests.benchmarks.alone import ROOT, Figures
 from tests.benchmarks.material import Prepared, simulated
 from tests.benchmarks.training import Laps
@@ -168,12 +166,10 @@ def trained_on(device: torch.device, store: Store, plan: StagePlan) -> Artifact:
         order = Order(
             plan=plan,
             execution=Execution(checkpoint_minutes=math.inf),
-            version=VERSION,
             out_dir=out_dir,
-            checkpoints_dir=checkpoints_beside(out_dir),
         )
         with gpu_locks.claim(device):
-            return work(order, Team(rank=0, num_processes=1, device=device))
+            return train_in_team(order, Team(rank=0, num_processes=1, device=device))
 
     return store.reuse_or_build(
         *("models", plan.dataset),

@@ -34,11 +34,11 @@ from logllm_core.model.message_tokens import TokenizedVocabulary
 from logllm_core.progress import Advance
 from logllm_core.store.store import Store
 from logllm_core.training.checkpoint import Checkpoints
-from logllm_core.training.gradients import Material
-from logllm_core.training.launch import Team
+from logllm_core.training.gradients import TrainingMaterial
 from logllm_core.training.loop import StageRun, set_trainable
-from logllm_core.training.plan import Execution
 from logllm_core.training.recipes import Recipe, Stage, recipe_named
+from logllm_core.training.stage_plan import Execution
+from logllm_core.training.team import Team
 from tests.benchmarks.alone import Figures
 from tests.benchmarks.material import SCALES, SEED, Prepared, Scale, bgl_windows
 from tests.model.plain import plain_loss
@@ -172,7 +172,7 @@ def take_steps(
     change: Change | None,
 ) -> tuple[list[float], int]:
     """Seconds of each step of the training itself, and its peak memory."""
-    material = Material(
+    material = TrainingMaterial(
         train=windows,
         validation=None,
         collator=ready.collator,

@@ -30,7 +30,7 @@ from logllm_core.query.views import query
 from logllm_core.scoring.predictions import predict
 from logllm_core.store.store import Artifact, Store
 from logllm_core.training import stage as training_stage
-from logllm_core.training.plan import Execution, StagePlan
+from logllm_core.training.stage_plan import Execution, StagePlan
 from tests.rewriting import rewrite
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

@@ -269,7 +269,7 @@ def test_a_retraining_that_was_cut_off_goes_on_without_training_again(
     assert champion_path(growing.store, "small-log").read_bytes() == before
     trained = growing.models()
     assert len(trained) == 4
-    monkeypatch.setattr(stage, "work", cut_off)
+    monkeypatch.setattr(stage, "train_in_team", cut_off)
     assert growing.retrain().run
     assert growing.models() == trained
     assert growing.decisions[-1].trained in trained

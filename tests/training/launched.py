@@ -1,5 +1,6 @@
-"""What the launched processes of the tests do: the first argument after the folder says it."""
+"""What the launched processes of the tests do: the first word of their order says it."""
 
+import json
 import os
 import signal
 import sys
@@ -10,17 +11,19 @@ import torch
 
 from logllm_core.errors import LogLLMError
 from logllm_core.training import launch
-from logllm_core.training.launch import Team, Tell
+from logllm_core.training.launch import Tell
+from logllm_core.training.team import Team, join, leave
 
 
-def count(team: Team, tell: Tell) -> None:
+def count(team: Team, tell: Tell, *arguments: str) -> None:
     print("noise")
     total = team.sum(torch.tensor([1.0, 10.0]) * (team.rank + 1))
     if team.is_first:
         tell({"total": total.tolist(), "device": str(team.device)})
-        tell({"num_processes": team.num_processes, "arguments": sys.argv[3:]})
+        tell({"num_processes": team.num_processes, "arguments": arguments})
         for number in range(100):
             tell({"number": number, "text": "ä\n"})
+        tell({"results": "counted"})
         with Path(sys.argv[1], launch.EVENTS).open("a") as events:
             events.write('{"half a line, as a kill leaves it')
 
@@ -60,6 +63,8 @@ def wait(team: Team, tell: Tell) -> None:
 
 
 if __name__ == "__main__":
-    folder, behaviour = sys.argv[1:3]
-    with launch.worker(Path(folder)) as tell_launch:
-        globals()[behaviour](launch.join(), tell_launch)
+    folder = Path(sys.argv[1])
+    behaviour, *words = json.loads((folder / launch.ORDER).read_bytes())
+    with launch.worker(folder) as tell_launch:
+        globals()[behaviour](join(), tell_launch, *words)
+        leave()

@@ -6,6 +6,7 @@ import sys
 from types import FrameType
 from typing import Any
 
+from logllm_core.signals import StoppedError
 from logllm_core.training import launch
 
 
@@ -20,5 +21,8 @@ def handle(signum: int, frame: FrameType | None) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, handle)
     signal.signal(signal.SIGINT, handle)
-    launch.launch("tests.training.launched", sys.argv[1:], num_processes=2, on_event=say)
-    say({"launched": "ended"})
+    order = json.dumps(sys.argv[1:]).encode()
+    try:
+        launch.run_together("tests.training.launched", order, num_processes=2, hear=say)
+    except StoppedError:
+        say({"launched": "stopped"})

@@ -22,12 +22,12 @@ from logllm_core.progress import Advance
 from logllm_core.store.store import Artifact, Json, Store
 from logllm_core.training import sampling
 from logllm_core.training.checkpoint import Checkpoints
-from logllm_core.training.gradients import Material
-from logllm_core.training.launch import Team
+from logllm_core.training.gradients import TrainingMaterial
 from logllm_core.training.loop import StageRun
-from logllm_core.training.plan import Execution, StagePlan
 from logllm_core.training.recipes import Recipe, Stage
 from logllm_core.training.stage import train_stage
+from logllm_core.training.stage_plan import Execution, StagePlan
+from logllm_core.training.team import Team
 from tests import tiny
 
 TEXTS = ["alpha read ok", "beta write", "gamma disk failed", "delta"]
@@ -88,7 +88,7 @@ def stage_run(
     train = windows(TRAIN)
     collator = tiny.collator(TEXTS, of=model, embedder=of.embedder)
     is_frozen = "encoder" not in first.trains
-    material = Material(
+    material = TrainingMaterial(
         train=train,
         validation=validation,
         collator=collator,

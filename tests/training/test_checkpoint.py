@@ -10,7 +10,7 @@ from logllm_core.errors import LogLLMError
 from logllm_core.model.weights import trainable_state
 from logllm_core.training.checkpoint import Best, Checkpoints, Progress
 from logllm_core.training.loop import StageRun
-from logllm_core.training.plan import Execution
+from logllm_core.training.stage_plan import Execution
 from tests import tiny
 from tests.full_disk import no_file_beyond
 from tests.training import small
@@ -178,7 +178,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> StageRun:
         execution=Execution(),
     )
     run.run()
-    assert not run.checkpoints.folder.exists()
+    assert not run.steps.checkpoints.folder.exists()
     return run
 
 
@@ -196,7 +196,7 @@ def test_a_stage_goes_on_from_the_newest_whole_checkpoint_or_begins_anew(
     undisturbed: StageRun,
     warnings: list[str],
 ) -> None:
-    folder = interrupted_run(tmp_path, 5).checkpoints.folder
+    folder = interrupted_run(tmp_path, 5).steps.checkpoints.folder
     places = sorted(folder.iterdir(), reverse=True)
     assert [place.name for place in places] == ["step-00000004", "step-00000003"]
     for place in places[:num_damaged]:
@@ -215,7 +215,7 @@ def test_a_stage_goes_on_from_the_newest_whole_checkpoint_or_begins_anew(
 def test_a_damaged_file_of_the_newest_costs_one_step_and_nothing_else(
     name: str, tmp_path: Path, undisturbed: StageRun, warnings: list[str]
 ) -> None:
-    flip(interrupted_run(tmp_path, 4).checkpoints.folder / "step-00000003" / name)
+    flip(interrupted_run(tmp_path, 4).steps.checkpoints.folder / "step-00000003" / name)
     run = small.stage_run(tiny.model(), small.recipe(small.stage(num_epochs=2)), tmp_path)
     run.run()
     assert_ends_like(undisturbed, run)
@@ -237,7 +237,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint_and_does_not_stop_the_train
         f"The checkpoint of step {step}" for step in (2, 3, 4)
     ]
     assert all("File too large" in line for line in warnings)
-    place = run.checkpoints.folder
+    place = run.steps.checkpoints.folder
     assert all(f"The last good checkpoint is {place}/step-00000001." in line for line in warnings)
     assert sorted(path.name for path in place.iterdir()) == ["step-00000001", "step-00000005"]
     sums = json.loads((place / "step-00000005" / "checksums.json").read_text())
@@ -248,7 +248,7 @@ def test_a_folder_that_is_not_to_be_had_does_not_stop_the_training(
     tmp_path: Path, undisturbed: StageRun, warnings: list[str]
 ) -> None:
     run = small.stage_run(tiny.model(), small.recipe(small.stage(num_epochs=2)), tmp_path)
-    run.checkpoints.folder.touch()  # a file, where a folder should be
+    run.steps.checkpoints.folder.touch()  # a file, where a folder should be
     run.run()
     assert_ends_like(undisturbed, run)
     assert len(warnings) == 5

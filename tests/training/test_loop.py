@@ -17,9 +17,9 @@ from logllm_core.model.window_answers import score_windows
 from logllm_core.training import loop
 from logllm_core.training.checkpoint import Checkpoints
 from logllm_core.training.loop import StageRun, learning_rate
-from logllm_core.training.plan import Execution
 from logllm_core.training.recipes import Stage
-from logllm_core.training.state import StageState
+from logllm_core.training.stage_plan import Execution
+from logllm_core.training.training_state import TrainingState
 from tests import tiny
 from tests.training import small
 
@@ -154,12 +154,12 @@ def test_the_rate_warms_up_and_falls_along_a_cosine() -> None:
 def test_a_parameter_takes_its_share_of_the_rate_and_goes_on_from_its_own_moments(
     tmp_path: Path,
 ) -> None:
-    def state() -> StageState:
+    def state() -> TrainingState:
         weights = {name: torch.nn.Parameter(torch.zeros(2)) for name in ("whole", "part", "other")}
         factors = {"part": 0.25}
-        return StageState(weights, micro_batch_size=1, weight_decay=0, rate_factors=factors)
+        return TrainingState(weights, micro_batch_size=1, weight_decay=0, rate_factors=factors)
 
-    def step(run: StageState, number: int) -> None:
+    def step(run: TrainingState, number: int) -> None:
         for place, weight in enumerate(run.parameters.values()):
             assert weight.grad is not None
             weight.grad.copy_(torch.tensor([1.0 + place, number]))
@@ -197,7 +197,7 @@ def test_of_the_three_parts_the_encoder_alone_takes_its_share_of_the_rate(tmp_pa
 
 def test_a_long_gradient_is_cut_to_its_limit_and_a_short_one_stays() -> None:
     weight = torch.nn.Parameter(torch.zeros(2))
-    state = StageState({"weight": weight}, micro_batch_size=1)
+    state = TrainingState({"weight": weight}, micro_batch_size=1)
     for gradient, expected in (([3.0, 4.0], [0.3, 0.4]), ([0.03, 0.04], [0.03, 0.04])):
         assert weight.grad is not None
         weight.grad.copy_(torch.tensor(gradient))  # of length 5, and of .05
@@ -268,12 +268,12 @@ def test_a_loss_that_is_not_finite_names_step_windows_and_the_last_good_checkpoi
     ids = sorted(70 + place for place in run.batches[2].tolist())
     with pytest.raises(LogLLMError) as fault:
         run.run()
-    place = run.checkpoints.folder / "step-00000002"
+    place = run.steps.checkpoints.folder / "step-00000002"
     assert str(fault.value).startswith(
         f"Stage 3 stops at step 3: its loss is nan (windows {ids}). The last good checkpoint is "
         f"{place}. Lower the rate with --set stages.3.learning_rate=N"
     )
-    found = run.checkpoints.newest()
+    found = run.steps.checkpoints.newest()
     assert found is not None
     assert found.path == place
     assert found.state.progress.step == 2

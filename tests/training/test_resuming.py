@@ -14,7 +14,7 @@ from logllm_core.errors import LogLLMError
 from logllm_core.model.weights import trainable_state
 from logllm_core.store.store import Artifact
 from logllm_core.training.loop import StageRun
-from logllm_core.training.plan import Execution
+from logllm_core.training.stage_plan import Execution
 from tests import tiny
 from tests.training import small
 from tests.training.small import Case
@@ -50,7 +50,7 @@ def test_an_interrupted_stage_saves_gives_the_signal_on_and_ends_as_if_undisturb
         run.run()
     assert delivered == [number]
     assert signal.getsignal(number) is handler
-    assert [path.name for path in run.checkpoints.folder.iterdir()] == [
+    assert [path.name for path in run.steps.checkpoints.folder.iterdir()] == [
         f"step-0000000{stops_after}"
     ]
 
@@ -78,7 +78,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_step(tmp_path: Path) -> None:
     with small.shown_on(small.Tripwire(2, interrupt)), pytest.raises(KeyboardInterrupt):
         run.run()
     assert run.state.progress.step == 2
-    assert not run.checkpoints.folder.exists()
+    assert not run.steps.checkpoints.folder.exists()
 
 
 def test_the_time_before_an_interruption_counts_too(tmp_path: Path, delivered: list[int]) -> None:
@@ -119,7 +119,7 @@ def test_checkpoints_are_as_far_apart_as_asked(tmp_path: Path) -> None:
     seen: set[str] = set()
 
     def look() -> None:
-        seen.update(path.name for path in run.checkpoints.folder.glob("step-*"))
+        seen.update(path.name for path in run.steps.checkpoints.folder.glob("step-*"))
         if run.state.progress.step == 2:
             time.sleep(1.05)
 

@@ -11,9 +11,9 @@ from pydantic import TypeAdapter
 from safetensors.torch import load_file
 
 from logllm_core.errors import LogLLMError
-from logllm_core.training import stage, work
-from logllm_core.training.plan import Execution, Order
-from logllm_core.training.stage import find_stage, train_stage
+from logllm_core.training import stage
+from logllm_core.training.stage import Order, find_stage, train_stage
+from logllm_core.training.stage_plan import Execution
 from tests.rewriting import rewrite
 from tests.training import small
 from tests.training.small import Case
@@ -154,7 +154,7 @@ def test_a_checkpoint_in_other_numbers_is_refused(
 ) -> None:
     """As when the data folder moves to another kind of processor."""
     cut_off(case, 3)
-    monkeypatch.setattr(work, "dtype_of", lambda precision, device: torch.float16)
+    monkeypatch.setattr(stage, "dtype_of", lambda precision, device: torch.float16)
     with pytest.raises(LogLLMError, match=r'dtype is "torch\..*" there and "torch.float16" here'):
         train_stage(case.store, case.plan())
     assert case.leftovers != []
@@ -186,9 +186,7 @@ def test_an_order_reaches_another_process_as_it_was_given(case: Case, tmp_path: 
     order = Order(
         plan=case.plan(previous=train_stage(case.store, case.plan())),
         execution=Execution(num_processes=2, checkpoint_minutes=0.1),
-        version=stage.VERSION,
         out_dir=tmp_path / "out",
-        checkpoints_dir=tmp_path / "checkpoints",
     )
     adapter = TypeAdapter(Order)
     assert adapter.validate_json(adapter.dump_json(order)) == order

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 
 from logllm_core.errors import LogLLMError
 from logllm_core.store.store import Artifact
-from logllm_core.training.plan import Execution
 from logllm_core.training.stage import train_stage
+from logllm_core.training.stage_plan import Execution
 from tests.training import small
 from tests.training.small import Case
 

@@ -1,6 +1,6 @@
 """Training the methods' networks so that a `kill -9` loses nothing.
 
-As in `logllm_core.training.loop`, the state at the end of a step is its number, the weights and the
+As in a stage of LogLLM itself, the state at the end of a step is its number, the weights and the
 optimiser's moments. All else follows from the seed: the order of an epoch's samples, and what is
 drawn at random within a step.
 """
@@ -8,28 +8,25 @@ drawn at random within a step.
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
-from loguru import logger
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from logllm_core.config import Settings
 from logllm_core.errors import LogLLMError
-from logllm_core.progress import track
-from logllm_core.signals import Interruption, noted_interruptions
-from logllm_core.store.disk import writable
+from logllm_core.signals import Interruption
 from logllm_core.store.store import Json
 from logllm_core.training.checkpoint import Checkpoints
+from logllm_core.training.resumable_steps import ResumableSteps
 from logllm_core.training.sampling import derived_seed
-from logllm_core.training.state import StageState
+from logllm_core.training.training_state import TrainingState
 
-Places = NDArray[np.int64]
-Loss = Callable[[Places], Tensor]
+Indices = NDArray[np.int64]
+Loss = Callable[[Indices], Tensor]
 
 
 class MethodSettings(Settings):
@@ -104,9 +101,9 @@ class Trainer:
         Args:
             name: of the phase, unique within the method.
             network: on the device; trained in place, and left ready to score.
-            loss: the mean loss over the samples at these places. All that it draws at random comes
+            loss: the mean loss over the samples of these numbers. All that it draws at random comes
                 from torch, which is seeded before each step.
-            num_samples: there are places from 0 to this.
+            num_samples: they are numbered from 0 to this.
             at_epoch: called before each epoch without gradients, the network ready to score; may
                 change the network's buffers.
             rate: the learning rate of a step, from 0; else that of the settings.
@@ -114,52 +111,48 @@ class Trainer:
         Raises:
             LogLLMError: the loss is not finite, or a checkpoint is that of another training.
         """
-        started = saved = monotonic()
+        started = monotonic()
         phase = _Phase(network, settings, num_samples, derived_seed(self._seed, name))
-        checkpoints = Checkpoints(
-            folder=self._folder / name, made_for={**self._made_for, "phase": name}
-        )
-        phase.go_on(checkpoints)
+        steps = self._steps(name, phase)
+        phase.go_on(steps)
         first = phase.step
+
+        def take_step(interruption: Interruption) -> bool:
+            if phase.begins_epoch and at_epoch:
+                with torch.no_grad():
+                    at_epoch(phase.epoch)
+            value = phase.take_step(loss, rate(phase.step) if rate else settings.learning_rate)
+            if not np.isfinite(value):
+                raise _not_finite(self._title, phase.step, f"its loss is {value}")
+            return interruption.is_noted
+
         title = f"Training {self._title}" + (f", {name}" if name != self._title.lower() else "")
-        with (
-            noted_interruptions() as interruption,
-            track(title, total=phase.num_steps, unit="steps") as advance,
-        ):
-            advance(phase.step)
-            while phase.step < phase.num_steps:
-                if phase.begins_epoch and at_epoch:
-                    with torch.no_grad():
-                        at_epoch(phase.epoch)
-                value = phase.take_step(loss, rate(phase.step) if rate else settings.learning_rate)
-                if not np.isfinite(value):
-                    raise _not_finite(self._title, phase.step, f"its loss is {value}")
-                advance(1)
-                if interruption.is_noted:
-                    self._stop(phase, checkpoints, interruption)
-                if monotonic() - saved >= self._checkpoint_minutes * 60:
-                    phase.save(checkpoints, self._device)
-                    saved = monotonic()
+        steps.run(title, take_step, lambda: phase.step == phase.num_steps)
         if phase.step > first:  # what comes after training can be cut off, too
             if not phase.is_finite:
                 raise _not_finite(self._title, phase.step, "its weights are not finite")
-            phase.save(checkpoints, self._device)
+            steps.save()
         self._take_down(name, phase)
         self.seconds_now += monotonic() - started
 
-    def _stop(
-        self, phase: "_Phase", checkpoints: Checkpoints, interruption: Interruption
-    ) -> NoReturn:
-        phase.save(checkpoints, self._device)
-        logger.info("{} stops after step {:,}; the same command goes on", self._title, phase.step)
-        interruption.pass_on()
+    def _steps(self, name: str, phase: "_Phase") -> ResumableSteps:
+        return ResumableSteps(
+            name=self._title,
+            num_steps=phase.num_steps,
+            state=phase.state,
+            checkpoints=Checkpoints(
+                folder=self._folder / name, made_for={**self._made_for, "phase": name}
+            ),
+            checkpoint_minutes=self._checkpoint_minutes,
+            device=self._device,
+        )
 
     def _take_down(self, name: str, phase: "_Phase") -> None:
+        progress, weights = phase.state.progress, phase.state.parameters.values()
         self.rows += [{"phase": name, **row} for row in phase.state.rows]
-        self.seconds += phase.state.progress.seconds
-        self.num_resumes += phase.state.progress.num_resumes
-        self._counted |= {found: found.numel() for found in phase.state.parameters.values()}
-        progress = phase.state.progress
+        self.seconds += progress.seconds
+        self.num_resumes += progress.num_resumes
+        self._counted |= {weight: weight.numel() for weight in weights}
         self.peak_memory_bytes = max(self.peak_memory_bytes, progress.peak_memory_bytes)
         self.peak_gpu_memory_bytes = max(self.peak_gpu_memory_bytes, progress.peak_gpu_memory_bytes)
 
@@ -187,18 +180,18 @@ class _Phase:
         self.num_taken = min(settings.max_samples or num_samples, num_samples)
         self.steps_per_epoch = -(-self.num_taken // settings.batch_size)
         self.num_steps = self.steps_per_epoch * settings.num_epochs
-        self.state = StageState(
-            {name: found for name, found in network.named_parameters() if found.requires_grad},
+        self.state = TrainingState(
+            {name: weight for name, weight in network.named_parameters() if weight.requires_grad},
             buffers=dict(network.named_buffers()),
             micro_batch_size=settings.batch_size,
             weight_decay=0.0,
         )
-        self._order: Places = np.zeros(0, dtype=np.int64)
+        self._order: Indices = np.zeros(0, dtype=np.int64)
         self._order_of = -1  # the epoch
 
     @property
     def is_finite(self) -> bool:
-        return all(bool(found.isfinite().all()) for found in self.state.parameters.values())
+        return all(bool(weight.isfinite().all()) for weight in self.state.parameters.values())
 
     @property
     def step(self) -> int:
@@ -213,20 +206,21 @@ class _Phase:
         return self.step % self.steps_per_epoch == 0
 
     def take_step(self, loss: Loss, rate: float) -> float:
-        places = self._places()
+        samples = self._samples()
         self.network.train()
         torch.manual_seed(derived_seed(self.seed, "step", str(self.step)))
         for gradient in self.state.gradients:
             gradient.zero_()
-        found = loss(places)
-        found.backward()  # type: ignore[no-untyped-call]
-        value = float(found.detach())
+        mean_loss = loss(samples)
+        mean_loss.backward()  # type: ignore[no-untyped-call]
+        value = float(mean_loss.detach())
         self.network.eval()
         if np.isfinite(value):
             self.state.take_step(value, rate)
         return value
 
-    def _places(self) -> Places:
+    def _samples(self) -> Indices:
+        """Those of the step to come."""
         if self._order_of != self.epoch:
             generator = np.random.default_rng(derived_seed(self.seed, "epoch", str(self.epoch)))
             self._order = generator.permutation(self.num_samples)[: self.num_taken]
@@ -234,21 +228,8 @@ class _Phase:
         start = self.step % self.steps_per_epoch * self.batch_size
         return self._order[start : start + self.batch_size]
 
-    def go_on(self, checkpoints: Checkpoints) -> None:
+    def go_on(self, steps: ResumableSteps) -> None:
         self.network.eval()
-        if found := checkpoints.newest():
-            self.state.go_on_from(found)
-            if self.step == self.num_steps:  # a finished phase is not gone on with
-                self.state.change(num_resumes=found.state.progress.num_resumes)
-                return
-            logger.info("{} goes on after step {:,}", checkpoints.folder.name, self.step)
-
-    def save(self, checkpoints: Checkpoints, device: torch.device) -> None:
-        self.state.measure(device)
-        try:
-            with writable(checkpoints.folder):
-                self.state.save(checkpoints)
-        except (LogLLMError, OSError, SafetensorError, ValueError) as fault:
-            logger.warning(
-                "The checkpoint of step {} is not written; training goes on. {}", self.step, fault
-            )
+        steps.go_on()
+        if self.step == self.num_steps:  # a finished phase is not gone on with
+            self.state.change(num_resumes=self.state.progress.num_resumes - 1)

@@ -28,7 +28,7 @@ from logllm_core.scoring import DECISION
 from logllm_core.store.store import Artifact, Json, Store
 from logllm_core.training.checkpoint import checkpoints_beside
 from logllm_core.training.sampling import check_both_classes, check_labelled
-from logllm_core.training.state import METRICS
+from logllm_core.training.training_state import METRICS
 
 VERSION = 1
 SCORED_SPLITS: tuple[Split, ...] = ("validation", "test")

@@ -11,7 +11,7 @@ from pathlib import Path
 from logllm_core.paper.experiments.ablation_table import Setup
 from logllm_core.pipeline import Pipeline, Prepared
 from logllm_core.store.store import Artifact, Json, Kind, Store
-from logllm_core.training.plan import Execution
+from logllm_core.training.stage_plan import Execution
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

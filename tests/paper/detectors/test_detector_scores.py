@@ -165,16 +165,16 @@ from tests.paper.detectors.test_detector_scores import run
 from tests.paper.logs import Log
 from logllm_core.model.sources.named_backbones import Backbones, Places
 from logllm_core.store.store import Artifact
-from logllm_core.training.state import StageState
+from logllm_core.training.training_state import TrainingState
 
-take_step = StageState.take_step
+take_step = TrainingState.take_step
 
 def die_at_the_third(state, loss, rate):
     take_step(state, loss, rate)
     if state.progress.step == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 
-StageState.take_step = die_at_the_third
+TrainingState.take_step = die_at_the_third
 name, encoder, data_dir, messages, windows = sys.argv[1:]
 
 def artifact(kind, place):

@@ -16,7 +16,7 @@ from logllm_core.training.launch import Tell
 def succeed(tell: Tell, store: dict[str, Any]) -> None:
     run = {"kind": "runs", "dataset": "bgl", "fingerprint": "cd" * 8, "path": store["data_dir"]}
     tell({"level": "INFO", "message": f"sees {os.environ.get('CUDA_VISIBLE_DEVICES', 'all')}"})
-    tell({"run": run})
+    tell({"results": run})
 
 
 def refuse(tell: Tell, store: dict[str, Any]) -> None:
@@ -33,13 +33,12 @@ def be_killed(tell: Tell, store: dict[str, Any]) -> None:
 
 def train(tell: Tell, store: dict[str, Any]) -> None:
     """Until told to stop, at most a minute: where a test fails, nothing stays behind."""
-    launch.stop_when_told(tell)
     tell({"level": "INFO", "message": f"pid {os.getpid()}"})
     time.sleep(60)
 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    order = json.loads((folder / "order.json").read_bytes())
+    store, job = json.loads((folder / launch.ORDER).read_bytes())
     with launch.worker(folder) as tell_parent:
-        globals()[order["job"]["name"].partition(" ")[0]](tell_parent, order["store"])
+        globals()[job["name"].partition(" ")[0]](tell_parent, store)

@@ -9,7 +9,7 @@ from logllm_core.paper.experiments import ablation_processes
 from logllm_core.paper.experiments.run_variant import Job
 from logllm_core.pipeline import Prepared
 from logllm_core.store.store import Artifact, Kind, Store
-from logllm_core.training.plan import Execution
+from logllm_core.training.stage_plan import Execution
 from tests.paper.experiments.setups import setup_of
 
 ACTING = "tests.paper.experiments.acting"
@@ -35,7 +35,7 @@ if __name__ == "__main__":
     data_dir = Path(sys.argv[1])
     logger.remove()
     logger.add(lambda message: print(message.record["message"], flush=True))
-    ablation_processes.WORKER = ACTING
+    ablation_processes.MODULE = ACTING
     ablation_processes.run_all(
         Store(data_dir=data_dir), [job(name, data_dir) for name in sys.argv[2:]]
     )

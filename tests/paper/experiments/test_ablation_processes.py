@@ -29,7 +29,7 @@ def _folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))  # for what is started
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    monkeypatch.setattr(ablation_processes, "WORKER", ACTING)
+    monkeypatch.setattr(ablation_processes, "MODULE", ACTING)
 
 
 def run(folder: Path, *names: str, num_processes: int = 1) -> list[Artifact | str]:

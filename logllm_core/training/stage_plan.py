@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 from logllm_core.errors import LogLLMError
 from logllm_core.model.sources.named_backbones import Places
@@ -46,17 +45,6 @@ class Execution:
 
     checkpoint_minutes: float = 10.0
     num_processes: int = 1
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
-    """A stage to be trained now, and where to."""
-
-    plan: StagePlan
-    execution: Execution
-    version: int  # of the code that trains, as the store has it
-    out_dir: Path  # gets the trained weights and the metrics
-    checkpoints_dir: Path  # gone on from, where something is there
 
 
 def check_shares(recipe: Recipe, num_processes: int) -> None:

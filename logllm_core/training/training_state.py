@@ -1,4 +1,4 @@
-"""What changes while a stage trains: weights, moments, progress, metrics."""
+"""What changes in a training: weights, the optimiser's moments, progress, metrics."""
 
 import json
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ WEIGHT_DECAY = 0.01  # AdamW's default in torch
 WEIGHTS, OPTIMIZER, BEST = "weights", "optimizer", "best"  # files of a checkpoint
 
 
-class StageState:
-    """The state of a stage, as it is at the end of a step.
+class TrainingState:
+    """The state of a training, as it is at the end of a step.
 
     Args:
         parameters: what trains, by name; each gets a gradient of zeros.
@@ -58,7 +58,7 @@ class StageState:
 
     @property
     def gradients(self) -> list[Tensor]:
-        return [found.grad for found in self.parameters.values() if found.grad is not None]
+        return [weight.grad for weight in self.parameters.values() if weight.grad is not None]
 
     @property
     def metrics(self) -> str:
@@ -115,38 +115,38 @@ class StageState:
             tensors[BEST] = self._best_weights
         checkpoints.save(self.progress, tensors, {METRICS: self.metrics})
 
-    def go_on_from(self, found: Checkpoint) -> None:
+    def go_on_from(self, checkpoint: Checkpoint) -> None:
         """Take over what a checkpoint holds."""
-        self.progress = found.state.progress
+        self.progress = checkpoint.state.progress
         self.change(num_resumes=self.progress.num_resumes + 1)
-        self._load(found.tensors(WEIGHTS))
-        self._load_moments(found.tensors(OPTIMIZER))
-        self._best_weights = found.tensors(BEST) if self.progress.best else {}
-        self.rows = [json.loads(line) for line in found.text(METRICS).splitlines()]
+        self._load(checkpoint.tensors(WEIGHTS))
+        self._load_moments(checkpoint.tensors(OPTIMIZER))
+        self._best_weights = checkpoint.tensors(BEST) if self.progress.best else {}
+        self.rows = [json.loads(line) for line in checkpoint.text(METRICS).splitlines()]
 
     def _weights(self) -> dict[str, Tensor]:
-        return {name: _on_cpu(found) for name, found in self._weights_by_name.items()}
+        return {name: _on_cpu(weight) for name, weight in self._weights_by_name.items()}
 
     def _load(self, weights: Mapping[str, Tensor]) -> None:
         with torch.no_grad():
-            for name, found in self._weights_by_name.items():
-                found.copy_(weights[name])
+            for name, weight in self._weights_by_name.items():
+                weight.copy_(weights[name])
 
     def _moments(self) -> dict[str, Tensor]:
         """The optimiser's state, by parameter and kind."""
         states = self.optimizer.state_dict()["state"]
         return {
             f"{name}/{kind}": _on_cpu(value)
-            for place, name in enumerate(self.parameters)
-            for kind, value in states[place].items()
+            for number, name in enumerate(self.parameters)
+            for kind, value in states[number].items()
         }
 
     def _load_moments(self, moments: Mapping[str, Tensor]) -> None:
         content = self.optimizer.state_dict()
-        place_of = {name: place for place, name in enumerate(self.parameters)}
+        numbers = {name: number for number, name in enumerate(self.parameters)}
         for key, value in moments.items():
             name, _, kind = key.rpartition("/")
-            content["state"].setdefault(place_of[name], {})[kind] = value
+            content["state"].setdefault(numbers[name], {})[kind] = value
         self.optimizer.load_state_dict(content)
 
 
