@@ -58,6 +58,8 @@ def train(team: Team, tell: Tell) -> None:
 
 
 def wait(team: Team, tell: Tell) -> None:
+    """Die of a signal at once, without a word."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     tell({"pid": os.getpid()})
     time.sleep(60)
 
