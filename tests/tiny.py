@@ -10,15 +10,15 @@ from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 from transformers import PreTrainedTokenizerFast as FastTokenizer
 
 from logllm_core.model import Embedder
-from logllm_core.model.backbones import assemble, text_encoder
+from logllm_core.model.assemble import assemble, text_encoder
 from logllm_core.model.batches import Collator
 from logllm_core.model.encoders import IdEncoder
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.message_tokens import (
+    EncoderVocabulary,
     IdVocabulary,
     TextVocabulary,
     TokenizedVocabulary,
-    Vocabulary,
 )
 from logllm_core.model.prompt import ANSWERS, INTRODUCTION, QUESTION
 
@@ -112,7 +112,7 @@ def vocabulary(texts: list[str]) -> TokenizedVocabulary:
 
 
 def collator(texts: list[str], of: LogLLM, *, embedder: Embedder = "encoder") -> Collator:
-    vocabularies: dict[Embedder, Callable[[], Vocabulary | TextVocabulary]] = {
+    vocabularies: dict[Embedder, Callable[[], EncoderVocabulary | TextVocabulary]] = {
         "encoder": lambda: vocabulary(texts),
         "message-id": IdVocabulary,
         "none": lambda: TextVocabulary(texts, decoder_tokenizer(), max_message_tokens=16),

@@ -15,18 +15,15 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from logllm_core.errors import LogLLMError
 from logllm_core.model import Embedder, Pooling, Quantization
-from logllm_core.model.adapters import DECODER_LORA, ENCODER_LORA, add_adapters
-from logllm_core.model.depth import leave_out_layers
+from logllm_core.model.assemble import assemble, check_encoder, text_encoder
 from logllm_core.model.devices import never_repack
 from logllm_core.model.encoders import IdEncoder, TextEncoder
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.message_tokens import MessageTokenizer
-from logllm_core.model.prompt import QUESTION, Tokenizer, tokenize_prompt
+from logllm_core.model.prompt import QUESTION, Tokenizer
 from logllm_core.model.sources.hub import not_to_be_had
 from logllm_core.model.sources.named_backbones import Places, find_places
-from logllm_core.model.weights import set_trainable
 from logllm_core.store.store import Json, Store
 
 if TYPE_CHECKING:
@@ -126,7 +123,7 @@ def load_encoder(places: Places, loading: Loading) -> tuple[TextEncoder, Message
     with _explained_failure(f"The encoder {places.encoder}"):
         tokenizer = cast(MessageTokenizer, _tokenizer(places.encoder))
         bert = _bert(places, loading)
-    _check_bert(bert, places.pooling)
+    check_encoder(bert, places.pooling)
     encoder = TextEncoder(bert, places.pooling).to(loading.device).requires_grad_(False).eval()
     never_repack(encoder)
     return encoder, tokenizer
@@ -206,64 +203,3 @@ def _hush_progress_bars() -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def text_encoder(bert: "PreTrainedModel", pooling: Pooling = "pooler") -> TextEncoder:
-    """A BERT model with adapters.
-
-    Raises:
-        LogLLMError: it is not of BERT's architecture.
-    """
-    _check_bert(bert, pooling)
-    add_adapters(bert, ENCODER_LORA)
-    return TextEncoder(bert, pooling)
-
-
-def _check_bert(bert: "PreTrainedModel", pooling: Pooling) -> None:
-    if getattr(bert, "pooler", None) is None and pooling == "pooler":
-        raise LogLLMError(
-            f"The encoder is a {type(bert).__name__} without a pooler; a BERT model is wanted, or "
-            "--set pooling=mean."
-        )
-
-
-def assemble(
-    encoder: nn.Module | None,
-    decoder: "PreTrainedModel",
-    decoder_tokenizer: Tokenizer,
-    *,
-    question: str = QUESTION,
-    depth: float = 1.0,
-) -> LogLLM:
-    """Put LoRA adapters on the decoder, join it with the encoder by a fresh projector, freeze all.
-
-    Args:
-        encoder: from `text_encoder`, an `IdEncoder`, or None for messages as text.
-        depth: the share of the decoder's layers that is used.
-
-    Raises:
-        LogLLMError: the decoder is not of Llama's architecture.
-    """
-    if not hasattr(getattr(decoder, "model", None), "embed_tokens"):
-        raise LogLLMError(
-            f"The decoder is a {type(decoder).__name__}; a Llama-like model is wanted, with its "
-            "layers in `model` and its token embeddings in `model.embed_tokens`."
-        )
-    leave_out_layers(decoder, depth)
-    width = decoder.config.hidden_size
-    projector = None if encoder is None else nn.Linear(_width(encoder), width)
-    add_adapters(decoder, DECODER_LORA)
-    model = LogLLM(
-        encoder=encoder,
-        projector=projector,
-        decoder=decoder,
-        prompt=tokenize_prompt(decoder_tokenizer, question=question),
-    )
-    set_trainable(model, ())
-    return model
-
-
-def _width(encoder: nn.Module) -> int:
-    if isinstance(encoder, IdEncoder):
-        return encoder.embedding.embedding_dim
-    return int(cast(Any, encoder).bert.config.hidden_size)

@@ -15,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from logllm_core.model.encoders import EncoderVectors
 from logllm_core.model.message_tokens import (
     EncoderInput,
+    EncoderVocabulary,
     Ids,
     TextVocabulary,
-    Vocabulary,
     on_device,
 )
 from logllm_core.model.prefix_trees import Tree, grow
@@ -32,14 +33,6 @@ CHUNK_WINDOWS = 8_192  # laid out at once, which bounds the memory
 # all others to its length, ten times what a window with an embedder takes.
 TEXT_POSITIONS = 4_096
 OVERLAP = 0.25  # of an excerpt that follows another
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EncoderVectors:
-    """Encoder vectors of messages, computed before, on the CPU."""
-
-    vectors_ME: Tensor
-    row_of: Ids  # by message id; meaningless for other messages
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,11 +49,9 @@ class WindowBatch:
     targets_R: Tensor | None  # the tokens that they should predict
 
     def to(self, device: torch.device) -> Self:
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        found |= {k: v.to(device) for k, v in found.items() if isinstance(v, Tensor)}
-        if self.encoder_input is not None:
-            found["encoder_input"] = on_device(self.encoder_input, device)
-        return type(self)(**found)
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values |= {name: on_device(v, device) for name, v in values.items() if v is not None}
+        return type(self)(**values)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +66,7 @@ class Collator:
     """
 
     prompt: PromptTokens
-    vocabulary: Vocabulary | TextVocabulary
+    vocabulary: EncoderVocabulary | TextVocabulary
     max_window_messages: int = 128
     max_window_tokens: int = 2_048
 
@@ -101,14 +92,14 @@ class Collator:
 
         A window that is not cut is one excerpt. Others overlap, so that messages which mean
         something together, and are no further apart, stay together in one of them. They begin at
-        the same places however much follows, so that windows which begin alike share them.
+        the same messages however much follows, so that windows which begin alike share them.
         """
-        found, start = [], 0
+        stretches, start = [], 0
         while True:
             end = start + self._num_read_whole(window[start : start + self.max_window_messages])
-            found.append(slice(start, end))
+            stretches.append(slice(start, end))
             if end >= len(window):
-                return found
+                return stretches
             start = max(end - int((end - start) * OVERLAP), start + 1)
 
     def _num_read_whole(self, messages: Sequence[int]) -> int:
@@ -121,7 +112,7 @@ class Collator:
         return max(bisect_right(numbers, limit, key=lambda n: len(joined(messages[:n]))), 1)
 
     def of_like_length(self, windows: Sequence[Sequence[int]], most: int) -> Iterator[Ids]:
-        """Places of windows that a training pass takes together, the shortest first.
+        """Indices of windows that a training pass takes together, the shortest first.
 
         Args:
             most: windows of a pass; of text fewer, where they are long.
@@ -160,13 +151,13 @@ class Collator:
         ]
         length = max(map(len, rows))
         ids_BT = np.full((len(rows), length), rows[0][0])
-        places = []
-        for place, (row, answer) in enumerate(zip(rows, answers, strict=True)):
-            ids_BT[place, : len(row)] = row
-            end = place * length + len(row)
-            places.append(np.arange(end - len(answer), end))
+        positions = []
+        for number, (row, answer) in enumerate(zip(rows, answers, strict=True)):
+            ids_BT[number, : len(row)] = row
+            end = number * length + len(row)
+            positions.append(np.arange(end - len(answer), end))
         return replace(
-            self._batch(ids_BT, np.concatenate(places), vectors),
+            self._batch(ids_BT, np.concatenate(positions), vectors),
             targets_R=torch.from_numpy(np.concatenate(answers)),
         )
 
@@ -175,33 +166,32 @@ class Collator:
     ) -> Iterator[tuple[list[int], WindowBatch]]:
         """Batches that ask for the token after the words that both answers share.
 
-        Windows that begin alike share positions. With each batch come the places of its windows, in
-        the order of its answer positions. A window may be empty here: the question about nothing.
+        Windows that begin alike share positions. With each batch come the indices of its windows,
+        in the order of its answer positions. A window may be empty here: the question about
+        nothing.
         """
         shared = ~np.array(self.prompt.answers[0][: self.prompt.num_shared_answer_tokens])
-        order = sorted(range(len(windows)), key=lambda place: windows[place])
+        order = sorted(range(len(windows)), key=lambda i: windows[i])
         for start in range(0, len(order), CHUNK_WINDOWS):
             chunk = order[start : start + CHUNK_WINDOWS]
-            sequences = [
-                np.concatenate([self._question(windows[place]), shared]) for place in chunk
-            ]
+            sequences = [np.concatenate([self._question(windows[i]), shared]) for i in chunk]
             yield from self._tree_batches(chunk, list(grow(sequences, TREE_NODES)), vectors)
 
     def _tree_batches(
-        self, places: list[int], trees: list[Tree], vectors: EncoderVectors | None
+        self, indices: list[int], trees: list[Tree], vectors: EncoderVectors | None
     ) -> Iterator[tuple[list[int], WindowBatch]]:
-        """Trees of like size share a batch. `places`: of the trees' sequences."""
+        """Trees of like size share a batch. `indices`: of the trees' sequences."""
         ends = np.cumsum([len(tree.ends) for tree in trees])
         by_size = sorted(range(len(trees)), key=lambda number: len(trees[number].ids))
         while by_size:
             num_trees = max(BATCH_POSITIONS // len(trees[by_size[-1]].ids), 1)
             by_size, chosen = by_size[:-num_trees], by_size[-num_trees:]
-            found = [
-                place
+            of_batch = [
+                index
                 for number in chosen
-                for place in places[ends[number] - len(trees[number].ends) : ends[number]]
+                for index in indices[ends[number] - len(trees[number].ends) : ends[number]]
             ]
-            yield found, self._forest([trees[number] for number in chosen], vectors)
+            yield of_batch, self._forest([trees[number] for number in chosen], vectors)
 
     def _messages(self, window: Sequence[int]) -> Ids:
         """A window as the ids of a sequence: messages as they are, decoder tokens inverted."""
@@ -221,11 +211,11 @@ class Collator:
         position_BT = np.zeros((len(trees), length), dtype=np.int64)
         sees_BTT = np.zeros((len(trees), length, length), dtype=bool)
         sees_BTT[:, :, 0] = True  # a padded position sees something, or it would not be a number
-        for place, tree in enumerate(trees):
+        for row, tree in enumerate(trees):
             size = len(tree.ids)
-            ids_BT[place, :size], position_BT[place, :size] = tree.ids, tree.depths
-            sees_BTT[place, :size, :size] = tree.sees
-        ends = [place * length + tree.ends for place, tree in enumerate(trees)]
+            ids_BT[row, :size], position_BT[row, :size] = tree.ids, tree.depths
+            sees_BTT[row, :size, :size] = tree.sees
+        ends = [row * length + tree.ends for row, tree in enumerate(trees)]
         return replace(
             self._batch(ids_BT, np.concatenate(ends), vectors),
             position_BT=torch.from_numpy(position_BT),
@@ -235,7 +225,7 @@ class Collator:
     def _batch(
         self, ids_BT: Ids, answers_R: NDArray[np.int64], vectors: EncoderVectors | None
     ) -> WindowBatch:
-        distinct, place_BT = np.unique(ids_BT, return_inverse=True)
+        distinct, number_BT = np.unique(ids_BT, return_inverse=True)
         messages, tokens = distinct[distinct >= 0], ~distinct[distinct < 0]
         encoder_input, vectors_ME = None, None
         if len(messages) and vectors is not None:
@@ -252,7 +242,7 @@ class Collator:
             encoder_input=encoder_input,
             vectors_ME=vectors_ME,
             token_ids_K=torch.from_numpy(tokens),
-            source_BT=torch.from_numpy(row_of[place_BT.reshape(ids_BT.shape)]),
+            source_BT=torch.from_numpy(row_of[number_BT.reshape(ids_BT.shape)]),
             position_BT=None,
             sees_BTT=None,
             answers_R=torch.from_numpy(answers_R),

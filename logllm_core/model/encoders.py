@@ -1,13 +1,22 @@
 """Encoders: from messages to vectors [M, E]. M messages, L tokens of a message, E encoder width."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from logllm_core.model import Pooling
-from logllm_core.model.message_tokens import EncoderInput, MessageTokens
+from logllm_core.model.message_tokens import EncoderInput, Ids, MessageTokens
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderVectors:
+    """Encoder vectors of messages, computed before, on the CPU."""
+
+    vectors_ME: Tensor
+    row_of: Ids  # by message id; meaningless for other messages
 
 
 def _pooler(output: Any, group: MessageTokens) -> Tensor:

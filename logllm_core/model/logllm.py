@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from logllm_core.model.batches import EncoderVectors, WindowBatch
+from logllm_core.model.batches import WindowBatch
+from logllm_core.model.encoders import EncoderVectors
 from logllm_core.model.message_tokens import (
     GROUP_MESSAGES,
     EncoderInput,
+    EncoderVocabulary,
     Ids,
-    Vocabulary,
     on_device,
 )
 from logllm_core.model.prompt import PromptTokens
@@ -27,8 +28,8 @@ class LogLLM(nn.Module):
     """Encoder, projector and decoder: prompt and projected messages make one sequence a window.
 
     Args:
-        encoder: gives vectors [M, E] for what a `Vocabulary` gives it; None where messages are
-            decoder tokens themselves (section V-G).
+        encoder: gives vectors [M, E] for what an `EncoderVocabulary` gives it; None where messages
+            are decoder tokens themselves (section V-G).
         projector: linear, E to D; None without an encoder.
         decoder: a Llama-architecture causal language model: `decoder.model` takes
             `inputs_embeds` and gives hidden states [B, T, D], `decoder.lm_head` gives logits.
@@ -163,7 +164,9 @@ def _as_bias(sees_BTT: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 @torch.no_grad()
-def encode_messages(model: LogLLM, vocabulary: Vocabulary, message_ids: Ids) -> EncoderVectors:
+def encode_messages(
+    model: LogLLM, vocabulary: EncoderVocabulary, message_ids: Ids
+) -> EncoderVectors:
     """Encoder vectors of distinct messages, each encoded once, on the CPU.
 
     Args:

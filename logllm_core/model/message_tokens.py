@@ -51,7 +51,7 @@ def on_device(messages: EncoderInput, device: torch.device) -> EncoderInput:
     return tuple(group.to(device) for group in messages)
 
 
-class Vocabulary(Protocol):
+class EncoderVocabulary(Protocol):
     """The messages of a data set, as an encoder reads them."""
 
     cut_messages: frozenset[int]  # ids of those of which it reads the beginning alone

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from logllm_core.model.batches import Collator, EncoderVectors
+from logllm_core.model.batches import Collator
+from logllm_core.model.encoders import EncoderVectors
 from logllm_core.model.logllm import LogLLM, encode_messages
 from logllm_core.model.message_tokens import TextVocabulary
 from logllm_core.model.weights import set_trainable

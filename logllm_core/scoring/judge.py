@@ -20,8 +20,9 @@ import torch
 
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.windows.window_stream import NewWindow, check_masking
-from logllm_core.model.batches import Collator, EncoderVectors
+from logllm_core.model.batches import Collator
 from logllm_core.model.devices import devices_of, explained_shortage
+from logllm_core.model.encoders import EncoderVectors
 from logllm_core.model.logllm import encode_messages
 from logllm_core.model.message_tokens import IdVocabulary, TextVocabulary, TokenizedVocabulary
 from logllm_core.model.sources.named_backbones import Places

@@ -19,7 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from logllm_core.model.batches import Collator, EncoderVectors
+from logllm_core.model.batches import Collator
+from logllm_core.model.encoders import EncoderVectors
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.weights import set_trainable
 from logllm_core.model.window_answers import encode_windows, window_log_odds

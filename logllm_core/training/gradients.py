@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from logllm_core.logs.windows.window_artifact import Windows
 from logllm_core.model import devices
-from logllm_core.model.batches import Collator, EncoderVectors
+from logllm_core.model.batches import Collator, WindowBatch
+from logllm_core.model.encoders import EncoderVectors
 from logllm_core.model.logllm import LogLLM
 from logllm_core.signals import Interruption
 from logllm_core.training.recipes import Recipe
@@ -27,6 +26,15 @@ class TrainingMaterial:
     collator: Collator
     batches: list[Indices]  # rows of `train`, of each step's windows
     vectors: EncoderVectors | None  # of all these windows' messages, where the encoder is frozen
+
+    def labels(self, rows: Indices) -> list[bool]:
+        assert self.train.is_anomalous is not None
+        labels: list[bool] = self.train.is_anomalous[rows].tolist()
+        return labels
+
+    def batch(self, rows: Indices) -> WindowBatch:
+        windows = [self.train.message_ids[row] for row in rows]
+        return self.collator.training_batch(windows, self.labels(rows), self.vectors)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,21 +67,16 @@ def accumulate(
         rows: of the batch's windows among the training windows.
     """
     state.optimizer.zero_grad(set_to_none=False)
-    assert material.train.is_anomalous is not None
-    labels = material.train.is_anomalous[rows]
+    num_tokens = _num_answer_tokens(model, material.labels(rows))
     windows = [material.train.message_ids[row] for row in rows]
-    num_tokens = _num_answer_tokens(model, labels)
     parts = material.collator.of_like_length(windows, state.progress.micro_batch_size)
     loss, shortage = torch.zeros((), device=team.device), None
     try:
         for start, part in _shared_out(parts, team):
             words = ("dropout", stage_name, str(state.progress.step), str(start))
             torch.manual_seed(derived_seed(recipe.seed, *words))
-            batch = material.collator.training_batch(
-                [windows[row] for row in part], labels[part].tolist(), material.vectors
-            )
-            share = _num_answer_tokens(model, labels[part]) / num_tokens
-            part_loss = model(batch.to(team.device)) * share
+            share = _num_answer_tokens(model, material.labels(rows[part])) / num_tokens
+            part_loss = model(material.batch(rows[part]).to(team.device)) * share
             part_loss.backward()
             loss += part_loss.detach()
     except RuntimeError as fault:
@@ -93,7 +96,7 @@ def _shared_out(parts: Iterable[Indices], team: Team) -> Iterator[tuple[int, Ind
         start += len(part)
 
 
-def _num_answer_tokens(model: LogLLM, labels: NDArray[np.bool_]) -> int:
+def _num_answer_tokens(model: LogLLM, labels: list[bool]) -> int:
     return sum(len(model.prompt.answers[int(label)]) for label in labels)
 
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from logllm_core.logs.windows.window_artifact import Windows
-from logllm_core.model.batches import Collator, EncoderVectors
+from logllm_core.model.batches import Collator
+from logllm_core.model.encoders import EncoderVectors
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.window_answers import encode_windows
 from logllm_core.training.recipes import ProjectorInit

@@ -49,7 +49,7 @@ class Recipe(Settings):
     embedder: Embedder = "encoder"  # see logllm_core.model
     pooling: Pooling | None = None  # of the encoder; None: as the backbones have it
     question: str = QUESTION
-    # The share of the decoder's layers that is used: see logllm_core.model.depth.
+    # The share of the decoder's layers that is used: see logllm_core.model.assemble.
     decoder_depth: float = Field(default=1.0, gt=0, le=1)
     projector_init: ProjectorInit = "torch"
     validation_fraction: float = Field(default=0.0, ge=0, lt=1)  # of the training part

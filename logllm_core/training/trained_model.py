@@ -16,10 +16,10 @@ from logllm_core.model.batches import Collator
 from logllm_core.model.devices import dtype_of
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.message_tokens import (
+    EncoderVocabulary,
     IdVocabulary,
     TextVocabulary,
     TokenizedVocabulary,
-    Vocabulary,
 )
 from logllm_core.model.prompt import Tokenizer
 from logllm_core.model.sources.named_backbones import Places
@@ -129,7 +129,7 @@ def pooling_of(trained: Artifact) -> Pooling:
 
 def _read_vocabulary(
     messages: Artifact, recipe: Recipe, loaded: Loaded
-) -> Vocabulary | TextVocabulary:
+) -> EncoderVocabulary | TextVocabulary:
     """The messages, as this model reads them."""
     if recipe.embedder == "message-id":
         return IdVocabulary()

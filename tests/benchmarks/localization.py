@@ -29,8 +29,9 @@ from logllm_core.evaluation.measures.line_ranking import LocalizedWindow, rankin
 from logllm_core.logs.messages.log_messages import read_vocabulary
 from logllm_core.logs.windows.splits import SPLITS
 from logllm_core.model.backbones import find_backbones
-from logllm_core.model.batches import Collator, EncoderVectors
+from logllm_core.model.batches import Collator
 from logllm_core.model.devices import devices_of
+from logllm_core.model.encoders import EncoderVectors
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.weights import set_trainable
 from logllm_core.model.window_answers import encode_windows, score_windows, window_log_odds

@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, BertModel, LlamaForCausalLM
 
 from logllm_core.errors import LogLLMError
 from logllm_core.model import PARTS, Embedder, Part, Quantization, backbones
+from logllm_core.model.assemble import assemble, text_encoder
 from logllm_core.model.backbones import Loaded, Loading
 from logllm_core.model.dropout import QuickDropout
 from logllm_core.model.encoders import IdEncoder, TextEncoder
@@ -120,10 +121,10 @@ def test_the_encoder_alone_may_be_in_four_bits(tmp_path: Path) -> None:
 
 def test_models_of_another_architecture_are_refused() -> None:
     with pytest.raises(LogLLMError, match="The encoder is a BertModel without a pooler"):
-        backbones.text_encoder(BertModel(tiny.encoder().config, add_pooling_layer=False))
-    backbones.text_encoder(BertModel(tiny.encoder().config, add_pooling_layer=False), "mean")
+        text_encoder(BertModel(tiny.encoder().config, add_pooling_layer=False))
+    text_encoder(BertModel(tiny.encoder().config, add_pooling_layer=False), "mean")
     with pytest.raises(LogLLMError, match="The decoder is a BertModel; a Llama-like model"):
-        backbones.assemble(None, tiny.encoder(), tiny.decoder_tokenizer())
+        assemble(None, tiny.encoder(), tiny.decoder_tokenizer())
 
 
 CHOICES: list[tuple[Part, ...]] = [
@@ -185,8 +186,8 @@ def test_both_kinds_of_the_encoders_own_dropout_drop(setting: str) -> None:
     settings = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, setting: 0.5}
     bert = tiny.encoder()
     bert.config.update(settings)
-    encoder = backbones.text_encoder(BertModel(bert.config))
-    model = backbones.assemble(encoder, tiny.decoder(), tiny.decoder_tokenizer())
+    encoder = text_encoder(BertModel(bert.config))
+    model = assemble(encoder, tiny.decoder(), tiny.decoder_tokenizer())
     messages: EncoderInput = tiny.vocabulary(TEXTS).encoder_input(torch.arange(3).numpy())
     for is_on in (True, False):
         set_trainable(model, PARTS, has_lora_dropout=False, has_encoder_dropout=is_on)

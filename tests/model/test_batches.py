@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from logllm_core.model import batches
-from logllm_core.model.batches import Collator, EncoderVectors, WindowBatch
+from logllm_core.model.batches import Collator, WindowBatch
+from logllm_core.model.encoders import EncoderVectors
 from logllm_core.model.message_tokens import IdVocabulary, TextVocabulary, TokenizedVocabulary
 from logllm_core.model.prompt import PromptTokens
 from tests import tiny

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from logllm_core.model import POOLINGS
-from logllm_core.model.backbones import text_encoder
+from logllm_core.model.assemble import text_encoder
 from logllm_core.model.encoders import IdEncoder, TextEncoder
 from logllm_core.model.message_tokens import MessageTokens
 from tests import tiny

@@ -99,18 +99,7 @@ def find_places(
     encoder = on_this_machine(store, local_place(named.encoder))
     decoder = local_place(named.decoder)
     if decoder.endswith(".gguf"):
-        gguf = Path(decoder)
-        if not gguf.is_file():
-            raise LogLLMError(f"There is no file {gguf}. Mend --backbones.")
-        artifact = store.reuse_or_build(
-            "backbones",
-            gguf.stem,
-            config={"decoder": named.decoder, "sha256": sums.sha256_of([decoder])[decoder]},
-            inputs={},
-            version=VERSION,
-            build=lambda out_dir: resave(gguf, out_dir),
-        )
-        decoder = str(artifact.path)
+        decoder = _resaved(store, named.decoder, Path(decoder), sums, resave)
     decoder = on_this_machine(store, decoder)
     return Places(
         named=named,
@@ -120,6 +109,27 @@ def find_places(
         encoder_content=content_of(encoder, sums),
         decoder_content=content_of(decoder, sums),
     )
+
+
+def _resaved(
+    store: Store,
+    name: str,
+    gguf: Path,
+    sums: ChecksumIndex,
+    resave: Callable[[Path, Path], Mapping[str, Json]],
+) -> str:
+    """A GGUF file's decoder, written once as it is read."""
+    if not gguf.is_file():
+        raise LogLLMError(f"There is no file {gguf}. Mend --backbones.")
+    artifact = store.reuse_or_build(
+        "backbones",
+        gguf.stem,
+        config={"decoder": name, "sha256": sums.sha256_of([str(gguf)])[str(gguf)]},
+        inputs={},
+        version=VERSION,
+        build=lambda out_dir: resave(gguf, out_dir),
+    )
+    return str(artifact.path)
 
 
 def content_of(place: str, sums: ChecksumIndex) -> str | None:

@@ -112,28 +112,22 @@ class Trainer:
             LogLLMError: the loss is not finite, or a checkpoint is that of another training.
         """
         started = monotonic()
-        phase = _Phase(network, settings, num_samples, derived_seed(self._seed, name))
-        steps = self._steps(name, phase)
-        phase.go_on(steps)
-        first = phase.step
-
-        def take_step(interruption: Interruption) -> bool:
-            if phase.begins_epoch and at_epoch:
-                with torch.no_grad():
-                    at_epoch(phase.epoch)
-            value = phase.take_step(loss, rate(phase.step) if rate else settings.learning_rate)
-            if not np.isfinite(value):
-                raise _not_finite(self._title, phase.step, f"its loss is {value}")
-            return interruption.is_noted
-
-        title = f"Training {self._title}" + (f", {name}" if name != self._title.lower() else "")
-        steps.run(title, take_step, lambda: phase.step == phase.num_steps)
-        if phase.step > first:  # what comes after training can be cut off, too
-            if not phase.is_finite:
-                raise _not_finite(self._title, phase.step, "its weights are not finite")
-            steps.save()
+        phase = _Phase(
+            self._title,
+            network,
+            loss,
+            num_samples=num_samples,
+            settings=settings,
+            seed=derived_seed(self._seed, name),
+            at_epoch=at_epoch,
+            rate=rate or (lambda step: settings.learning_rate),
+        )
+        phase.train(self._heading(name), self._steps(name, phase))
         self._take_down(name, phase)
         self.seconds_now += monotonic() - started
+
+    def _heading(self, phase: str) -> str:
+        return f"Training {self._title}" + (f", {phase}" if phase != self._title.lower() else "")
 
     def _steps(self, name: str, phase: "_Phase") -> ResumableSteps:
         return ResumableSteps(
@@ -162,18 +156,27 @@ class Trainer:
         return sum(self._counted.values())
 
 
-def _not_finite(title: str, step: int, what: str) -> LogLLMError:
-    return LogLLMError(f"{title} stops at step {step}: {what}. Lower its learning_rate.")
-
-
 class _Phase:
-    """One phase under way."""
+    """One phase under way; the arguments are those of `Trainer.train`."""
 
     def __init__(
-        self, network: nn.Module, settings: MethodSettings, num_samples: int, seed: int
+        self,
+        title: str,
+        network: nn.Module,
+        loss: Loss,
+        *,
+        num_samples: int,
+        settings: MethodSettings,
+        seed: int,
+        at_epoch: Callable[[int], None] | None,
+        rate: Callable[[int], float],
     ) -> None:
         assert num_samples, "there is nothing to train on"
+        self.title = title
         self.network = network
+        self.loss = loss
+        self.at_epoch = at_epoch
+        self.rate = rate
         self.seed = seed
         self.num_samples = num_samples
         self.batch_size = settings.batch_size
@@ -190,10 +193,6 @@ class _Phase:
         self._order_of = -1  # the epoch
 
     @property
-    def is_finite(self) -> bool:
-        return all(bool(weight.isfinite().all()) for weight in self.state.parameters.values())
-
-    @property
     def step(self) -> int:
         return self.state.progress.step
 
@@ -201,23 +200,40 @@ class _Phase:
     def epoch(self) -> int:
         return self.step // self.steps_per_epoch
 
-    @property
-    def begins_epoch(self) -> bool:
-        return self.step % self.steps_per_epoch == 0
+    def train(self, title: str, steps: ResumableSteps) -> None:
+        self.network.eval()
+        steps.go_on()
+        first = self.step
+        if first == self.num_steps:  # a finished phase is not gone on with
+            self.state.change(num_resumes=self.state.progress.num_resumes - 1)
+        steps.run(title, self._take_step, lambda: self.step == self.num_steps)
+        if self.step > first:  # what comes after training can be cut off, too
+            if not all(bool(weight.isfinite().all()) for weight in self.state.parameters.values()):
+                raise self._not_finite("its weights are not finite")
+            steps.save()
 
-    def take_step(self, loss: Loss, rate: float) -> float:
-        samples = self._samples()
+    def _take_step(self, interruption: Interruption) -> bool:
+        """Returns whether this process was asked to stop."""
+        if self.step % self.steps_per_epoch == 0 and self.at_epoch:
+            with torch.no_grad():
+                self.at_epoch(self.epoch)
         self.network.train()
         torch.manual_seed(derived_seed(self.seed, "step", str(self.step)))
         for gradient in self.state.gradients:
             gradient.zero_()
-        mean_loss = loss(samples)
+        mean_loss = self.loss(self._samples())
         mean_loss.backward()  # type: ignore[no-untyped-call]
         value = float(mean_loss.detach())
         self.network.eval()
-        if np.isfinite(value):
-            self.state.take_step(value, rate)
-        return value
+        if not np.isfinite(value):
+            raise self._not_finite(f"its loss is {value}")
+        self.state.take_step(value, self.rate(self.step))
+        return interruption.is_noted
+
+    def _not_finite(self, what: str) -> LogLLMError:
+        return LogLLMError(
+            f"{self.title} stops at step {self.step}: {what}. Lower its learning_rate."
+        )
 
     def _samples(self) -> Indices:
         """Those of the step to come."""
@@ -227,9 +243,3 @@ class _Phase:
             self._order_of = self.epoch
         start = self.step % self.steps_per_epoch * self.batch_size
         return self._order[start : start + self.batch_size]
-
-    def go_on(self, steps: ResumableSteps) -> None:
-        self.network.eval()
-        steps.go_on()
-        if self.step == self.num_steps:  # a finished phase is not gone on with
-            self.state.change(num_resumes=self.state.progress.num_resumes - 1)

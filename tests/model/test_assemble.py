@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from logllm_core.model.depth import kept_layers, leave_out_layers
+from logllm_core.model.assemble import kept_layers, leave_out_layers
 
 SIZES: dict[str, Any] = {
     "vocab_size": 20,
