@@ -14,8 +14,8 @@ from logllm_core.paper.experiments.ablation_table import Plan, Setup, plan
 from logllm_core.paper.experiments.run_variant import Job
 from logllm_core.pipeline import Prepared
 from logllm_core.store.store import Artifact
-from logllm_core.training.stage_plan import check_shares
 from logllm_core.training.sampling import check_labelled
+from logllm_core.training.stage_plan import check_shares
 from tasks import publish, steps
 
 DEFAULTS = AblateSettings()

@@ -23,9 +23,9 @@ from logllm_core.paper.experiments.contenders import (
 from logllm_core.pipeline import Basis, Pipeline
 from logllm_core.signals import StoppedError
 from logllm_core.store.store import Artifact
-from logllm_core.training.stage_plan import check_shares
 from logllm_core.training.recipes import Recipe
 from logllm_core.training.sampling import check_labelled
+from logllm_core.training.stage_plan import check_shares
 from tasks import publish, steps
 
 DEFAULTS = CompareSettings()

@@ -15,8 +15,8 @@ from logllm_core.logs.catalog.catalog import Dataset, find_dataset
 from logllm_core.logs.messages.log_messages import Masking
 from logllm_core.model import Quantization
 from logllm_core.store.store import Store
-from logllm_core.training.stage_plan import Execution
 from logllm_core.training.recipes import Recipe, recipe_named
+from logllm_core.training.stage_plan import Execution
 
 RunnerName = Literal["threads", "processes", "ray"]
 MIRROR_VARIABLE = "LOGLLM_MIRROR"
