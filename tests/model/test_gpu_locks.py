@@ -23,6 +23,7 @@ with gpu_locks.claim_named("GPU-1", Path(sys.argv[1])):
 """
 
 
+@pytest.mark.slow
 def test_a_card_is_waited_for_until_its_holder_is_gone_even_killed(tmp_path: Path) -> None:
     lines: list[str] = []
     logger.add(lambda message: lines.append(message.record["message"]))
