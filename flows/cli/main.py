@@ -213,7 +213,7 @@ def simulate(
     Sessions (hdfs) are labelled in a CSV file beside the log.
     """
     from flows.display import shown_progress
-    from logllm_core.logs.simulator import write_log
+    from logllm_core.logs.simulator.writing import write_log
 
     path = out or data_dir / "simulated.log"
     try:

@@ -39,40 +39,40 @@ def describe_files(folder: Path) -> list[dict[str, str | int]]:
     ]
 
 
-def is_whole(place: Path) -> bool:
+def is_whole(artifact_dir: Path) -> bool:
     """Whether the folder has a manifest and every file in it has the size it says.
 
     What a file holds is not read: that is for who builds on it, see `damage_of`.
     """
     try:
-        files = listed_files(place)
-        return all((place / file.name).stat().st_size == file.size_bytes for file in files)
+        files = listed_files(artifact_dir)
+        return all((artifact_dir / file.name).stat().st_size == file.size_bytes for file in files)
     except (OSError, ValueError):
         return False
 
 
-def damage_of(place: Path, *, is_remembered: bool = True) -> str | None:
+def damage_of(artifact_dir: Path, *, is_remembered: bool = True) -> str | None:
     """What is wrong with an artifact's folder; None where nothing is.
 
     Args:
         is_remembered: whether files that were found whole before and look the same are believed.
     """
     try:
-        files = listed_files(place)
+        files = listed_files(artifact_dir)
     except (OSError, ValueError) as fault:
         return f"{MANIFEST}: {fault.strerror if isinstance(fault, OSError) else fault}"
-    differing = _differing_files(place, files, is_remembered=is_remembered)
+    differing = _differing_files(artifact_dir, files, is_remembered=is_remembered)
     return f"{', '.join(differing)} is missing or not as it was written" if differing else None
 
 
-def require_intact(place: Path) -> None:
+def require_intact(artifact_dir: Path) -> None:
     """That each file of an artifact's folder holds what was written into it.
 
     Raises:
         LogLLMError: one does not, or the manifest is damaged.
     """
-    if damage := damage_of(place):
-        raise LogLLMError(f"{place} is damaged: {damage}. {REPAIR}")
+    if damage := damage_of(artifact_dir):
+        raise LogLLMError(f"{artifact_dir} is damaged: {damage}. {REPAIR}")
 
 
 def _differing_files(
@@ -98,9 +98,9 @@ def _differing_files(
     return differing
 
 
-def listed_files(place: Path) -> list[ListedFile]:
+def listed_files(artifact_dir: Path) -> list[ListedFile]:
     """What the manifest says is there. Raises OSError and ValueError where it cannot be read."""
-    files = unseal((place / MANIFEST).read_bytes()).get("files")
+    files = unseal((artifact_dir / MANIFEST).read_bytes()).get("files")
     if not isinstance(files, list):
         raise ValueError("it lists no files")
     return [ListedFile.model_validate(entry) for entry in files]
@@ -108,8 +108,8 @@ def listed_files(place: Path) -> list[ListedFile]:
 
 def _look(path: Path) -> list[int]:
     """What changes when a file is written to, replaced or restored."""
-    found = path.stat()
-    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
 def _is_settled(look: list[int | str], began_ns: int) -> bool:

@@ -2,9 +2,13 @@
 
 import os
 import platform
+import resource
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePosixPath
+from typing import Any
 
 from pydantic import BaseModel, Field, NonNegativeInt, field_validator
 
@@ -25,6 +29,17 @@ RECORDED_PACKAGES = [
 ]
 
 
+def describe_build(*, seconds: float) -> dict[str, Any]:
+    """When a build that has just ended did so, what it cost, and by what it was made."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "machine": describe_machine(),
+        "versions": recorded_versions(),
+    }
+
+
 def describe_machine() -> dict[str, str | int | None]:
     """The system, the processor and the Python that a build ran on."""
     return {
@@ -37,13 +52,11 @@ def describe_machine() -> dict[str, str | int | None]:
 
 def recorded_versions() -> dict[str, str]:
     """Versions of those of RECORDED_PACKAGES that are installed."""
-    found = {}
+    versions = {}
     for package in RECORDED_PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
 
 
 class ListedFile(BaseModel, frozen=True):

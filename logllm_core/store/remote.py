@@ -1,11 +1,12 @@
 """The remote: where machines share finished artifacts, at any address that fsspec knows.
 
 An object store has neither rename nor lock. An artifact's files go below
-`<address>/<place>/<upload>/`, where no other upload writes; then one small object
-`<address>/<place>/manifest.json` names that upload. Without it nothing is there. Of two machines
+`<address>/<artifact>/<upload>/`, where no other upload writes; then one small object
+`<address>/<artifact>/manifest.json` names that upload. Without it nothing is there. Of two machines
 that push the same, the last manifest wins. An upload is never removed: it may be being read.
 """
 
+import json
 import re
 import uuid
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,8 @@ from pydantic import ValidationError
 
 from logllm_core.errors import LogLLMError
 from logllm_core.progress import Advance, track
-from logllm_core.store.disk import writable
+from logllm_core.store.disk import whole_folder, writable
+from logllm_core.store.intact_files import describe_files
 from logllm_core.store.manifest import MANIFEST, ForeignManifest
 from logllm_core.store.sealed_json import seal, unseal
 
@@ -44,16 +46,44 @@ class Remote:
     def __str__(self) -> str:
         return re.sub(r"(?<=://)[^/@]*@", "", self.address)  # without a password
 
-    def manifest_of(self, place: str) -> dict[str, Any] | None:
-        """The manifest of what lies at `place`, None where nothing does.
+    def shares(self, name: str, wanted: Mapping[str, Any], *, into: Path | None) -> bool:
+        """Whether it has a copy to use, which is fetched where a folder is named.
+
+        Else only the copy's manifest is read. Of a copy that is damaged, or is of something else,
+        it is told that it is not used.
+
+        Args:
+            name: of the artifact, see `Artifact.name`.
+            wanted: what its manifest must say.
+        """
+        try:
+            manifest = self._manifest_of(name)
+            if manifest is None:
+                return False
+            as_read = json.loads(json.dumps(wanted))  # tuples are lists there
+            if any(manifest.get(key) != value for key, value in as_read.items()):
+                raise DamagedError("its manifest tells of another artifact")
+            if into is not None:
+                with whole_folder(into) as beside:
+                    self._fetch(name, manifest, beside)
+                    if describe_files(beside) != manifest["files"]:
+                        raise DamagedError("its files are not those that its manifest lists")
+                    (beside / MANIFEST).write_bytes(seal(manifest))
+        except DamagedError as fault:
+            logger.warning("The copy of {} at {} is not used: {}", name, self, fault)
+            return False
+        return True
+
+    def _manifest_of(self, name: str) -> dict[str, Any] | None:
+        """The manifest of what lies there, None where nothing does.
 
         Raises:
             DamagedError: it is cut off, or names files outside the artifact.
         """
-        fs, path = self._open(place)
+        fs, below = self._open(name)
         with _explained(f"Cannot read {self}"):
             try:
-                content = fs.cat_file(f"{path}/{MANIFEST}")
+                content = fs.cat_file(f"{below}/{MANIFEST}")
             except FileNotFoundError as fault:
                 if type(fault.__cause__).__name__ == "NoSuchBucket":  # as botocore names it
                     raise
@@ -67,47 +97,49 @@ class Remote:
             raise DamagedError(f"its manifest: {fault}") from None
         return manifest
 
-    def fetch(self, place: str, manifest: Mapping[str, Any], folder: Path) -> None:
-        """Fetch the files that a manifest of `manifest_of` names; the caller checks their content.
+    def _fetch(self, name: str, manifest: Mapping[str, Any], folder: Path) -> None:
+        """Fetch the files that a manifest of `_manifest_of` names; what they hold is to be checked.
 
         Raises:
             DamagedError: a file is missing.
         """
-        fs, path = self._open(place)
-        found = ForeignManifest.model_validate(manifest)
-        sizes = {file.name: file.size_bytes for file in found.files}
+        fs, below = self._open(name)
+        listed = ForeignManifest.model_validate(manifest)
+        sizes = {file.name: file.size_bytes for file in listed.files}
         with (
-            track(f"Fetching {place}", total=sum(sizes.values()), unit="bytes") as advance,
-            _explained(f"Cannot fetch {place} from {self}"),
+            track(f"Fetching {name}", total=sum(sizes.values()), unit="bytes") as advance,
+            _explained(f"Cannot fetch {name} from {self}"),
             writable(folder.parent),
         ):
-            for name, size_bytes in sizes.items():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                source = f"{path}/{found.upload}/{name}"
+            for file_name, size_bytes in sizes.items():
+                path = folder / file_name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                source = f"{below}/{listed.upload}/{file_name}"
                 try:
-                    with _counted(advance, size_bytes) as told:
-                        fs.get_file(source, str(folder / name), callback=told)
+                    with _counted(advance, size_bytes) as callback:
+                        fs.get_file(source, str(path), callback=callback)
                 except FileNotFoundError:
-                    raise DamagedError(f"{name} is missing") from None
-        logger.info("{}: fetched {:,} bytes from {}", place, sum(sizes.values()), self)
+                    raise DamagedError(f"{file_name} is missing") from None
+        logger.info("{}: fetched {:,} bytes from {}", name, sum(sizes.values()), self)
 
-    def push(self, place: str, folder: Path) -> None:
+    def push(self, name: str, folder: Path) -> None:
         """Push the files that the manifest in `folder` names, then the manifest."""
-        fs, path = self._open(place)
+        fs, below = self._open(name)
         manifest = unseal((folder / MANIFEST).read_bytes())
         upload = uuid.uuid4().hex
         sizes = {file["name"]: file["size_bytes"] for file in manifest["files"]}
         with (
-            track(f"Pushing {place}", total=sum(sizes.values()), unit="bytes") as advance,
+            track(f"Pushing {name}", total=sum(sizes.values()), unit="bytes") as advance,
             _explained(f"{folder} is kept, but not pushed to {self}; the same command tries again"),
         ):
-            for name, size_bytes in sizes.items():
-                with _counted(advance, size_bytes) as told:
-                    fs.put_file(str(folder / name), f"{path}/{upload}/{name}", callback=told)
-            fs.pipe_file(f"{path}/{MANIFEST}", seal(manifest | {"upload": upload}))
-        logger.info("{}: pushed {:,} bytes to {}", place, sum(sizes.values()), self)
+            for file_name, size_bytes in sizes.items():
+                target = f"{below}/{upload}/{file_name}"
+                with _counted(advance, size_bytes) as callback:
+                    fs.put_file(str(folder / file_name), target, callback=callback)
+            fs.pipe_file(f"{below}/{MANIFEST}", seal(manifest | {"upload": upload}))
+        logger.info("{}: pushed {:,} bytes to {}", name, sum(sizes.values()), self)
 
-    def _open(self, place: str) -> tuple[Any, str]:
+    def _open(self, name: str) -> tuple[Any, str]:
         protocol, separator, rest = self.address.partition("://")
         if not separator or not rest.strip("/"):
             raise LogLLMError(f"{self} names no remote. Write s3://bucket/folder.")
@@ -119,7 +151,7 @@ class Remote:
             except ImportError as fault:
                 how = "pip install -e '.[s3]' -c constraints.txt" if protocol == "s3" else fault
                 raise LogLLMError(f"{self} needs a package that is missing: {how}.") from fault
-        return fs, f"{str(root).rstrip('/')}/{place}"
+        return fs, f"{str(root).rstrip('/')}/{name}"
 
 
 @contextmanager

@@ -26,10 +26,10 @@ def share_files(folder: Path, files: Iterable[Mapping[str, Any]], earlier: Itera
         earlier: folders of other artifacts, best first.
     """
     wanted = {file["sha256"]: file["name"] for file in files}
-    for place in list(earlier)[:NUM_COMPARED]:
-        for sha256, name in _listed(place).items():
-            if sha256 in wanted and _holds(place / name, sha256):
-                link_over(place / name, folder / wanted.pop(sha256))
+    for other in list(earlier)[:NUM_COMPARED]:
+        for sha256, name in _listed(other).items():
+            if sha256 in wanted and _holds(other / name, sha256):
+                link_over(other / name, folder / wanted.pop(sha256))
 
 
 def link(existing: Path, path: Path) -> None:
@@ -55,9 +55,9 @@ def _holds(path: Path, sha256: str) -> bool:
         return False
 
 
-def _listed(place: Path) -> dict[str, str]:
+def _listed(artifact_dir: Path) -> dict[str, str]:
     """The names of an artifact's files by their SHA-256; nothing where that cannot be told."""
     try:
-        return {file.sha256: file.name for file in listed_files(place)}
+        return {file.sha256: file.name for file in listed_files(artifact_dir)}
     except (OSError, ValueError):
         return {}

@@ -9,15 +9,11 @@ finished ones are shared through it.
 
 import hashlib
 import json
-import os
-import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,8 +21,9 @@ from loguru import logger
 
 from logllm_core.store.disk import lock, set_aside, whole_folder, writable
 from logllm_core.store.intact_files import REPAIR, damage_of, describe_files, is_whole
-from logllm_core.store.manifest import MANIFEST, describe_machine, recorded_versions
-from logllm_core.store.remote import DamagedError, Remote
+from logllm_core.store.manifest import MANIFEST, describe_build
+from logllm_core.store.newest import mark_as_newest, newest_first
+from logllm_core.store.remote import Remote
 from logllm_core.store.sealed_json import read_record, seal
 from logllm_core.store.shared_files import share_files
 
@@ -45,7 +42,6 @@ Kind = Literal[
 ]
 Json = Any  # what json.dumps takes
 FINGERPRINT_LENGTH = 16  # hexadecimal digits of the SHA-256 that name a folder
-CLOCK_STEP_NS = 1_000_000  # that any file system can tell apart
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +54,7 @@ class Artifact:
     path: Path
 
     @property
-    def place(self) -> str:
+    def name(self) -> str:
         """Where it lies, below a data folder or a remote."""
         return f"{self.kind}/{self.dataset}/{self.fingerprint}"
 
@@ -119,7 +115,7 @@ class Store:
             if not self._reuse(artifact, wanted):
                 _build(artifact.path, wanted, build)
                 if self.remote:
-                    Remote(address=self.remote).push(artifact.place, artifact.path)
+                    Remote(address=self.remote).push(artifact.name, artifact.path)
         return artifact
 
     def find(
@@ -155,15 +151,16 @@ class Store:
         """Whether the artifact is there, or could be fetched; what the remote lacks is pushed."""
         remote = Remote(address=self.remote) if self.remote else None
         is_here = _is_intact(artifact)
-        is_shared = remote is not None and _is_shared(remote, artifact, wanted, fetch=not is_here)
-        if is_here:
-            _mark_as_newest(artifact.path)
-            if is_told:
-                logger.info(
-                    "{} of {}: reused {}", artifact.kind, artifact.dataset, artifact.fingerprint
-                )
-            if remote and not is_shared:  # a push was cut off, or there was no remote then
-                remote.push(artifact.place, artifact.path)
+        into = None if is_here else artifact.path
+        is_shared = remote is not None and remote.shares(artifact.name, wanted, into=into)
+        if is_here and is_told:
+            logger.info(
+                "{} of {}: reused {}", artifact.kind, artifact.dataset, artifact.fingerprint
+            )
+        if is_here and remote and not is_shared:  # a push was cut off, or there was no remote then
+            remote.push(artifact.name, artifact.path)
+        if is_here or is_shared:
+            mark_as_newest(artifact.path)
         return is_here or is_shared
 
     def set_aside(self, artifact: Artifact) -> Path:
@@ -181,24 +178,15 @@ class Store:
         What is not whole is told, once, and left out.
         """
         return [
-            Artifact(kind=kind, dataset=dataset, fingerprint=place.name, path=place)
-            for place in _newest_first(self.data_dir / kind / dataset)
-            if is_whole(place) or _tell_damaged(place)
+            Artifact(kind=kind, dataset=dataset, fingerprint=path.name, path=path)
+            for path in newest_first(self.data_dir / kind / dataset)
+            if is_whole(path) or _tell_damaged(path)
         ]
 
     def newest(self, kind: Kind, dataset: str, fingerprint: str | None = None) -> Artifact | None:
         """The artifact that was built or reused last, or the one of that fingerprint."""
-        found = self.all(kind, dataset)
-        return next((a for a in found if fingerprint in (None, a.fingerprint)), None)
-
-
-def _newest_first(folder: Path) -> dict[Path, int]:
-    """The artifacts of one kind and data set, whole or not, and when each was built or reused."""
-    times = {}
-    for path in folder.glob(f"[!.]*/{MANIFEST}"):
-        with suppress(FileNotFoundError):  # removed this moment
-            times[path.parent] = path.stat().st_mtime_ns
-    return dict(sorted(times.items(), key=itemgetter(1), reverse=True))
+        artifacts = self.all(kind, dataset)
+        return next((a for a in artifacts if fingerprint in (None, a.fingerprint)), None)
 
 
 def _is_intact(artifact: Artifact) -> bool:
@@ -214,19 +202,8 @@ def _is_intact(artifact: Artifact) -> bool:
 
 
 @cache
-def _tell_damaged(place: Path) -> None:
-    logger.warning("{} is damaged, and left out. What it is: logllm verify", place)
-
-
-def _mark_as_newest(place: Path) -> None:
-    """By its manifest's time: of each kind the newest is the one in use.
-
-    Later than all others, whatever the clock says: it may have been ahead when they were written.
-    """
-    times = _newest_first(place.parent)
-    times.pop(place, None)
-    newest = max([time.time_ns(), *(other_ns + CLOCK_STEP_NS for other_ns in times.values())])
-    os.utime(place / MANIFEST, ns=(newest, newest))
+def _tell_damaged(artifact_dir: Path) -> None:
+    logger.warning("{} is damaged, and left out. What it is: logllm verify", artifact_dir)
 
 
 def _wanted(
@@ -248,54 +225,22 @@ def _wanted(
 
 
 def _build(
-    place: Path, wanted: Mapping[str, Json], build: Callable[[Path], Mapping[str, Json]]
+    path: Path, wanted: Mapping[str, Json], build: Callable[[Path], Mapping[str, Json]]
 ) -> None:
-    with whole_folder(place) as beside:
+    with whole_folder(path) as beside:
         started = time.perf_counter()
         results = build(beside)
         files = describe_files(beside)
-        share_files(beside, files, _newest_first(place.parent))
+        share_files(beside, files, newest_first(path.parent))
         manifest = {
             **wanted,
             "results": dict(results),
             "files": files,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": round(time.perf_counter() - started, 3),
-            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            "machine": describe_machine(),
-            "versions": recorded_versions(),
+            **describe_build(seconds=time.perf_counter() - started),
         }
-        _write_manifest(beside, manifest)
-    _mark_as_newest(place)
+        (beside / MANIFEST).write_bytes(seal(manifest))
+    mark_as_newest(path)
 
 
-def _lock_path(place: Path) -> Path:
-    return place.parent / f".{place.name}.lock"
-
-
-def _is_shared(
-    remote: Remote, artifact: Artifact, wanted: Mapping[str, Json], *, fetch: bool
-) -> bool:
-    """Whether the remote has a copy to use; only its manifest is read, except to fetch it."""
-    try:
-        manifest = remote.manifest_of(artifact.place)
-        if manifest is None:
-            return False
-        as_read = json.loads(json.dumps(wanted))  # tuples are lists there
-        if any(manifest.get(key) != value for key, value in as_read.items()):
-            raise DamagedError("its manifest tells of another artifact")
-        if fetch:
-            with whole_folder(artifact.path) as beside:
-                remote.fetch(artifact.place, manifest, beside)
-                if describe_files(beside) != manifest["files"]:
-                    raise DamagedError("its files are not those that its manifest lists")
-                _write_manifest(beside, manifest)
-            _mark_as_newest(artifact.path)
-    except DamagedError as fault:
-        logger.warning("The copy of {} at {} is not used: {}", artifact.place, remote, fault)
-        return False
-    return True
-
-
-def _write_manifest(folder: Path, manifest: Mapping[str, Json]) -> None:
-    (folder / MANIFEST).write_bytes(seal(manifest))
+def _lock_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")

@@ -15,7 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from logllm_core.logs.simulator import write_log
+from logllm_core.logs.simulator.writing import write_log
 from tests.benchmarks.alone import ROOT, run_alone
 from tests.benchmarks.alone import Figures as Row
 from tests.benchmarks.model import measure_model, show_model

@@ -30,7 +30,7 @@ from logllm_core.daily.detect.current_judge import CurrentJudge
 from logllm_core.daily.detect.detect import detect
 from logllm_core.logs.catalog.catalog import CountWindows, Dataset
 from logllm_core.logs.records.line_blocks import read_blocks
-from logllm_core.logs.simulator import write_log
+from logllm_core.logs.simulator.writing import write_log
 from logllm_core.logs.windows.window_stream import NewWindow, WindowStream
 from logllm_core.scoring.answer_cache import Memory
 from logllm_core.store.store import Store

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from logllm_core.logs.messages import masking, parsing
 from logllm_core.logs.records.line_blocks import Block, read_blocks
-from logllm_core.logs.simulator import write_log
+from logllm_core.logs.simulator.writing import write_log
 from tests.benchmarks.preparing import dataset_of
 
 NUM_LINES = 200_000

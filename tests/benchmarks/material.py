@@ -7,7 +7,7 @@ from typing import Any
 
 from logllm_core.logs.catalog.catalog import Dataset
 from logllm_core.logs.messages.log_messages import read_vocabulary
-from logllm_core.logs.simulator import Shape
+from logllm_core.logs.simulator.writing import Shape
 from logllm_core.logs.windows.window_artifact import Windows, build_windows, read_windows
 from logllm_core.store.store import Artifact, Store
 from tests.logs.samples import messages_of, published

@@ -17,7 +17,8 @@ from typing import Any
 
 from loguru import logger
 
-from logllm_core.logs.catalog.catalog import Dataset, LocalFile, find_dataset
+from logllm_core.logs.catalog.catalog import Dataset, find_dataset
+from logllm_core.logs.catalog.sources import LocalFile
 from logllm_core.logs.messages import file_messages, log_messages, masking, parsing
 from logllm_core.logs.records import line_blocks
 from logllm_core.logs.sources import raw_log

@@ -12,7 +12,7 @@ from flows.prepare import prepare_logs
 from flows.settings import RunnerName, RunSettings
 from flows.shards import into_shards
 from logllm_core import tables
-from logllm_core.logs.simulator import write_log
+from logllm_core.logs.simulator.writing import write_log
 from logllm_core.logs.sources.raw_log import RawFile
 from logllm_core.pipeline import Prepared
 from logllm_core.store.intact_files import sha256_of

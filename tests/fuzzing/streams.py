@@ -9,7 +9,8 @@ from typing import Any
 
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog.catalog import Dataset
-from logllm_core.logs.records.line_blocks import Block, LineCutter, with_end
+from logllm_core.logs.records.line_blocks import Block
+from logllm_core.logs.records.line_cutter import LineCutter, with_end
 from logllm_core.logs.windows.window_stream import NewWindow, WindowStream
 from tests.fuzzing import hostile
 from tests.logs.plain import plain_messages

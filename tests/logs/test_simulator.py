@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.simulator import UNSTABLE_FROM_FRACTION, Shape, hdfs, traffic, write_log
-from logllm_core.logs.simulator.bgl import EPISODES, ORDINARY
+from logllm_core.logs.simulator import hdfs, traffic
+from logllm_core.logs.simulator.bgl_tables import EPISODES, ORDINARY
+from logllm_core.logs.simulator.writing import UNSTABLE_FROM_FRACTION, Shape, write_log
 
 NUM_LINES = 40_000
 NUM_FIELDS = {"bgl": 9, "thunderbird": 8, "hdfs": 5}  # before the content

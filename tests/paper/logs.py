@@ -6,7 +6,7 @@ from pathlib import Path
 
 from logllm_core.config import Settings
 from logllm_core.logs.catalog.catalog import Dataset
-from logllm_core.logs.simulator import write_log
+from logllm_core.logs.simulator.writing import write_log
 from logllm_core.logs.windows.window_artifact import build_windows
 from logllm_core.paper.building_blocks.fitting import MethodSettings
 from logllm_core.paper.building_blocks.interface import Method

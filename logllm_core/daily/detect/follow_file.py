@@ -32,14 +32,8 @@ from logllm_core.daily.detect.log_identity import (
 )
 from logllm_core.daily.ledger.cursors import Look
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.records.line_blocks import (
-    BLOCK_BYTES,
-    LF,
-    MAX_LINE_BYTES,
-    Block,
-    LineCutter,
-    with_end,
-)
+from logllm_core.logs.records.line_blocks import BLOCK_BYTES, Block
+from logllm_core.logs.records.line_cutter import LF, MAX_LINE_BYTES, LineCutter, with_end
 
 POLL_SECONDS = 0.05
 QUIET_SECONDS = 1.0  # that a writer has to turn to the new file after a rotation

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from logllm_core.config import Settings
-from logllm_core.logs.records.line_blocks import MAX_LINE_BYTES
+from logllm_core.logs.records.line_cutter import MAX_LINE_BYTES
 
 CONTENT = "content"
 EPOCH, EPOCH_MS, ISO = "epoch", "epoch_ms", "iso"

@@ -14,7 +14,7 @@ from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog.catalog import Dataset, SessionLabels
 from logllm_core.logs.drafting.draft_text import Facts, toml_text
 from logllm_core.logs.drafting.known_formats import BARE_LINES, KNOWN_FORMATS, KnownFormat
-from logllm_core.logs.drafting.sample import Sample, take_sample
+from logllm_core.logs.drafting.sampled_log import SampledLog, take_sample
 from logllm_core.logs.messages.parsing import ParsedBlock, parse_block
 from logllm_core.store.disk import replace_file, writable
 
@@ -120,7 +120,7 @@ def write_draft(draft: Draft, folders: Sequence[Path]) -> Path:
 
 
 def _drafted(
-    toml: str, dataset: Dataset, known: KnownFormat, sample: Sample, parsed: ParsedBlock
+    toml: str, dataset: Dataset, known: KnownFormat, sample: SampledLog, parsed: ParsedBlock
 ) -> Draft:
     return Draft(
         toml=toml,
@@ -157,7 +157,7 @@ def _taken_over(bare: Dataset, like: Dataset) -> tuple[Dataset, KnownFormat]:
     return _titled(bare, known, **changes), known
 
 
-def _guessed(bare: Dataset, sample: Sample) -> tuple[Dataset, KnownFormat]:
+def _guessed(bare: Dataset, sample: SampledLog) -> tuple[Dataset, KnownFormat]:
     """The data set in the first format that matches as many lines as any other, or nearly."""
     lines = sample.block.lines()
     num_lines = int(pc.sum(pc.match_substring_regex(lines, r"\S")).as_py())
@@ -181,7 +181,7 @@ def _titled(bare: Dataset, known: KnownFormat, **changes: object) -> Dataset:
     return bare.model_copy(update={"title": f"{bare.name}: {known.title}", **changes})
 
 
-def _num_matches(bare: Dataset, known: KnownFormat, sample: Sample) -> int:
+def _num_matches(bare: Dataset, known: KnownFormat, sample: SampledLog) -> int:
     """Lines that bear the format's marks, match it and have a time."""
     parsed = parse_block(bare.model_copy(update={"line": known.line}), sample.block)
     is_marked = pc.match_substring_regex(sample.block.lines(), f"^(?:{known.marks})")
@@ -199,7 +199,7 @@ def _is_json_object(line: str) -> bool:
 
 
 def _nothing_parses(
-    dataset: Dataset, sample: Sample, parsed: ParsedBlock, like: Dataset | None
+    dataset: Dataset, sample: SampledLog, parsed: ParsedBlock, like: Dataset | None
 ) -> LogLLMError:
     assert like is not None  # a guess matches some line
     return LogLLMError(

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from logllm_core.logs.catalog.catalog import (
     CountWindows,
     Dataset,
-    LocalFile,
     PatternLabels,
     SessionLabels,
     SessionWindows,
     TimeWindows,
 )
 from logllm_core.logs.catalog.line_format import LineFormat
+from logllm_core.logs.catalog.sources import LocalFile
 
 COLUMNS = 100
 DEFAULT_FRACTION = LineFormat.model_fields["max_unparsed_fraction"].default

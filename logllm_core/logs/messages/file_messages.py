@@ -95,15 +95,11 @@ def _build(
         RowGroups(out_dir / "rejects.parquet", tables.REJECTS) as rejects,
         track(f"Parsing and masking {dataset.name}", unit="lines") as advance,
     ):
-        for parsed, texts in _in_order(
-            parse,
-            line_blocks.read_blocks(
-                stream,
-                dataset.line_slice,
-                max_line_bytes=dataset.line.max_line_bytes,
-                skipped=advance,
-            ),
-        ):
+        longest = dataset.line.max_line_bytes
+        blocks = line_blocks.read_blocks(
+            stream, dataset.line_slice, max_line_bytes=longest, skipped=advance
+        )
+        for parsed, texts in _in_order(parse, blocks):
             if counts["num_lines"] == 0:
                 check_format(
                     dataset,
@@ -117,8 +113,7 @@ def _build(
             )
             messages.write(_messages_table(parsed, ids))
             if len(parsed.reject_lines):
-                columns = [parsed.reject_numbers, parsed.reject_lines]
-                rejects.write(pa.table(columns, schema=tables.REJECTS))
+                rejects.write(_rejects_table(parsed))
             for name, count in _COUNTS.items():
                 counts[name] += count(parsed)
             advance(len(parsed.line_numbers) + len(parsed.reject_numbers))
@@ -158,6 +153,10 @@ _COUNTS: dict[str, Callable[[parsing.ParsedBlock], int]] = {
 def _messages_table(parsed: parsing.ParsedBlock, ids: np.ndarray) -> pa.Table:
     columns = [parsed.line_numbers, parsed.times, parsed.contents, pa.array(ids)]
     return pa.table([*columns, parsed.alerts, parsed.session_ids], schema=tables.MESSAGES)
+
+
+def _rejects_table(parsed: parsing.ParsedBlock) -> pa.Table:
+    return pa.table([parsed.reject_numbers, parsed.reject_lines], schema=tables.REJECTS)
 
 
 def _in_order(work: Callable[[In], Out], things: Iterator[In]) -> Iterator[Out]:

@@ -1,7 +1,6 @@
 """The messages artifact: every kept line as a row, every distinct message once."""
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,20 +14,16 @@ from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog.catalog import Dataset, SessionLabels
 from logllm_core.logs.messages import masking, parsing
 from logllm_core.logs.messages.drain_templates import Templates
-from logllm_core.logs.messages.file_messages import FILE_LINES, describe_reject
+from logllm_core.logs.messages.file_messages import describe_reject
+from logllm_core.logs.messages.joined_parts import join_parts, row_groups
 from logllm_core.logs.messages.session_labels import VERSION as VERSION_OF_LABELS
 from logllm_core.logs.messages.session_labels import read_session_labels
-from logllm_core.logs.messages.vocabulary import MessageIds, Vocabulary
 from logllm_core.logs.sources.raw_log import RawFile, label_file, log_files
-from logllm_core.progress import track
 from logllm_core.store.database import as_it_stands
-from logllm_core.store.shared_files import link
 from logllm_core.store.store import Artifact, Json, Store
-from logllm_core.store.table_files import RowGroups, TableFiles
 
 VERSION = 3
 Masking = Literal["regex", "none", "drain-template", "drain-id"]  # the paper's preprocessings
-Renumbering = Callable[[pa.Table], MessageIds]
 
 
 def is_masked_in_parts(preprocessing: Masking) -> bool:
@@ -118,23 +113,14 @@ def _build(
     preprocessing: Masking,
 ) -> dict[str, Json]:
     files = log_files(raw)
-    if dataset.line_slice and len(files) > 1:
-        raise LogLLMError(
-            f"{dataset.name}: line_slice counts the lines of one file, but there are "
-            f"{len(files):,}. Leave it out, or name one file."
-        )
-    names = dict.fromkeys(name for part in parts for name in part.results)
-    # A part that was read before lines could be cut does not count them: none was.
-    totals = {name: sum(part.results.get(name, 0) for part in parts) for name in names}
+    totals = _totals(parts)
+    _check(dataset, totals, parts, files)
+    _warn(dataset, totals)
     firsts = np.cumsum([0, *(part.results["num_lines"] for part in parts)])[:-1]
-    _check_rejects(dataset, totals["num_lines"], totals["num_unparsed_lines"], parts, files)
-    _tell_short_slice(dataset, totals["num_lines"])
-    if num_cut := totals.get("num_lines_cut"):
-        logger.warning(
-            "{}: {:,} lines are longer than {:,} bytes, line.max_line_bytes; their rest is cut",
-            *(dataset.name, num_cut, dataset.line.max_line_bytes),
-        )
-    vocabulary = _put_together(out_dir, parts, firsts, preprocessing)
+    templates = Templates() if _is_by_drain(preprocessing) else None
+    messages = join_parts(out_dir, parts, firsts, templates=templates)
+    as_ids = preprocessing == "drain-id"
+    vocabulary = templates.table(as_ids=as_ids) if templates is not None else messages.table()
     tables.write(out_dir / "vocabulary.parquet", vocabulary, tables.VOCABULARY)
     tables.write(out_dir / "files.parquet", _files_table(files, parts, firsts), tables.FILES)
     results: dict[str, Json] = {
@@ -161,77 +147,11 @@ def _build(
     return results
 
 
-def _put_together(
-    out_dir: Path, parts: Sequence[Artifact], firsts: NDArray[np.int64], preprocessing: Masking
-) -> pa.Table:
-    """Write the kept lines and the rejects of all parts; returns the vocabulary."""
-    vocabulary, templates = Vocabulary(), Templates()
-    (out_dir / "messages").mkdir()
-    with (
-        RowGroups(out_dir / "rejects.parquet", tables.REJECTS) as rejects,
-        track("Putting files together", total=len(parts), unit="files") as advance,
-    ):
-        for number, (part, first) in enumerate(zip(parts, firsts.tolist(), strict=True)):
-            stem = f"part-{number:08d}"
-            if _is_by_drain(preprocessing):
-                _rewrite(part, out_dir, stem, first, partial(_templates_of, templates))
-            else:
-                ids = _merge_vocabulary(vocabulary, part, first)
-                if first == 0 and np.array_equal(ids, np.arange(len(ids))):
-                    for table in _tables(part):
-                        name = table.name.replace("part", stem, 1)
-                        link(table, out_dir / "messages" / name)
-                else:
-                    _rewrite(part, out_dir, stem, first, partial(_renumbered, ids))
-            for lines in _batches([part.path / "rejects.parquet"], first):
-                rejects.write(lines)
-            advance(1)
-    if _is_by_drain(preprocessing):
-        return templates.table(as_ids=preprocessing == "drain-id")
-    return vocabulary.table()
-
-
-def _merge_vocabulary(vocabulary: Vocabulary, part: Artifact, first: int) -> MessageIds:
-    """The log's ids of a part's messages."""
-    own = tables.read(part.path / "vocabulary.parquet", tables.VOCABULARY)
-    first_line_numbers = (own["first_line_number"].to_numpy() + first).tolist()
-    return vocabulary.add(own["text"].to_pylist(), own["num_lines"].to_pylist(), first_line_numbers)
-
-
-def _templates_of(templates: Templates, lines: pa.Table) -> MessageIds:
-    contents = lines["content"].combine_chunks()
-    return templates.add_lines(contents, lines["line_number"].to_numpy())
-
-
-def _renumbered(ids: MessageIds, lines: pa.Table) -> MessageIds:
-    renumbered: MessageIds = ids[lines["message_id"].to_numpy()]
-    return renumbered
-
-
-def _rewrite(part: Artifact, out_dir: Path, stem: str, first: int, renumber: Renumbering) -> None:
-    """A part's lines with the log's line numbers and message ids."""
-    place = tables.MESSAGES.get_field_index("message_id")
-    with TableFiles(
-        out_dir / "messages", tables.MESSAGES, num_first=FILE_LINES, stem=stem
-    ) as messages:
-        for lines in _batches(_tables(part), first):
-            ids = pa.array(renumber(lines), pa.int32())
-            messages.write(lines.set_column(place, "message_id", ids).cast(tables.MESSAGES))
-
-
-def _tables(part: Artifact) -> list[Path]:
-    return sorted((part.path / "messages").glob("*.parquet"))
-
-
-def _batches(paths: Sequence[Path], first: int) -> Iterator[pa.Table]:
-    """The rows of a part, a row group at a time, line numbers counted from the log's first line."""
-    for path in paths:
-        with tables.opened(path) as content:
-            for group in range(content.num_row_groups):
-                rows = content.read_row_group(group)
-                numbers = pa.array(rows["line_number"].to_numpy() + first)
-                field = rows.schema.field("line_number")
-                yield rows.set_column(rows.schema.get_field_index("line_number"), field, numbers)
+def _totals(parts: Sequence[Artifact]) -> dict[str, int]:
+    """What the parts count, added up."""
+    names = dict.fromkeys(name for part in parts for name in part.results)
+    # A part that was read before lines could be cut does not count them: none was.
+    return {name: sum(part.results.get(name, 0) for part in parts) for name in names}
 
 
 def _files_table(
@@ -247,23 +167,35 @@ def _files_table(
     )
 
 
-def _tell_short_slice(dataset: Dataset, num_lines: int) -> None:
+def _warn(dataset: Dataset, totals: Mapping[str, int]) -> None:
+    """Tell what is missing of the log's lines."""
+    num_lines = totals["num_lines"]
     start, stop = dataset.line_slice or (0, num_lines)
-    if 0 < num_lines < stop - start:
+    if num_lines < stop - start:
         logger.warning(
             "{}: the log ends within its slice: {:,} lines of {:,}",
             *(dataset.name, num_lines, stop - start),
         )
+    if num_cut := totals.get("num_lines_cut"):
+        logger.warning(
+            "{}: {:,} lines are longer than {:,} bytes, line.max_line_bytes; their rest is cut",
+            *(dataset.name, num_cut, dataset.line.max_line_bytes),
+        )
 
 
-def _check_rejects(
+def _check(
     dataset: Dataset,
-    num_lines: int,
-    num_rejects: int,
+    totals: Mapping[str, int],
     parts: Sequence[Artifact],
     files: Sequence[RawFile],
 ) -> None:
-    limit = dataset.line.max_unparsed_fraction
+    """That there are lines, and that enough of them match the format."""
+    if dataset.line_slice and len(files) > 1:
+        raise LogLLMError(
+            f"{dataset.name}: line_slice counts the lines of one file, but there are "
+            f"{len(files):,}. Leave it out, or name one file."
+        )
+    num_lines, num_rejects = totals["num_lines"], totals["num_unparsed_lines"]
     if num_lines == 0 and dataset.line_slice:
         raise LogLLMError(
             f"{dataset.name}: the log ends before line {dataset.line_slice[0]:,}, where its "
@@ -273,16 +205,17 @@ def _check_rejects(
         raise LogLLMError(
             f"{dataset.name}: the log is empty. Wanted lines like: {dataset.line.wanted}."
         )
+    limit = dataset.line.max_unparsed_fraction
     if num_rejects == num_lines or num_rejects > limit * num_lines:
-        place = next(i for i, part in enumerate(parts) if part.results["num_unparsed_lines"])
-        reject = next(_batches([parts[place].path / "rejects.parquet"], 0))
+        part, file = next(
+            (part, file)
+            for part, file in zip(parts, files, strict=True)
+            if part.results["num_unparsed_lines"]
+        )
+        reject = next(row_groups([part.path / "rejects.parquet"], 0))
+        number, line = reject["line_number"][0].as_py(), reject["line"][0].as_py()
         raise LogLLMError(
             f"{dataset.name}: {num_rejects:,} of {num_lines:,} lines do not match the line format "
             f"(limit {limit:.2%}). "
-            + describe_reject(
-                dataset,
-                files[place].member or files[place].location,
-                reject["line_number"][0].as_py(),
-                reject["line"][0].as_py(),
-            )
+            + describe_reject(dataset, file.member or file.location, number, line)
         )

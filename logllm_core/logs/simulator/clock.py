@@ -5,19 +5,19 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from logllm_core.logs.simulator.pieces import Ints, Pieces, Sheet, Span
+from logllm_core.logs.simulator.pieces import Ints, Sheet, Span, TextPieces
 
 SECOND = 1_000_000  # in microseconds, the unit of all times here
 DAY_SECONDS = 86_400
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def thousand(pieces: Pieces) -> Span:
+def thousand(pieces: TextPieces) -> Span:
     """`000` to `999`."""
     return pieces.add(f"{number:03d}" for number in range(1_000))
 
 
-def seconds_of_day(pieces: Pieces, between: str, end: str) -> Span:
+def seconds_of_day(pieces: TextPieces, between: str, end: str) -> Span:
     """A piece a second of the day: hours, minutes and seconds, what is between them, an end."""
     sixty = [f"{number:02d}" for number in range(60)]
     minutes = [f"{hour}{between}{minute}{between}" for hour in sixty[:24] for minute in sixty]

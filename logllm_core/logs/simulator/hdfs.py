@@ -22,9 +22,9 @@ from logllm_core.logs.simulator.pieces import (
     Floats,
     Ints,
     Patterns,
-    Pieces,
     Sheet,
     Span,
+    TextPieces,
     between,
     expand,
     joined,
@@ -170,7 +170,7 @@ class _Paper:
 
     def __init__(self, texts: list[str], key: int) -> None:
         self._key = key
-        pieces = Pieces()
+        pieces = TextPieces()
         slots = {name: tuple(pieces.add(pool) for pool in pools) for name, pools in _slots()}
         slots |= {"b": (_BLOCK,), "o": (_BLOCK_BEFORE,), "u": (_BLOCK_BEFORE_THAT,)}
         self._time_of_day = clock.seconds_of_day(pieces, "", " ")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from logllm_core.logs.simulator.clock import SECOND
-from logllm_core.logs.simulator.pieces import HOLE, Ints, Patterns, Pieces, Sheet, Span
+from logllm_core.logs.simulator.pieces import HOLE, Ints, Patterns, Sheet, Span, TextPieces
 from logllm_core.logs.simulator.traffic import NORMAL, Episode, Line, Ordinary, Traffic
 
 ODD_BYTES = " \xe9\xff\x00\x85"  # not UTF-8
@@ -45,7 +45,7 @@ class Machine:
     no_content_fraction: float  # of the normal lines
     odd_bytes_fraction: float
     slots: Callable[[], Slots]
-    head: Callable[[Pieces], Head]
+    head: Callable[[TextPieces], Head]
     prefix: Callable[[str], str]  # of a source: what stands between head and text
 
     def batches(
@@ -53,7 +53,7 @@ class Machine:
     ) -> Iterator[Batch]:
         """The whole log, a batch of lines at a time; memory is bounded by one of them."""
         traffic = Traffic(self.ordinary, self.episodes, self.episodes_per_line)
-        pieces = Pieces()
+        pieces = TextPieces()
         head, odd_end = self.head(pieces), pieces.add([ODD_BYTES + "\n"])
         patterns = self._patterns(pieces, head, traffic.lines)
         tags, tag_rows = np.unique([line.tag for line in traffic.lines], return_inverse=True)
@@ -82,7 +82,7 @@ class Machine:
                 alerts=+alerts,
             )
 
-    def _patterns(self, pieces: Pieces, head: Head, lines: list[Line]) -> Patterns:
+    def _patterns(self, pieces: TextPieces, head: Head, lines: list[Line]) -> Patterns:
         """A pattern a line with its content; then, in the same order, without."""
         slots = {
             name: tuple(pieces.add(pool) for pool in pools) for name, pools in self.slots().items()

@@ -30,7 +30,7 @@ class Span(NamedTuple):
 HOLE = Span(-1)  # filled by the batch, as time and host are
 
 
-class Pieces:
+class TextPieces:
     """All texts that lines are made of, numbered as they are added."""
 
     def __init__(self) -> None:
@@ -44,8 +44,8 @@ class Pieces:
     def pattern(self, text: str, slots: dict[str, tuple[Span, ...]]) -> list[Span]:
         """The pieces of a template such as `generating core.{n}`."""
         spans: list[Span] = []
-        for place, part in enumerate(_SLOT.split(text)):
-            if place % 2:
+        for number, part in enumerate(_SLOT.split(text)):
+            if number % 2:
                 spans.extend(slots[part])
             elif part:
                 spans.append(self.add([part]))
@@ -58,7 +58,7 @@ class Pieces:
 class Patterns:
     """What each template's lines consist of, ready for drawing many at a time."""
 
-    def __init__(self, pieces: Pieces, patterns: Sequence[Sequence[Span]]) -> None:
+    def __init__(self, pieces: TextPieces, patterns: Sequence[Sequence[Span]]) -> None:
         self.texts = pieces.array()
         spans = [span for pattern in patterns for span in pattern]
         self.lengths = np.array([len(pattern) for pattern in patterns])
@@ -93,9 +93,9 @@ class Sheet:
         self._num_texts += len(texts)
         return first
 
-    def fill(self, place: int, numbers_L: Ints) -> None:
-        """Set the piece at a place counted from each line's start."""
-        self._numbers_P[self.starts_L + place] = numbers_L
+    def fill(self, position: int, numbers_L: Ints) -> None:
+        """Set the piece at a position counted from each line's start."""
+        self._numbers_P[self.starts_L + position] = numbers_L
 
     def fill_holes(self, hole: Span, numbers: Ints) -> None:
         """Set all holes of a kind, in the order of the lines."""
@@ -117,7 +117,7 @@ def joined(texts: Any) -> memoryview:
 
 
 def expand(counts: Ints) -> tuple[Ints, Ints]:
-    """Whose each of `sum(counts)` members is, and its place among those of its owner."""
+    """Whose each of `sum(counts)` members is, and its position among those of its owner."""
     owners = np.repeat(np.arange(len(counts)), counts)
     return owners, np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
 

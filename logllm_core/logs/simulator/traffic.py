@@ -15,7 +15,7 @@ from logllm_core.logs.simulator.pieces import Ints, between, expand, pick, share
 
 EVENTS_PER_BATCH = 100_000  # bounds memory; part of what a seed means
 NORMAL = "-"
-_OPEN = -1  # a place for an everyday line that is still to be drawn
+_OPEN = -1  # an everyday line that is still to be drawn
 
 
 class Ordinary(NamedTuple):
@@ -99,21 +99,19 @@ class Traffic:
         lengths = self._lengths[rows]
         counts = lengths * between(self._repeats[rows], rng)
         # A member is a line of an episode with the everyday lines that precede it.
-        events, places = expand(counts)
+        events, members = expand(counts)
         lengths, rows = lengths[events], rows[events]
         gaps = between(self._gaps[rows], rng)
         member_ends = np.cumsum(1 + gaps)
         templates_L = np.full(member_ends[-1], _OPEN)
-        templates_L[member_ends - 1] = self._templates[self._firsts[rows] + places % lengths]
+        templates_L[member_ends - 1] = self._templates[self._firsts[rows] + members % lengths]
         event_ends = member_ends[np.cumsum(counts) - 1]
         last = min(int(np.searchsorted(event_ends, most)), count - 1)
         return templates_L[: event_ends[last]]
 
     def _draw_ordinary(self, templates_L: Ints, split: int, rng: np.random.Generator) -> None:
-        places = np.flatnonzero(templates_L == _OPEN)
-        num_early = int(np.searchsorted(places, split))
+        rows = np.flatnonzero(templates_L == _OPEN)
+        num_early = int(np.searchsorted(rows, split))
         early, late = self._ordinary_shares
-        templates_L[places[:num_early]] = pick(early, num_early, rng)
-        templates_L[places[num_early:]] = self._num_ordinary + pick(
-            late, len(places) - num_early, rng
-        )
+        templates_L[rows[:num_early]] = pick(early, num_early, rng)
+        templates_L[rows[num_early:]] = self._num_ordinary + pick(late, len(rows) - num_early, rng)

@@ -46,16 +46,7 @@ def write_log(
     Raises:
         LogLLMError: a file exists already, or the shape is not known or has no label file.
     """
-    if shape not in get_args(Shape):
-        raise LogLLMError(f'"{shape}" is no shape of log. Choose one of: {", ".join(_BATCHES)}.')
-    if shape != "hdfs" and label_path is not None:
-        raise LogLLMError(f"A log like {shape} carries its labels itself. Leave out label_path.")
-    paths = [path]
-    if shape == "hdfs":
-        paths.append(label_path or path.with_name(f"{path.stem}_label.csv"))
-    for wanted in paths:
-        if wanted.exists():
-            raise LogLLMError(f"{wanted} exists already. Choose another file, or delete it first.")
+    paths = _new_files(path, shape, label_path)
     first_late = num_lines * unstable_from_fraction
     with ExitStack() as stack:  # the log comes last: where it stands, its labels do
         unfinished = [stack.enter_context(whole_file(wanted)) for wanted in paths]
@@ -67,6 +58,21 @@ def write_log(
         **counts,
         "size_bytes": path.stat().st_size,
     }
+
+
+def _new_files(path: Path, shape: Shape, label_path: Path | None) -> list[Path]:
+    """The log's and, where sessions are labelled, that of the labels; neither is there yet."""
+    if shape not in get_args(Shape):
+        raise LogLLMError(f'"{shape}" is no shape of log. Choose one of: {", ".join(_BATCHES)}.')
+    if shape != "hdfs" and label_path is not None:
+        raise LogLLMError(f"A log like {shape} carries its labels itself. Leave out label_path.")
+    paths = [path]
+    if shape == "hdfs":
+        paths.append(label_path or path.with_name(f"{path.stem}_label.csv"))
+    for wanted in paths:
+        if wanted.exists():
+            raise LogLLMError(f"{wanted} exists already. Choose another file, or delete it first.")
+    return paths
 
 
 def _write(

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from tenacity import RetryCallState, Retrying, retry_if_exception
 
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.catalog.catalog import Archive
+from logllm_core.logs.catalog.sources import Archive
 from logllm_core.logs.sources.checksums import Checksums, checksums_of, write_json
 from logllm_core.logs.sources.partial_download import Announced, Partial, PassingError, announced
 from logllm_core.progress import track

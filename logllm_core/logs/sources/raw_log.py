@@ -5,7 +5,7 @@ an artifact that names its files. They are read as streams from where they lie; 
 or simulated lies in the artifact's folder.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,8 +14,9 @@ from typing import BinaryIO
 from loguru import logger
 
 from logllm_core.errors import LogLLMError
-from logllm_core.logs import simulator
-from logllm_core.logs.catalog.catalog import Archive, Dataset, LocalFile, Simulator
+from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.logs.catalog.sources import Archive, LocalFile, Simulator
+from logllm_core.logs.simulator import writing
 from logllm_core.logs.sources.addresses import AddressStamp, is_address
 from logllm_core.logs.sources.archives import open_stream
 from logllm_core.logs.sources.checksums import (
@@ -109,21 +110,23 @@ def _obtained(
 ) -> Artifact:
     """An artifact whose files lie elsewhere: it pins what they hold."""
     files = {"log_files": [asdict(file) for file in log], "label_file": labels and asdict(labels)}
-    return store.reuse_or_build(
-        "raw",
-        name,
-        config={**facts, **files},
-        inputs={},
-        version=VERSION,
-        build=lambda _: {**facts, **files},
-    )
+    return _built(store, name, {**facts, **files}, lambda _: {**facts, **files})
+
+
+def _built(
+    store: Store,
+    name: str,
+    config: dict[str, Json],
+    build: Callable[[Path], dict[str, Json]],
+) -> Artifact:
+    return store.reuse_or_build("raw", name, config=config, inputs={}, version=VERSION, build=build)
 
 
 def _simulated_log(store: Store, name: str, source: Simulator) -> Artifact:
     def build(out_dir: Path) -> dict[str, Json]:
         log_path = out_dir / "simulated.log"
         label_path = out_dir / "labels.csv" if source.shape == "hdfs" else None
-        counts = simulator.write_log(
+        counts = writing.write_log(
             log_path,
             num_lines=source.num_lines,
             seed=source.seed,
@@ -139,14 +142,8 @@ def _simulated_log(store: Store, name: str, source: Simulator) -> Artifact:
         }
 
     settings = source.model_dump(mode="json")
-    return store.reuse_or_build(
-        "raw",
-        name,
-        config={"origin": "simulator", **settings, "writer": simulator.VERSION},
-        inputs={},
-        version=VERSION,
-        build=build,
-    )
+    config = {"origin": "simulator", **settings, "writer": writing.VERSION}
+    return _built(store, name, config, build)
 
 
 def _local_log(store: Store, name: str, source: LocalFile) -> Artifact:
@@ -154,9 +151,7 @@ def _local_log(store: Store, name: str, source: LocalFile) -> Artifact:
     labels = find_files([source.label_path]) if source.label_path else []
     if len(labels) > 1:
         raise LogLLMError(f"{source.label_path} names {len(labels):,} files; one is wanted.")
-    sums = ChecksumIndex(store.data_dir / "raw" / INDEX).sha256_of(
-        [path for path in paths + labels if not is_address(path)]
-    )
+    sums = _index(store).sha256_of([path for path in paths + labels if not is_address(path)])
     files = [_outside(path, sums.get(path)) for path in paths + labels]
     log = files[: len(paths)]
     num_bytes = sum(file.size_bytes for file in log)
@@ -182,17 +177,16 @@ def _mirrored_log(store: Store, name: str, source: Archive, mirror: Path) -> Art
             "there, or leave --mirror (LOGLLM_MIRROR) out to fetch it from its publisher."
         )
     check_name(str(archive))
-    index = ChecksumIndex(store.data_dir / "raw" / INDEX)
-    found = index.sha256_of([str(archive)])[str(archive)]
+    sha256 = _index(store).sha256_of([str(archive)])[str(archive)]
     wanted = listed_checksum(mirror / SUMS_NAME, source.file_name)
-    if wanted and found != wanted:
+    if wanted and sha256 != wanted:
         raise LogLLMError(
-            f"{archive} has the SHA-256 {found}, but {mirror / SUMS_NAME} says {wanted}. Copy the "
+            f"{archive} has the SHA-256 {sha256}, but {mirror / SUMS_NAME} says {wanted}. Copy the "
             "archive again."
         )
-    if wanted is None and found != source.sha256:
+    if wanted is None and sha256 != source.sha256:
         logger.warning("{} is not listed in a {}; nothing vouches for it", archive, SUMS_NAME)
-    log, labels = _members(source, _outside(str(archive), found))
+    log, labels = _members(source, _outside(str(archive), sha256))
     return _obtained(
         store,
         name,
@@ -201,9 +195,9 @@ def _mirrored_log(store: Store, name: str, source: Archive, mirror: Path) -> Art
         origin="mirror",
         location=str(archive),
         size_bytes=log.size_bytes,
-        sha256=found,
+        sha256=sha256,
         is_listed_in_mirror=wanted is not None,
-        is_official_content=found == source.sha256 if source.sha256 else None,
+        is_official_content=sha256 == source.sha256 if source.sha256 else None,
     )
 
 
@@ -222,14 +216,12 @@ def _official_log(store: Store, name: str, source: Archive) -> Artifact:
             "is_checked": bool(source.md5 or source.sha256),
         }
 
-    return store.reuse_or_build(
-        "raw",
-        name,
-        config={"origin": "official", "source": source.model_dump(mode="json", exclude_none=True)},
-        inputs={},
-        version=VERSION,
-        build=build,
-    )
+    settings = source.model_dump(mode="json", exclude_none=True)
+    return _built(store, name, {"origin": "official", "source": settings}, build)
+
+
+def _index(store: Store) -> ChecksumIndex:
+    return ChecksumIndex(store.data_dir / "raw" / INDEX)
 
 
 def _members(source: Archive, archive: RawFile) -> tuple[RawFile, RawFile | None]:

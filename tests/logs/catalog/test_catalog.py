@@ -5,13 +5,12 @@ import pytest
 
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog.catalog import (
-    Archive,
     CountWindows,
-    LocalFile,
     SessionWindows,
     find_dataset,
     list_datasets,
 )
+from logllm_core.logs.catalog.sources import Archive, LocalFile
 from tests.logs.samples import CATALOG, labelled_by_line
 
 OWN = """

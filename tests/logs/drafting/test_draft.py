@@ -15,16 +15,16 @@ from logllm_core.logs.catalog.catalog import (
     CountWindows,
     Dataset,
     FieldLabels,
-    LocalFile,
     SessionLabels,
     SessionWindows,
     TimeWindows,
     find_dataset,
 )
+from logllm_core.logs.catalog.sources import LocalFile
 from logllm_core.logs.drafting.draft import Draft, SampledLine, draft, write_draft
 from logllm_core.logs.drafting.draft_text import quoted
 from logllm_core.logs.drafting.known_formats import BARE_LINES, KNOWN_FORMATS
-from logllm_core.logs.drafting.sample import MAX_BYTES, NUM_LINES
+from logllm_core.logs.drafting.sampled_log import MAX_BYTES, NUM_LINES
 from logllm_core.logs.sources import special_files
 from logllm_core.store.store import Store
 from tests.logs.samples import labelled_by_line, messages_of, published, windows_of

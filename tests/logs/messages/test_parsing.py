@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from logllm_core.logs.catalog.catalog import Dataset
 from logllm_core.logs.messages.parsing import ParsedBlock, parse_block
-from logllm_core.logs.records.line_blocks import Block, LineCutter, read_blocks
+from logllm_core.logs.records.line_blocks import Block, read_blocks
+from logllm_core.logs.records.line_cutter import LineCutter
 from tests.logs.samples import lines_as_python_reads_them, of_line, published
 
 BGL_HEAD = (

@@ -17,7 +17,7 @@ import pytest
 
 from logllm_core import progress
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.catalog.catalog import Archive
+from logllm_core.logs.catalog.sources import Archive
 from logllm_core.logs.sources.checksums import Checksums
 from logllm_core.logs.sources.download import DOWNLOADS, FIRST_DOWNLOADS, fetch
 from tests.logs.publisher import Publisher, publishing
@@ -101,7 +101,7 @@ def test_the_next_run_goes_on_where_the_last_ended(target: Target, publisher: Pu
 KILLED = """
 import sys
 from pathlib import Path
-from logllm_core.logs.catalog.catalog import Archive
+from logllm_core.logs.catalog.sources import Archive
 from logllm_core.logs.sources.download import fetch
 folder = Path(sys.argv[1])
 fetch(Archive(kind="archive", url=sys.argv[2]), folder / "artifact" / "own.gz", folder=folder)

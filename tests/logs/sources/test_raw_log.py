@@ -13,8 +13,8 @@ import fsspec
 import pytest
 
 from logllm_core.errors import LogLLMError
-from logllm_core.logs import simulator
 from logllm_core.logs.catalog.catalog import Dataset, find_dataset
+from logllm_core.logs.simulator import writing
 from logllm_core.logs.sources import checksums
 from logllm_core.logs.sources.raw_log import RawFile, label_file, log_files, obtain_log, open_file
 from logllm_core.store.store import Artifact, Store
@@ -708,7 +708,7 @@ def test_a_simulated_log_is_part_of_the_artifact(
             label_path.write_bytes(LABELS)
         return {"num_lines": 2}
 
-    monkeypatch.setattr(simulator, "write_log", write_log)
+    monkeypatch.setattr(writing, "write_log", write_log)
     source = {"kind": "simulator", "num_lines": 1_000, "seed": 7, "shape": shape}
     raw = obtain_log(store, dataset_from(source), mirror=None)
     assert asked == {"num_lines": 1_000, "seed": 7, "shape": shape, "unstable_from_fraction": 0.8}

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from logllm_core.daily.detect.follow_file import GrowingLog
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.catalog.catalog import Archive, Dataset, LocalFile, SessionLabels
+from logllm_core.logs.catalog.catalog import Dataset, SessionLabels
+from logllm_core.logs.catalog.sources import Archive, LocalFile
 from logllm_core.logs.messages.log_messages import read_vocabulary
-from logllm_core.logs.records.line_blocks import Block, LineCutter, with_end
+from logllm_core.logs.records.line_blocks import Block
+from logllm_core.logs.records.line_cutter import LineCutter, with_end
 from logllm_core.logs.sources.archives import open_stream
 from logllm_core.logs.windows.open_lines import PENDING_LINES
 from logllm_core.logs.windows.window_stream import NewWindow, Pending, WindowStream

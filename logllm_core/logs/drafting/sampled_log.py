@@ -19,7 +19,7 @@ CONTROLS = bytes(code for code in range(32) if chr(code) not in "\t\n\v\f\r\x1b"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sample:
+class SampledLog:
     """The first lines of a log's first file.
 
     Args:
@@ -33,7 +33,7 @@ class Sample:
     block: Block
 
 
-def take_sample(path: str) -> Sample:
+def take_sample(path: str) -> SampledLog:
     """The first lines at a path, a glob or an fsspec address.
 
     Raises:
@@ -41,7 +41,7 @@ def take_sample(path: str) -> Sample:
     """
     placed = path if is_address(path) else _placed(path)
     locations = find_files([placed])
-    return Sample(
+    return SampledLog(
         path=placed, location=locations[0], num_files=len(locations), block=_read(locations[0])
     )
 
