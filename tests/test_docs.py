@@ -112,8 +112,10 @@ def test_a_command_of_the_pages_is_one(page: str, command: str) -> None:
         command_line, name = get_command(app), "logllm"
         while isinstance(command_line, TyperGroup) and words:
             context = command_line.make_context(name, words, resilient_parsing=True)
-            name, subcommand, words = command_line.resolve_command(context, words)
-            assert subcommand is not None
+            called, subcommand, words = command_line.resolve_command(context, words)
+            assert called
+            assert subcommand
+            name = called
             command_line = subcommand
         command_line.make_context(name, words)
 
