@@ -47,7 +47,7 @@ def mask_by_shape() -> Callable[[str], str]:
         ("bgl", {"kind": "time", "length_seconds": 3_600}),
         ("thunderbird", {"kind": "count", "length": 100}),
         ("thunderbird", {"kind": "time", "length_seconds": 60, "step_seconds": 20}),
-        ("hdfs", {"kind": "session", "seed": 3}),
+        pytest.param("hdfs", {"kind": "session", "seed": 3}, marks=pytest.mark.slow),
     ],
 )
 def test_every_line_and_window_of_real_logs_is_as_stated(

@@ -57,7 +57,7 @@ def thunderbird(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
 
 @pytest.fixture(scope="module")
 def sessions_log(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
-    return simulate(tmp_path_factory.mktemp("hdfs") / "own.log", 200_000, seed=3, shape="hdfs")
+    return simulate(tmp_path_factory.mktemp("hdfs") / "own.log", 100_000, seed=3, shape="hdfs")
 
 
 def fields(line: str, shape: Shape) -> list[str]:
@@ -228,6 +228,7 @@ def test_about_as_many_lines_lack_content_as_in_the_real_logs(
         ("hdfs", (0.93, 0.97), (0, 0)),
     ],
 )
+@pytest.mark.slow
 def test_so_many_contents_are_distinct_and_so_many_lines_are_alerts(
     tmp_path: Path,
     shape: Shape,

@@ -1,6 +1,4 @@
 import os
-import subprocess
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -255,41 +253,6 @@ def test_a_refresh_replaces_the_file_and_never_writes_into_it(store: Store, tmp_
         assert not os.path.samestat(os.fstat(old.fileno()), path.stat())
         old.seek(0)
         assert old.read() == before != path.read_bytes()
-
-
-READER = """
-import sys
-import duckdb
-num_answers = 0
-print("reading", flush=True)
-while not num_answers or open(sys.argv[2]).read() != "stop":
-    with duckdb.connect(sys.argv[1], read_only=True) as connection:
-        rows = connection.execute("select count(*) from own.windows").fetchall()
-    assert rows == [(3,)], rows
-    num_answers += 1
-print(num_answers)
-"""
-
-
-def test_another_process_reads_whole_views_at_any_moment(store: Store, tmp_path: Path) -> None:
-    prepare(store, tmp_path)
-    signal = tmp_path / "signal"
-    signal.write_text("go on")
-    path = store.data_dir / "logllm.duckdb"
-    with subprocess.Popen(
-        [sys.executable, "-c", READER, str(path), str(signal)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as reader:
-        assert reader.stdout
-        assert reader.stdout.readline() == "reading\n"
-        for _ in range(20):
-            refresh_views(store)
-        signal.write_text("stop")
-        told, fault = reader.communicate(timeout=30)
-    assert (reader.returncode, fault) == (0, "")
-    assert int(told) >= 1
 
 
 def test_a_refresh_leaves_nothing_beside_the_file(store: Store, tmp_path: Path) -> None:

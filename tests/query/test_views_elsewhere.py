@@ -161,6 +161,7 @@ def writer(store: Store) -> Iterator["subprocess.Popen[str]"]:
         process.kill()
 
 
+@pytest.mark.slow
 def test_a_writer_that_was_killed_stops_no_query(
     store: Store, tmp_path: Path, warnings: list[str]
 ) -> None:
@@ -182,6 +183,7 @@ def test_a_writer_that_was_killed_stops_no_query(
     assert asked_by_duckdb(store, COUNT) == [(10,)]
 
 
+@pytest.mark.slow
 def test_someone_who_writes_just_now_stops_neither_query_nor_refresh(
     store: Store, tmp_path: Path, warnings: list[str]
 ) -> None:

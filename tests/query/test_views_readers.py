@@ -31,6 +31,7 @@ print(num_reads, flush=True)
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.slow
 def test_a_reader_sees_whole_views_while_a_writer_replaces_them(
     tmp_path: Path, store: Store
 ) -> None:

@@ -14,7 +14,6 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from loguru import logger
-from moto.server import ThreadedMotoServer
 
 from logllm_core import progress
 from logllm_core.errors import LogLLMError
@@ -241,6 +240,7 @@ Store(data_dir=Path(sys.argv[1]), remote=sys.argv[2]).reuse_or_build(
 """
 
 
+@pytest.mark.slow
 def test_a_push_that_was_killed_leaves_nothing_and_is_made_good(
     machine: Machine, tmp_path: Path
 ) -> None:
@@ -430,6 +430,7 @@ def fetch_at_once(data_dir: Path, address: str, started: Any) -> None:
     assert content_of(obtain(Store(data_dir=data_dir, remote=address), never)) == FILES
 
 
+@pytest.mark.slow
 def test_two_processes_of_one_machine_may_fetch_the_same_at_once(
     machine: Machine, tmp_path: Path
 ) -> None:
@@ -536,11 +537,13 @@ def test_a_disk_that_is_full_while_fetching_is_not_blamed_on_the_remote(machine:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    found = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    found.start()
-    host, port = found.get_host_and_port()
+    from moto.server import ThreadedMotoServer  # takes a second
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
-    found.stop()
+    server.stop()
 
 
 @pytest.fixture
@@ -563,6 +566,7 @@ def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     fs_class.clear_instance_cache()
 
 
+@pytest.mark.slow
 def test_machines_share_a_bucket(machine: Machine, s3: Any) -> None:
     built = obtain(machine("one", "s3://shared/logs"), Builder())
     fetched = obtain(machine("two", "s3://shared/logs/"), never)
@@ -577,6 +581,7 @@ def test_machines_share_a_bucket(machine: Machine, s3: Any) -> None:
     assert len(s3.find("shared", refresh=True)) == 3
 
 
+@pytest.mark.slow
 def test_a_damaged_copy_in_a_bucket_is_refused_and_replaced(machine: Machine, s3: Any) -> None:
     obtain(machine("one", "s3://shared"), Builder())
     (path,) = (name for name in s3.find("shared") if name.endswith("table.txt"))
@@ -589,6 +594,7 @@ def test_a_damaged_copy_in_a_bucket_is_refused_and_replaced(machine: Machine, s3
 
 
 @pytest.mark.usefixtures("s3")
+@pytest.mark.slow
 def test_a_bucket_that_is_missing_is_a_clear_error_before_anything_is_built(
     machine: Machine,
 ) -> None:
@@ -600,6 +606,7 @@ def test_a_bucket_that_is_missing_is_a_clear_error_before_anything_is_built(
 
 
 @pytest.mark.usefixtures("s3")
+@pytest.mark.slow
 def test_credentials_that_are_missing_are_a_clear_error(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -610,6 +617,7 @@ def test_credentials_that_are_missing_are_a_clear_error(
 
 
 @pytest.mark.usefixtures("s3")
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_is_a_clear_error(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

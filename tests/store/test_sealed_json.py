@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logllm_core.errors import LogLLMError
@@ -15,6 +15,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.dictionaries(st.text().filter(lambda name: name != "checksum"), JSON))
 def test_what_was_sealed_comes_out(values: dict[str, object]) -> None:
     assert unseal(seal(values)) == values

@@ -228,6 +228,7 @@ def build_slowly(data_dir: Path, notes: Path, started: Any) -> None:
     assert is_whole(obtain(store, build).path)
 
 
+@pytest.mark.slow
 def test_two_processes_that_want_the_same_build_it_once(store: Store, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
@@ -261,6 +262,7 @@ Store(data_dir=Path(sys.argv[1])).reuse_or_build(
 """
 
 
+@pytest.mark.slow
 def test_a_build_that_was_killed_is_begun_again(store: Store) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", KILLED, str(store.data_dir)],

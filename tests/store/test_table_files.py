@@ -54,7 +54,7 @@ def test_what_is_full_is_closed_and_no_empty_file_follows(tmp_path: Path) -> Non
     assert [len(numbers(path)) for path in written(tmp_path, 8, num_at_once=8)] == [4, 4]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(
     num_before=st.integers(0, 200),
     num_more=st.integers(0, 100),

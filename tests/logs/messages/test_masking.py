@@ -175,13 +175,13 @@ contents = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=200, deadline=None, database=None)
+@settings(max_examples=100, deadline=None, database=None)
 @given(st.lists(contents, max_size=10))
 def test_any_text_is_masked_as_the_reference_masks_it(texts: list[str]) -> None:
     assert masked(*texts) == [mask_as_the_reference(text) for text in texts]
 
 
-@settings(max_examples=200, deadline=None, database=None)
+@settings(max_examples=100, deadline=None, database=None)
 @given(
     st.lists(
         st.sampled_from(
@@ -231,7 +231,7 @@ def cpu_seconds(text: str) -> float:
 def test_words_masked_inside_a_long_run_without_a_digit_take_time_in_proportion(
     repeated: str,
 ) -> None:
-    short, long = (repeated * (length // len(repeated)) for length in (40_000, 160_000))
+    short, long = (repeated * (length // len(repeated)) for length in (20_000, 80_000))
     assert cpu_seconds(long) < 8 * max(cpu_seconds(short), 0.001)
 
 
@@ -259,7 +259,7 @@ RUN_PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None, database=None)
+@settings(max_examples=200, deadline=None, database=None)
 @given(st.lists(RUN_PIECES, max_size=5), st.data())
 def test_long_runs_are_masked_as_the_reference_masks_them(
     pieces: list[str], data: st.DataObject
@@ -282,18 +282,11 @@ def test_masking_takes_time_in_proportion_to_the_length(beginning: str, repeated
     assert cpu_seconds(long) < 8 * max(cpu_seconds(short), 0.001)
 
 
-@pytest.mark.parametrize(
-    "repeated",
-    [
-        *(
-            pytest.param(repeated, marks=pytest.mark.slow)
-            for repeated in ("1\xe9", "ab1\xe9@", "Jan ", "\xe9")
-        ),
-        *("a", "/", "7", "\x00", "/a"),
-    ],
-)
 @pytest.mark.parametrize("beginning", ["", "@", "1.2.3.4@"])
-def test_a_line_of_megabytes_is_parsed_and_masked_in_proportion_to_its_length(
+@pytest.mark.parametrize(
+    "repeated", ["1\xe9", "ab1\xe9@", "Jan ", "\xe9", "a", "/", "7", "\x00", "/a"]
+)
+def test_a_long_line_is_parsed_and_masked_in_proportion_to_its_length(
     beginning: str, repeated: str
 ) -> None:
     def seconds(num_bytes: int) -> float:
@@ -304,7 +297,7 @@ def test_a_line_of_megabytes_is_parsed_and_masked_in_proportion_to_its_length(
         assert len(found.as_py()) > 0
         return process_time() - started
 
-    assert seconds(5_000_000) < 40 * max(seconds(500_000), 0.01)
+    assert seconds(320_000) < 32 * max(seconds(40_000), 0.01)  # in proportion, it is eight times
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import io
 import re
 import tracemalloc
 from datetime import datetime
-from time import perf_counter
+from time import process_time
 from typing import Any, cast
 
 import pytest
@@ -107,7 +107,7 @@ raw_bytes = st.binary(max_size=40) | st.lists(
 ).map(b"".join)
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=100, deadline=None, database=None)
 @given(raw=raw_bytes, block_bytes=st.integers(1, 50))
 def test_any_bytes_in_any_blocks_give_the_lines_of_pythons_text_mode(
     raw: bytes, block_bytes: int
@@ -121,7 +121,7 @@ def test_any_bytes_in_any_blocks_give_the_lines_of_pythons_text_mode(
     assert numbered == list(enumerate(expected))
 
 
-@settings(max_examples=200, deadline=None, database=None)
+@settings(max_examples=100, deadline=None, database=None)
 @given(
     raw=raw_bytes,
     block_bytes=st.integers(1, 50),
@@ -208,7 +208,7 @@ field_lines = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=100, deadline=None, database=None)
 @given(st.lists(field_lines, min_size=1, max_size=6))
 def test_any_line_is_cut_at_the_white_space_that_python_knows(lines: list[str]) -> None:
     dataset = of_line(fields=["label", "epoch", "content"])
@@ -283,20 +283,22 @@ def test_any_content_names_the_sessions_that_python_finds(texts: list[str]) -> N
 
 
 @pytest.mark.parametrize("blank", [" ", "\t", "\x1c", "\xa0"])
-def test_white_space_of_ten_megabytes_is_one_rejected_line(blank: str) -> None:
-    (block,) = read_blocks(io.BytesIO(blank.encode("latin-1") * 10_000_000))
+def test_white_space_over_many_reads_is_one_rejected_line(blank: str) -> None:
+    stream = io.BytesIO(blank.encode("latin-1") * 1_000_000)
+    (block,) = read_blocks(stream, block_bytes=400_000)
     parsed = parse_block(of_line(fields=["label", "content"]), block)
     assert (len(parsed.contents), parsed.reject_numbers.to_pylist()) == (0, [0])
-    assert len(parsed.reject_lines[0].as_py()) == 10_000_000
+    assert len(parsed.reject_lines[0].as_py()) == 1_000_000
 
 
 @pytest.mark.parametrize("word", ["a", "\x00", "\xe9", "1 ", "\x85x", "blk_1 "])
-def test_a_line_of_ten_megabytes_is_parsed_as_any_other(word: str) -> None:
-    text = word * (10_000_000 // len(word))
-    started = perf_counter()
-    (block,) = read_blocks(io.BytesIO(f"- {text}".encode("latin-1")))
+def test_a_line_over_many_reads_is_parsed_as_any_other(word: str) -> None:
+    text = word * (1_000_000 // len(word))
+    started = process_time()
+    stream = io.BytesIO(f"- {text}".encode("latin-1"))
+    (block,) = read_blocks(stream, block_bytes=400_000)
     parsed = parse_block(of_line(fields=["label", "content"], session_pattern=r"blk_\d"), block)
-    assert perf_counter() - started < 10
+    assert process_time() - started < 1
     assert parsed.contents.to_pylist() == [text.strip()]
     assert parsed.session_ids.to_pylist() == [["blk_1"] if word == "blk_1 " else []]
 
@@ -333,7 +335,7 @@ def test_of_a_line_that_is_too_long_the_rest_is_cut_and_does_not_fill_the_memory
 LONG = st.sampled_from([b"a", b"bc", b"d" * 7, b"e" * 8, b"f" * 20, b"\r", b"\n", b"\r\n"])
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=100, deadline=None, database=None)
 @given(st.lists(LONG, max_size=20), st.integers(1, 30))
 def test_however_they_come_lines_are_cut_at_the_same_byte(
     pieces: list[bytes], block_bytes: int

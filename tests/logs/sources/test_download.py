@@ -22,6 +22,8 @@ from logllm_core.logs.sources.checksums import Checksums
 from logllm_core.logs.sources.download import DOWNLOADS, FIRST_DOWNLOADS, fetch
 from tests.logs.publisher import Publisher, publishing
 
+pytestmark = pytest.mark.slow  # each asks a server
+
 CONTENT = bytes(range(256)) * 4  # 1,024 bytes
 MD5 = "b2ea9f7fcea831a4a63b213f41a8855b"
 SHA256 = "785b0751fc2c53dc14a4ce3d800e69ef9ce1009eb327ccf458afe09c242c26c9"

@@ -464,6 +464,7 @@ def test_what_is_no_address_is_one_clear_error(store: Store, address: str) -> No
         obtain_log(store, local(address), mirror=None)
 
 
+@pytest.mark.slow
 def test_logs_in_an_object_store_are_read_where_they_lie(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -625,6 +626,7 @@ def publisher() -> Iterator[Publisher]:
         yield told
 
 
+@pytest.mark.slow
 def test_a_published_archive_becomes_part_of_the_artifact(
     store: Store, publisher: Publisher
 ) -> None:
@@ -655,6 +657,7 @@ def test_a_published_archive_becomes_part_of_the_artifact(
     assert files_of(store) == {"manifest.json", "own.zip"}
 
 
+@pytest.mark.slow
 def test_a_published_log_without_a_checksum_is_kept_as_unchecked(
     store: Store, publisher: Publisher
 ) -> None:
@@ -666,6 +669,7 @@ def test_a_published_log_without_a_checksum_is_kept_as_unchecked(
     assert files_of(store) == {"manifest.json", "own.gz", ".first-downloads.json"}
 
 
+@pytest.mark.slow
 def test_a_checksum_that_the_catalog_gains_later_is_checked(
     store: Store, publisher: Publisher
 ) -> None:
@@ -675,6 +679,7 @@ def test_a_checksum_that_the_catalog_gains_later_is_checked(
         obtain_log(store, archived(f"{publisher.url}/own.zip", sha256="0" * 64), mirror=None)
 
 
+@pytest.mark.slow
 def test_what_had_come_survives_a_failed_build(
     store: Store, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
