@@ -64,5 +64,5 @@ def _check_tree(connection: duckdb.DuckDBPyConnection, text: str) -> None:
         )
 
 
-def _refusal(found: str) -> LogLLMError:
-    return LogLLMError(f"A query only reads, found {found}. Give one statement: {READING}.")
+def _refusal(statement: str) -> LogLLMError:
+    return LogLLMError(f"A query only reads, found {statement}. Give one statement: {READING}.")

@@ -66,13 +66,13 @@ def dataset_folders(store: Store) -> list[str]:
 def _selections(store: Store, name: str) -> dict[str, list[str]]:
     """Of each view the selections that it puts one below the other."""
     chain = _newest_chain(store, name)
-    found: dict[str, list[str]] = {}
+    by_view: dict[str, list[str]] = {}
     for view, (kind, files) in VIEWS.items():
         paths = sorted(chain[kind].path.glob(files)) if kind in chain else []
         if paths:  # the artifact may be of an older version
-            found[view] = [_selection("*", paths, is_split="split=" in files)]
+            by_view[view] = [_selection("*", paths, is_split="split=" in files)]
     if scores := _newest_scores(store, name, chain):
-        found["scores"] = [_selection("*", scores, is_split=True)]
+        by_view["scores"] = [_selection("*", scores, is_split=True)]
     try:
         parts = new_parts(store, name)
     except (LogLLMError, OSError, TypeError) as fault:  # a damaged cursor stops only what is new
@@ -80,10 +80,10 @@ def _selections(store: Store, name: str) -> dict[str, list[str]]:
         parts = []
     if parts:
         columns = f"*, {literal(NEW)} as split"
-        found.setdefault("predictions", []).append(
+        by_view.setdefault("predictions", []).append(
             _selection(columns, parts, is_split=False, has_grown=True)
         )
-    return found
+    return by_view
 
 
 def _selection(

@@ -94,7 +94,7 @@ def answering(store: Store, statement: str) -> Iterator[Answer]:
         LogLLMError: nothing is prepared yet, the statement does not only read, or DuckDB refuses
             it; the last also while the batches are read.
     """
-    with _told(), _opened(_placed(store)) as connection, ThreadPoolExecutor(1) as worker:
+    with _explained(), _opened(_placed(store)) as connection, ThreadPoolExecutor(1) as worker:
         check_reading(connection, statement)
         _awaited(worker.submit(connection.execute, statement), connection)
 
@@ -143,10 +143,10 @@ def _attach(connection: duckdb.DuckDBPyConnection, store: Store) -> bool:
         return False
     try:
         connection.execute(f"attach {literal(str(path))} as {DATABASE} (read_only)")
-        found = connection.execute(f"from {DATABASE}.{MADE_FOR}").fetchone()
-        if found == (str(store.data_dir),):
+        row = connection.execute(f"from {DATABASE}.{MADE_FOR}").fetchone()
+        if row == (str(store.data_dir),):
             return True
-        fault = f"it was made for {found and found[0]}"
+        fault = f"it was made for {row and row[0]}"
     except duckdb.CatalogException:
         fault = "an earlier version made it"
     except duckdb.Error as refusal:  # someone writes into it, was killed while writing, or worse
@@ -161,7 +161,7 @@ def _attach(connection: duckdb.DuckDBPyConnection, store: Store) -> bool:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _explained() -> Iterator[None]:
     """DuckDB's refusals as errors of the user."""
     try:
         yield

@@ -45,14 +45,14 @@ def list_runs(store: Store, dataset: str | None = None) -> list[ListedRun]:
     Raises:
         LogLLMError: there is no run of that data set.
     """
-    found = _runs(store)
+    chosen = _runs(store)
     if dataset is not None:
-        known = sorted({run.dataset for run in found})
-        found = [run for run in found if run.dataset == dataset]
-        if not found:
+        known = sorted({run.dataset for run in chosen})
+        chosen = [run for run in chosen if run.dataset == dataset]
+        if not chosen:
             have = f"Runs there are of: {', '.join(known)}." if known else "There is no run at all."
             raise LogLLMError(f'There is no run of "{dataset}" in {store.data_dir}. {have}')
-    return [_listed(run) for run in found]
+    return [_listed(run) for run in chosen]
 
 
 def find_run(store: Store, given: str) -> Artifact:
@@ -101,7 +101,7 @@ def seeds_of(run: Artifact) -> list[int]:
     """The seeds of a run, the one that its report is about first."""
     manifest = run.manifest
     others = (OTHER_SEED.fullmatch(name) for name in manifest["inputs"])
-    return [manifest["config"]["recipe"]["seed"], *(int(found[1]) for found in others if found)]
+    return [manifest["config"]["recipe"]["seed"], *(int(seed[1]) for seed in others if seed)]
 
 
 def _folder(given: str) -> Path | None:

@@ -74,8 +74,8 @@ def check_match(pattern: str, *, is_called: str) -> None:
     if group_names(pattern) != ():
         raise ValueError(f"the whole match {is_called}; write (?:...) for groups")
     # A boundary such as \b is nowhere in the empty text, but is empty itself.
-    found = pc.extract_regex(pa.array(["", "a", " a b "]), first_match(pattern))
-    if pc.any(pc.equal(found.field("match"), "").filter(found.is_valid())).as_py():
+    matches = pc.extract_regex(pa.array(["", "a", " a b "]), first_match(pattern))
+    if pc.any(pc.equal(matches.field("match"), "").filter(matches.is_valid())).as_py():
         raise ValueError("the pattern matches the empty text; it must match at least one sign")
 
 

@@ -25,16 +25,16 @@ class Templates:
         """The template ids of consecutive lines."""
         # Within a block the same message has the same template.
         encoded = contents.dictionary_encode()
-        places = encoded.indices.to_numpy()
-        num_lines, firsts = occurrences(places, line_numbers, len(encoded.dictionary))
+        rows = encoded.indices.to_numpy()
+        num_lines, firsts = occurrences(rows, line_numbers, len(encoded.dictionary))
         ids = np.empty(len(encoded.dictionary), dtype=np.int32)
-        for place, content in enumerate(encoded.dictionary.to_pylist()):
+        for row, content in enumerate(encoded.dictionary.to_pylist()):
             cluster = self._of_one_word.get(content) or self._drain.add_log_message(content)[0]
             if len(cluster.log_template_tokens) == 1:
                 self._of_one_word[content] = cluster
-            ids[place] = message_id = cluster.cluster_id - 1  # Drain counts from 1
-            self._counts.add(message_id, num_lines[place], firsts[place])
-        lines: MessageIds = ids[places]
+            ids[row] = message_id = cluster.cluster_id - 1  # Drain counts from 1
+            self._counts.add(message_id, num_lines[row], firsts[row])
+        lines: MessageIds = ids[rows]
         return lines
 
     def table(self, *, as_ids: bool) -> pa.Table:

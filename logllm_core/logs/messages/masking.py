@@ -140,9 +140,9 @@ def _break_word(word: re.Match[str]) -> str:
     pieces = []
     begin = 0
     while len(text) - begin > LONG_RUN:
-        place = _INSIDE_WORD.search(text, begin + LONG_RUN // 2, len(text) - MARGIN)
-        if place is None:
+        inside = _INSIDE_WORD.search(text, begin + LONG_RUN // 2, len(text) - MARGIN)
+        if inside is None:
             break
-        pieces.append(text[begin : place.start()])
-        begin = place.start()
+        pieces.append(text[begin : inside.start()])
+        begin = inside.start()
     return _DEAD.join([*pieces, text[begin:]])

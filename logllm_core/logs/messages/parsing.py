@@ -96,10 +96,10 @@ def _cut_by_white_space(dataset: Dataset, block: Block) -> tuple[Fields, NDArray
 def _cut_by_pattern(dataset: Dataset, block: Block) -> tuple[Fields, NDArray[np.bool_]]:
     """Fields of the lines that the pattern matches as a whole, and which lines these are."""
     assert dataset.line.pattern is not None
-    found = pc.extract_regex(block.lines(), whole(dataset.line.pattern))
-    is_parsed = found.is_valid()
-    found = found.filter(is_parsed)
-    fields = {name: found.field(name) for name in _wanted_fields(dataset)}
+    matches = pc.extract_regex(block.lines(), whole(dataset.line.pattern))
+    is_parsed = matches.is_valid()
+    matches = matches.filter(is_parsed)
+    fields = {name: matches.field(name) for name in _wanted_fields(dataset)}
     fields[CONTENT] = pc.utf8_trim_whitespace(fields[CONTENT])
     return fields, is_parsed.to_numpy(zero_copy_only=False)
 
@@ -118,8 +118,8 @@ def _alerts(dataset: Dataset, fields: Fields) -> pa.StringArray:
 
 def _first_match(texts: pa.StringArray, pattern: str) -> pa.StringArray:
     # `struct_field` keeps the nulls of texts without a match, `.field` would not.
-    found = pc.struct_field(pc.extract_regex(texts, first_match(pattern)), "match")
-    return pc.if_else(pc.equal(found, ""), None, found)  # of a boundary, say: it names nothing
+    match = pc.struct_field(pc.extract_regex(texts, first_match(pattern)), "match")
+    return pc.if_else(pc.equal(match, ""), None, match)  # of a boundary, say: it names nothing
 
 
 def _session_ids(dataset: Dataset, fields: Fields) -> pa.ListArray:
@@ -133,17 +133,17 @@ def _session_ids(dataset: Dataset, fields: Fields) -> pa.ListArray:
     else:
         first = pa.nulls(len(contents), pa.string())
     offsets = np.concatenate([[0], np.cumsum(first.is_valid().to_numpy(zero_copy_only=False))])
-    found = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), first.drop_null())
+    ids = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), first.drop_null())
     if line.session_pattern is None:
-        return found
+        return ids
     counts = pc.count_substring_regex(contents, line.session_pattern).to_numpy()
     several = np.flatnonzero(counts > 1)
     if not len(several):
-        return found
-    places = np.arange(len(contents))
-    places[several] = len(contents) + np.arange(len(several))
+        return ids
+    rows = np.arange(len(contents))
+    rows[several] = len(contents) + np.arange(len(several))
     more = _all_session_ids(contents.take(pa.array(several)), line.session_pattern)
-    return pa.concat_arrays([found, more]).take(pa.array(places))
+    return pa.concat_arrays([ids, more]).take(pa.array(rows))
 
 
 def _all_session_ids(contents: pa.StringArray, pattern: str) -> pa.ListArray:

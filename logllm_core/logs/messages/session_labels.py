@@ -29,7 +29,7 @@ def read_session_labels(dataset: Dataset, labels: SessionLabels, raw: Artifact) 
             "source.label_path (or label_member of an archive) in its TOML file."
         )
     truth = {labels.normal: False, labels.anomalous: True}
-    found: dict[str, bool] = {}
+    is_anomalous: dict[str, bool] = {}
     try:
         with open_file(raw, file) as stream:
             for session, label in _label_rows(dataset, labels, stream):
@@ -38,13 +38,13 @@ def read_session_labels(dataset: Dataset, labels: SessionLabels, raw: Artifact) 
                         f"{dataset.name}: the label file calls {session} {label!r}. Wanted: "
                         f"{' or '.join(truth)}."
                     )
-                if found.setdefault(as_logged(session), truth[label]) != truth[label]:
+                if is_anomalous.setdefault(as_logged(session), truth[label]) != truth[label]:
                     raise LogLLMError(f"{dataset.name}: the label file labels {session} both ways.")
     except csv.Error as fault:
         raise LogLLMError(
             f"{dataset.name}: the label file is not a CSV file in UTF-8: {fault}."
         ) from None
-    return pa.table({"session_id": list(found), "is_anomalous": list(found.values())})
+    return pa.table({"session_id": list(is_anomalous), "is_anomalous": list(is_anomalous.values())})
 
 
 def _label_rows(

@@ -55,8 +55,8 @@ def _strptime(texts: pa.StringArray, time_format: str) -> pa.TimestampArray:
 
 def _from_iso(texts: pa.StringArray) -> pa.TimestampArray:
     """ISO 8601 with a fraction and a zone, or without; without a zone it is read as UTC."""
-    found = pc.extract_regex(texts, _ISO)
-    part = {field.name: pc.struct_field(found, field.name) for field in found.type}
+    match = pc.extract_regex(texts, _ISO)
+    part = {field.name: pc.struct_field(match, field.name) for field in match.type}
     seconds = _strptime(
         pc.binary_join_element_wise(part["date"], part["time"], " "), "%Y-%m-%d %H:%M:%S"
     )

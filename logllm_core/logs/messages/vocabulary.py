@@ -35,17 +35,17 @@ class MessageCounts:
 
 
 def occurrences(
-    places: NDArray[np.int64], line_numbers: NDArray[np.int64], num_texts: int
+    rows: NDArray[np.int64], line_numbers: NDArray[np.int64], num_texts: int
 ) -> tuple[list[int], list[int]]:
     """Of each text, how many lines carry it and the number of the first.
 
     Args:
         places: of each line's text among the texts.
     """
-    num_lines = np.bincount(places, minlength=num_texts)
+    num_lines = np.bincount(rows, minlength=num_texts)
     # Assigned backwards, the first line of each text is the one that stays.
     firsts = np.empty(num_texts, dtype=np.int64)
-    firsts[places[::-1]] = line_numbers[::-1]
+    firsts[rows[::-1]] = line_numbers[::-1]
     return num_lines.tolist(), firsts.tolist()
 
 
@@ -63,7 +63,7 @@ class Vocabulary:
         return len(self._ids)
 
     def add_lines(
-        self, texts: pa.StringArray, places: NDArray[np.int64], line_numbers: NDArray[np.int64]
+        self, texts: pa.StringArray, rows: NDArray[np.int64], line_numbers: NDArray[np.int64]
     ) -> MessageIds:
         """The ids of consecutive lines' messages; new ones enter.
 
@@ -72,9 +72,9 @@ class Vocabulary:
             places: of each line's text among `texts`.
         """
         encoded = texts.dictionary_encode()
-        places = encoded.indices.to_numpy()[places]
-        num_lines, firsts = occurrences(places, line_numbers, len(encoded.dictionary))
-        lines: MessageIds = self.add(encoded.dictionary.to_pylist(), num_lines, firsts)[places]
+        rows = encoded.indices.to_numpy()[rows]
+        num_lines, firsts = occurrences(rows, line_numbers, len(encoded.dictionary))
+        lines: MessageIds = self.add(encoded.dictionary.to_pylist(), num_lines, firsts)[rows]
         return lines
 
     def add(
@@ -82,9 +82,9 @@ class Vocabulary:
     ) -> MessageIds:
         """The ids of messages with their counts; new ones enter in the order given."""
         ids = np.empty(len(texts), dtype=np.int32)
-        for place, text in enumerate(texts):
-            ids[place] = message_id = self._ids.setdefault(text, len(self._ids))
-            self._counts.add(message_id, num_lines[place], first_line_numbers[place])
+        for row, text in enumerate(texts):
+            ids[row] = message_id = self._ids.setdefault(text, len(self._ids))
+            self._counts.add(message_id, num_lines[row], first_line_numbers[row])
         return ids
 
     def table(self) -> pa.Table:

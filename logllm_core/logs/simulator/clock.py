@@ -25,18 +25,20 @@ def seconds_of_day(pieces: TextPieces, between: str, end: str) -> Span:
     return pieces.add(minute + second for minute in minutes for second in ends)
 
 
-def fill_epoch(sheet: Sheet, place: int, seconds_L: Ints, digits: Span) -> None:
+def fill_epoch(sheet: Sheet, position: int, seconds_L: Ints, digits: Span) -> None:
     """Seconds since 1970, in two pieces; times never run backwards."""
     high_L, low_L = np.divmod(seconds_L, 1_000)
     lowest, highest = int(high_L[0]), int(high_L[-1])
     first = sheet.add([str(number).encode() for number in range(lowest, highest + 1)])
-    sheet.fill(place, high_L + (first - lowest))
-    sheet.fill(place + 1, low_L + digits.first)
+    sheet.fill(position, high_L + (first - lowest))
+    sheet.fill(position + 1, low_L + digits.first)
 
 
-def fill_day(sheet: Sheet, place: int, seconds_L: Ints, layout: Callable[[datetime], str]) -> None:
+def fill_day(
+    sheet: Sheet, position: int, seconds_L: Ints, layout: Callable[[datetime], str]
+) -> None:
     days_L = seconds_L // DAY_SECONDS
     lowest, highest = int(days_L[0]), int(days_L[-1])
     days = (datetime.fromtimestamp(day * DAY_SECONDS, UTC) for day in range(lowest, highest + 1))
     first = sheet.add([layout(day).encode() for day in days])
-    sheet.fill(place, days_L + (first - lowest))
+    sheet.fill(position, days_L + (first - lowest))

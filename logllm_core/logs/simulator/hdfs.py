@@ -82,8 +82,8 @@ class _Tables:
 
     def draw(self, count: int, is_late: bool, rng: np.random.Generator) -> _Sessions:
         kinds = pick(self.shares[is_late], count, rng)
-        owners, places = expand(self.num_steps[kinds])
-        steps = self.first_steps[kinds][owners] + places
+        owners, positions = expand(self.num_steps[kinds])
+        steps = self.first_steps[kinds][owners] + positions
         return _Sessions(kinds, owners, steps, between(self.repeats[steps], rng))
 
     def rest(self, sessions: _Sessions, num_lines: int) -> _Sessions:

@@ -108,8 +108,8 @@ class _Fetched(io.RawIOBase):
     def seekable(self) -> bool:
         return bool(self._stream.seekable())
 
-    def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
-        return int(self._stream.seek(place, whence))
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._stream.seek(offset, whence))
 
     def tell(self) -> int:
         return int(self._stream.tell())

@@ -213,24 +213,24 @@ class _ForwardStream(io.RawIOBase):
 
     def __init__(self, content: Any) -> None:
         self._content = content
-        self._place = 0
+        self._offset = 0
 
     def tell(self) -> int:
-        return self._place
+        return self._offset
 
-    def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         assert whence == io.SEEK_SET
-        if place < self._place:  # no sound archive leads back
+        if offset < self._offset:  # no sound archive leads back
             raise tarfile.ReadError("an entry points back")
-        while self._place < place and self.read(min(place - self._place, BUFFER_BYTES)):
+        while self._offset < offset and self.read(min(offset - self._offset, BUFFER_BYTES)):
             pass
-        return self._place
+        return self._offset
 
     def read(self, size: int = -1, /) -> bytes:
         if not 0 <= size <= MAX_HEADER_BYTES:  # content is read by the buffer
             raise tarfile.ReadError(f"a header claims {size:,} bytes")
         chunk: bytes = self._content.read(size)
-        self._place += len(chunk)
+        self._offset += len(chunk)
         return chunk
 
 

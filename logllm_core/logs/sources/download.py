@@ -205,10 +205,10 @@ def _said(fault: BaseException | None) -> str:
 def _compare_with_published(source: Archive, sums: Checksums) -> None:
     wanted = {"size_bytes": source.size_bytes, "md5": source.md5, "sha256": source.sha256}
     for kind, value in wanted.items():
-        found = getattr(sums, kind)
-        if value is not None and found != value:
+        came = getattr(sums, kind)
+        if value is not None and came != value:
             raise LogLLMError(
-                f"{source.url} gave a file whose {kind} is {found}, but {value} was published. It "
+                f"{source.url} gave a file whose {kind} is {came}, but {value} was published. It "
                 "was deleted. Try again; if it stays so, the publisher's file or the catalog has "
                 "changed."
             )

@@ -28,12 +28,12 @@ def check_is_file(path: str) -> None:
 def special_kind(path: str) -> str | None:
     """What a path leads to, where it is there and neither a folder nor a file on a disk."""
     try:
-        found = os.stat(path)  # noqa: PTH116
+        status = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError):
         return None
-    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
         return "a pipe, a socket or a device"
-    return "made up by the kernel" if found.st_dev in _made_up_devices() else None
+    return "made up by the kernel" if status.st_dev in _made_up_devices() else None
 
 
 @cache
@@ -41,12 +41,12 @@ def _made_up_devices() -> frozenset[int]:
     """The device numbers of the kernel's own file systems, wherever they are mounted."""
     if not MOUNTS.exists():  # no Linux
         return frozenset()
-    found = set()
+    devices = set()
     for line in MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines():
         mount, _, kind = line.partition(" - ")
         if kind.split()[0] in MADE_UP:
-            found.add(os.makedev(*map(int, mount.split()[2].split(":"))))
-    return frozenset(found)
+            devices.add(os.makedev(*map(int, mount.split()[2].split(":"))))
+    return frozenset(devices)
 
 
 def check_regular(path: str, mode: int) -> None:

@@ -140,8 +140,8 @@ def _write(
         rows = connection.sql(cut.query, params=dict(cut.parameters)).to_arrow_reader(NUM_ROWS)
         for runs in assemble(rows, has_line_labels=cut.has_line_labels):
             windows = _with_sessions(runs, cut)
-            for place, writer in enumerate(writers):
-                chosen = windows.filter(pa.array(runs.splits == place))
+            for number, writer in enumerate(writers):
+                chosen = windows.filter(pa.array(runs.splits == number))
                 if len(chosen):
                     writer.write(chosen)
             advance(len(windows["line_numbers"].combine_chunks().values))
