@@ -131,10 +131,10 @@ def plain_messages(
 
 def _cut(dataset: Dataset, line: str) -> dict[str, str] | None:
     if dataset.line.pattern is not None:
-        found = re.fullmatch(dataset.line.pattern, line, re.ASCII)
-        if found is None:
+        matched = re.fullmatch(dataset.line.pattern, line, re.ASCII)
+        if matched is None:
             return None
-        fields = {name: text or "" for name, text in found.groupdict().items()}
+        fields = {name: text or "" for name, text in matched.groupdict().items()}
     else:
         names = dataset.line.fields
         words = line.split(maxsplit=len(names) - 1)
@@ -169,8 +169,8 @@ def _alert(dataset: Dataset, fields: Mapping[str, str]) -> str | None:
         tag = fields[labels.field]
         return None if tag == labels.normal else tag
     if isinstance(labels, PatternLabels):
-        found = re.search(labels.pattern, fields[labels.field], re.ASCII)
-        return found[0] if found else None
+        matched = re.search(labels.pattern, fields[labels.field], re.ASCII)
+        return matched[0] if matched else None
     return None
 
 
@@ -195,12 +195,12 @@ def _windows(
 ) -> dict[str, list[PlainWindow]]:
     by_session = isinstance(dataset.windows, SessionWindows)
     cut = _cut_by_session if by_session else _cut_by_place
-    found: dict[str, list[PlainWindow]] = {split: [] for split in SPLITS}
+    by_split: dict[str, list[PlainWindow]] = {split: [] for split in SPLITS}
     for number, (split, session, lines) in enumerate(cut(dataset, messages, validation_fraction)):
         has_alerts = dataset.labels is not None and not isinstance(dataset.labels, SessionLabels)
         alerts = tuple(line.alert is not None for line in lines) if has_alerts else None
         times = [line.time for line in lines if line.time is not None]
-        found[split].append(
+        by_split[split].append(
             PlainWindow(
                 window_id=number,
                 session_id=session,
@@ -212,7 +212,7 @@ def _windows(
                 end_time=max(times, default=None),
             )
         )
-    return found
+    return by_split
 
 
 Cut = Iterator[tuple[str, str | None, Sequence[PlainMessage]]]

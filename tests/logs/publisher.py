@@ -33,47 +33,47 @@ class Publisher:
 
 
 class Answer(BaseHTTPRequestHandler):
-    told: Publisher
+    publisher: Publisher
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
-        self.told.ranges.append(self.headers.get("Range"))
-        if self.told.refusals:
-            status, headers = self.told.refusals.pop(0)
+        self.publisher.ranges.append(self.headers.get("Range"))
+        if self.publisher.refusals:
+            status, headers = self.publisher.refusals.pop(0)
             self._head(status, {"Content-Length": "0", **headers})
-        elif path in self.told.files:
-            self._serve(self.told.files[path])
+        elif path in self.publisher.files:
+            self._serve(self.publisher.files[path])
         else:
             self._head(404, {"Content-Length": "0"})
 
     def _serve(self, content: bytes) -> None:
-        told, headers = self.told, {}
+        publisher, headers = self.publisher, {}
         etag = f'"{hashlib.sha256(content).hexdigest()}"'
-        if told.has_etag:
+        if publisher.has_etag:
             headers["ETag"] = etag
         asked = self.headers.get("Range")
         start, status = 0, 200
-        if asked and told.knows_ranges and self.headers.get("If-Range") in (etag, None):
+        if asked and publisher.knows_ranges and self.headers.get("If-Range") in (etag, None):
             start, status = int(asked.removeprefix("bytes=").removesuffix("-")), 206
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
             if start >= len(content):
-                self._head(416, {"Content-Range": f"bytes */{len(content)}", **told.headers})
+                self._head(416, {"Content-Range": f"bytes */{len(content)}", **publisher.headers})
                 return
-        if told.is_compressing and "gzip" in self.headers.get("Accept-Encoding", ""):
+        if publisher.is_compressing and "gzip" in self.headers.get("Accept-Encoding", ""):
             content = gzip.compress(content)
             headers["Content-Encoding"] = "gzip"
         body = content[start:]
-        if told.has_length:
+        if publisher.has_length:
             headers["Content-Length"] = str(len(body))
-        self._head(status, headers | told.headers)
-        self._send(body[: told.cuts.pop(0)] if told.cuts else body)
+        self._head(status, headers | publisher.headers)
+        self._send(body[: publisher.cuts.pop(0)] if publisher.cuts else body)
 
     def _send(self, body: bytes) -> None:
-        first = len(body) if self.told.pause_after is None else self.told.pause_after
+        first = len(body) if self.publisher.pause_after is None else self.publisher.pause_after
         self.wfile.write(body[:first])
         if body[first:]:
             self.wfile.flush()
-            self.told.resume.wait(30)
+            self.publisher.resume.wait(30)
             self.wfile.write(body[first:])
 
     def _head(self, status: int, headers: dict[str, str]) -> None:
@@ -93,15 +93,15 @@ class Server(ThreadingHTTPServer):
 
 @contextmanager
 def publishing() -> Iterator[Publisher]:
-    told = Publisher()
-    answer = type("Answer", (Answer,), {"told": told})
+    publisher = Publisher()
+    answer = type("Answer", (Answer,), {"publisher": publisher})
     with Server(("127.0.0.1", 0), answer) as server:
-        told.url = f"http://127.0.0.1:{server.server_port}"
+        publisher.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            yield told
+            yield publisher
         finally:
-            told.resume.set()
+            publisher.resume.set()
             server.shutdown()
             thread.join()

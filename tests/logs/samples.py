@@ -95,8 +95,8 @@ def windows_of(store: Store, dataset: Dataset, *, validation_fraction: float = 0
 
 def rows(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
     """The rows of a Parquet file, or of a folder of them."""
-    found: list[dict[str, Any]] = tables.read(path, schema).to_pylist()
-    return found
+    read_rows: list[dict[str, Any]] = tables.read(path, schema).to_pylist()
+    return read_rows
 
 
 def message_rows(messages: Artifact) -> list[dict[str, Any]]:
@@ -109,8 +109,8 @@ def window_rows(windows: Artifact) -> dict[str, list[dict[str, Any]]]:
 
 def lines_of_windows(windows: Artifact) -> dict[str, list[list[int]]]:
     """The line numbers of each window, split by split."""
-    found = window_rows(windows)
-    return {split: [row["line_numbers"] for row in found[split]] for split in SPLITS}
+    read_rows = window_rows(windows)
+    return {split: [row["line_numbers"] for row in read_rows[split]] for split in SPLITS}
 
 
 def as_prepared(messages: Artifact, windows: Artifact) -> Prepared:
@@ -125,8 +125,8 @@ def as_prepared(messages: Artifact, windows: Artifact) -> Prepared:
         vocabulary=read_vocabulary(messages),
         rejects=[(row["line_number"], row["line"]) for row in rejects],
         windows={
-            str(split): [PlainWindow(**plain(row)) for row in found]
-            for split, found in window_rows(windows).items()
+            str(split): [PlainWindow(**plain(row)) for row in read_rows]
+            for split, read_rows in window_rows(windows).items()
         },
     )
 
@@ -138,5 +138,5 @@ def lines_as_python_reads_them(raw: bytes) -> list[str]:
 
 def files_left(store: Store) -> list[Path]:
     """Everything below the store but folders, locks and the index of checksums."""
-    found = [path for path in store.data_dir.rglob("*") if path.is_file()]
-    return [path for path in found if path.suffix != ".lock" and path.name[0] != "."]
+    paths = [path for path in store.data_dir.rglob("*") if path.is_file()]
+    return [path for path in paths if path.suffix != ".lock" and path.name[0] != "."]

@@ -66,17 +66,17 @@ def test_every_line_and_window_of_real_logs_is_as_stated(
         validation_fraction=0.1,
         mask=mask_by_shape(),
     )
-    found = as_prepared(built, build_windows(store, dataset, built, validation_fraction=0.1))
-    assert len(found.messages) >= 2_000
+    prepared = as_prepared(built, build_windows(store, dataset, built, validation_fraction=0.1))
+    assert len(prepared.messages) >= 2_000
     # Piece by piece: pytest would take minutes to tell how two logs differ.
-    assert found.vocabulary == expected.vocabulary
-    assert found.rejects == expected.rejects
+    assert prepared.vocabulary == expected.vocabulary
+    assert prepared.rejects == expected.rejects
     is_same = [
-        mine == stated for mine, stated in zip(found.messages, expected.messages, strict=True)
+        mine == stated for mine, stated in zip(prepared.messages, expected.messages, strict=True)
     ]
     assert all(is_same)
     for split, stated_windows in expected.windows.items():
-        mine = found.windows[split]
+        mine = prepared.windows[split]
         assert all(w == stated for w, stated in zip(mine, stated_windows, strict=True))
 
 

@@ -69,9 +69,9 @@ def labels(log: Simulated) -> dict[str, str]:
     with log.path.with_name("own_label.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["BlockId", "Label"]
-    found: dict[str, str] = dict(rows[1:])
-    assert len(found) == len(rows) - 1
-    return found
+    gathered: dict[str, str] = dict(rows[1:])
+    assert len(gathered) == len(rows) - 1
+    return gathered
 
 
 def blocks_of(line: str) -> list[str]:
@@ -85,13 +85,13 @@ def sequences(sessions_log: Simulated) -> dict[str, list[str]]:
 
 def sequences_of(log: Simulated) -> dict[str, list[str]]:
     """Each session's messages, without what varies from line to line."""
-    found = defaultdict(list)
+    gathered = defaultdict(list)
     for line in log.lines:
         content = fields(line, "hdfs")[5]
         message = re.sub(r"/\S+|\S*\d\S*", "*", content)
         for block in blocks_of(content):
-            found[block].append(message)
-    return found
+            gathered[block].append(message)
+    return gathered
 
 
 def assert_truth(log: Simulated, shape: Shape) -> None:
@@ -187,13 +187,13 @@ def test_lines_look_like_those_of_the_real_logs(
     host = r"[a-z0-9-]+"
     syslog = rf"[A-Z_-]+ \d{{10}} {date} ({host}) [A-Z][a-z]{{2}} \d+ \d\d:\d\d:\d\d \1/\1( |$)"
     block = r"\d{6} \d{6} \d+ (INFO|WARN) dfs\.[A-Za-z$]+: .*blk_-?\d+"
-    for pattern, found in (
+    for pattern, gathered in (
         (bgl + "(INFO|WARNING|FATAL)( |$)", lines),
         (syslog, thunderbird.lines),
         (block, sessions_log.lines),
     ):
-        assert [line for line in found if not re.match(pattern, line)] == []
-        assert not any("{" in line or "}" in line for line in found)
+        assert [line for line in gathered if not re.match(pattern, line)] == []
+        assert not any("{" in line or "}" in line for line in gathered)
 
 
 def test_both_times_of_a_line_are_the_same(lines: list[str], thunderbird: Simulated) -> None:
@@ -270,9 +270,9 @@ def test_new_messages_and_new_failures_come_only_after_the_split(
     ]
     assert (len(new_messages), len(new_failures)) == (3, 4)
     for text in (*new_messages, *new_failures):
-        found = places_of(text, lines)
-        assert found, text
-        assert found[0] >= split, text
+        gathered = places_of(text, lines)
+        assert gathered, text
+        assert gathered[0] >= split, text
     for tag in ("KERNTLBE", "APPALLOC", "KERNTERM"):
         assert tags.index(tag) >= split
 

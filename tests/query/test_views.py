@@ -61,8 +61,8 @@ def test_a_window_leads_back_to_its_lines(store: Store, tmp_path: Path) -> None:
 
 def test_what_was_not_made_has_no_view(store: Store, tmp_path: Path) -> None:
     prepare(store, tmp_path)
-    found = ask(store, "select view_name from duckdb_views() where schema_name = 'own' order by 1")
-    assert found == [("files",), ("messages",), ("rejects",), ("vocabulary",), ("windows",)]
+    answer = ask(store, "select view_name from duckdb_views() where schema_name = 'own' order by 1")
+    assert answer == [("files",), ("messages",), ("rejects",), ("vocabulary",), ("windows",)]
 
 
 def predict(store: Store, *, num_contributions: int | None) -> None:
@@ -74,11 +74,11 @@ def predict(store: Store, *, num_contributions: int | None) -> None:
         part = Path("split=test", "part-0.parquet")
         tables.write(out_dir / part, pa.Table.from_pylist([row]), tables.PREDICTIONS)
         if num_contributions is not None:
-            found = [
+            answer = [
                 {"window_id": 2, "message_id": message, "contribution": message + 0.5}
                 for message in range(num_contributions)
             ]
-            table = pa.Table.from_pylist(found, tables.CONTRIBUTIONS)
+            table = pa.Table.from_pylist(answer, tables.CONTRIBUTIONS)
             tables.write(out_dir / "contributions" / part, table, tables.CONTRIBUTIONS)
         return {}
 
@@ -240,8 +240,8 @@ def test_an_open_connection_keeps_answering_while_the_views_are_replaced(
     with duckdb.connect(store.data_dir / "logllm.duckdb", read_only=True) as reader:
         for _ in range(3):
             refresh_views(store)
-            found = reader.execute("select count(*) from own.messages").fetchall()
-            assert found == [(10,)]
+            answer = reader.execute("select count(*) from own.messages").fetchall()
+            assert answer == [(10,)]
 
 
 def test_a_refresh_replaces_the_file_and_never_writes_into_it(store: Store, tmp_path: Path) -> None:
@@ -264,8 +264,8 @@ def test_a_refresh_leaves_nothing_beside_the_file(store: Store, tmp_path: Path) 
 def test_an_empty_store_has_no_views(store: Store) -> None:
     store.data_dir.mkdir()
     refresh_views(store)
-    found = ask(store, "select view_name from duckdb_views() where not internal")
-    assert found == [("made_for",)]
+    answer = ask(store, "select view_name from duckdb_views() where not internal")
+    assert answer == [("made_for",)]
 
 
 def test_a_query_before_anything_is_prepared_is_an_error_that_says_what_to_do(

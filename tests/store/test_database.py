@@ -18,8 +18,8 @@ def test_a_folders_name_is_no_pattern(name: str, tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         pq.write_table(pa.table({"x": [folder]}), tmp_path / folder / "part.parquet")
     with bounded_connection() as connection:
-        found = connection.read_parquet(as_it_stands(tmp_path / name / "part.parquet")).fetchall()
-    assert found == [(name,)]
+        rows = connection.read_parquet(as_it_stands(tmp_path / name / "part.parquet")).fetchall()
+    assert rows == [(name,)]
 
 
 def test_a_data_folder_with_the_signs_of_a_pattern_reads_its_own_tables_alone(

@@ -31,16 +31,16 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of files whose content was read, in an hour from now."""
-    found: list[str] = []
+    read_names: list[str] = []
 
     def counted(path: Path) -> str:
-        found.append(path.name)
+        read_names.append(path.name)
         return sha256_of(path)
 
     now = time.time_ns()
     monkeypatch.setattr(intact_files, "sha256_of", counted)
     monkeypatch.setattr(time, "time_ns", lambda: now + 3_600_000_000_000)
-    return found
+    return read_names
 
 
 def flip(path: Path) -> None:

@@ -258,9 +258,9 @@ def test_a_push_that_was_killed_leaves_nothing_and_is_made_good(
     wanted: dict[str, Any] = {"config": {}, "inputs": {}, "version": 1}
     assert [path.name for path in (tmp_path / "shared").rglob("*") if path.is_file()] == ["table"]
     assert machine("two", address).find("messages", "own", **wanted) is None
-    one = machine("one", address).reuse_or_build("messages", "own", **wanted, build=never)
+    first = machine("one", address).reuse_or_build("messages", "own", **wanted, build=never)
     two = machine("two", address).reuse_or_build("messages", "own", **wanted, build=never)
-    assert content_of(one) == content_of(two) == {"table": b"built"}
+    assert content_of(first) == content_of(two) == {"table": b"built"}
 
 
 # A copy that is damaged, or hostile.

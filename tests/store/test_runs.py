@@ -37,8 +37,8 @@ def test_a_run_is_found_by_folder_file_fingerprint_and_beginning(
         *(one.path, one.path / "report.html", one.path / "report.json", one.path / "manifest.json"),
         *(one.fingerprint, one.fingerprint[:8]),
     ):
-        found = find_run(store, str(given))
-        assert (found.fingerprint, found.dataset) == (one.fingerprint, "x")
+        listed = find_run(store, str(given))
+        assert (listed.fingerprint, listed.dataset) == (one.fingerprint, "x")
     monkeypatch.chdir(one.path)
     assert find_run(store, ".").path == one.path.resolve()
     assert find_run(store, "report.html").fingerprint == one.fingerprint
@@ -95,12 +95,12 @@ def test_runs_are_listed_the_newest_first(store: Store, one: Artifact, other: Ar
     for run, day in days.items():
         made_on(run, f"{day}T00:00:00+00:00")
     os.utime(one.path / "manifest.json")  # being reused makes it no newer
-    found = list_runs(store)
-    assert [run.run for run in found] == [run.fingerprint for run in (other, one, third)]
-    assert found[0].f1 == 0.75
-    assert (found[0].recipe, found[0].backbones) == ("quick", "small")
-    assert found[0].overrides == {"seed": 1}
-    assert found[2].seeds == [4, 5, 6]
+    listed = list_runs(store)
+    assert [run.run for run in listed] == [run.fingerprint for run in (other, one, third)]
+    assert listed[0].f1 == 0.75
+    assert (listed[0].recipe, listed[0].backbones) == ("quick", "small")
+    assert listed[0].overrides == {"seed": 1}
+    assert listed[2].seeds == [4, 5, 6]
     assert [run.dataset for run in list_runs(store, "y")] == ["y"]
     with pytest.raises(LogLLMError, match=r'no run of "z" in .*Runs there are of: x, y'):
         list_runs(store, "z")

@@ -84,21 +84,21 @@ def test_the_order_of_the_settings_does_not_matter(store: Store) -> None:
 
 def test_another_setting_input_or_version_is_built_anew(store: Store) -> None:
     build = Builder()
-    one = obtain(store, build)
+    artifact_ = obtain(store, build)
     raws = [
         store.reuse_or_build("raw", "own", config={"n": n}, inputs={}, version=1, build=Builder())
         for n in (1, 2)
     ]
-    found = [
-        one,
+    listed = [
+        artifact_,
         obtain(store, build, config={"length": 5}),
         obtain(store, build, version=2),
         obtain(store, build, inputs={"raw": raws[0]}),
         obtain(store, build, inputs={"raw": raws[1]}),
         obtain(store, build, inputs={"other": raws[0]}),
     ]
-    assert len({artifact.path for artifact in found}) == build.num_builds == 6
-    assert all(is_whole(artifact.path) for artifact in found)  # side by side
+    assert len({artifact.path for artifact in listed}) == build.num_builds == 6
+    assert all(is_whole(artifact.path) for artifact in listed)  # side by side
 
 
 def test_the_fingerprint_is_the_sha256_of_what_was_wanted(store: Store) -> None:

@@ -34,15 +34,15 @@ def written(
 
 
 def numbers(path: Path) -> list[int]:
-    found: list[int] = pq.read_table(path)["line_number"].to_pylist()
-    return found
+    read_numbers: list[int] = pq.read_table(path)["line_number"].to_pylist()
+    return read_numbers
 
 
 def test_a_file_holds_an_eighth_of_the_rows_before_it(tmp_path: Path) -> None:
     # The tenth begins after 36 rows, the eleventh after 40: an eighth is 4 and 5.
-    found = [numbers(path) for path in written(tmp_path, 57, num_at_once=7)]
-    assert [len(part) for part in found] == [4] * 10 + [5, 5, 6, 1]
-    assert list(chain(*found)) == list(range(57))
+    read_numbers = [numbers(path) for path in written(tmp_path, 57, num_at_once=7)]
+    assert [len(part) for part in read_numbers] == [4] * 10 + [5, 5, 6, 1]
+    assert list(chain(*read_numbers)) == list(range(57))
 
 
 def test_no_rows_are_one_empty_file(tmp_path: Path) -> None:

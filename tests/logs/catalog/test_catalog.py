@@ -35,9 +35,9 @@ def write(folder: Path, name: str = "own.toml", more: str = "") -> Path:
 
 
 def test_every_tracked_data_set_loads_under_the_name_of_its_file() -> None:
-    found = [dataset.name for dataset in list_datasets([CATALOG])[0]]
-    assert found == sorted(path.stem for path in CATALOG.glob("*.toml"))
-    assert {"bgl", "hdfs", "thunderbird", "liberty", "demo"} <= set(found)
+    names = [dataset.name for dataset in list_datasets([CATALOG])[0]]
+    assert names == sorted(path.stem for path in CATALOG.glob("*.toml"))
+    assert {"bgl", "hdfs", "thunderbird", "liberty", "demo"} <= set(names)
 
 
 @pytest.mark.parametrize(

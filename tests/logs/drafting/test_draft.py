@@ -176,12 +176,12 @@ def test_every_format_is_tried() -> None:
 @pytest.mark.parametrize("title", SAMPLES)
 def test_a_format_is_recognised_by_its_lines(title: str, tmp_path: Path) -> None:
     text, time, content = SAMPLES[title]
-    found = drafted(tmp_path, text + "\n")
-    assert found.format_title == title
-    assert (found.num_unparsed, found.num_without_time) == (0, 0)
-    assert found.num_lines == len(text.splitlines())
-    assert found.lines[0].time == datetime.fromisoformat(time)
-    assert found.lines[0].content == content
+    guess = drafted(tmp_path, text + "\n")
+    assert guess.format_title == title
+    assert (guess.num_unparsed, guess.num_without_time) == (0, 0)
+    assert guess.num_lines == len(text.splitlines())
+    assert guess.lines[0].time == datetime.fromisoformat(time)
+    assert guess.lines[0].content == content
 
 
 @pytest.mark.parametrize(
@@ -199,29 +199,29 @@ def test_the_formats_of_the_catalog_are_read_as_the_catalog_reads_them(
 
 
 def test_lines_in_no_known_format_are_messages_as_they_stand(tmp_path: Path) -> None:
-    found = drafted(tmp_path, "link is up\n\nlink is down\n")
-    assert found.format_title == BARE_LINES.title
-    assert found.lines[1] == SampledLine(
+    guess = drafted(tmp_path, "link is up\n\nlink is down\n")
+    assert guess.format_title == BARE_LINES.title
+    assert guess.lines[1] == SampledLine(
         time=None, alert=None, session_ids=(), content="link is down"
     )
-    assert found.rejects == ((1, ""),)
+    assert guess.rejects == ((1, ""),)
 
 
 def test_a_format_of_fewer_than_half_of_the_lines_is_none(tmp_path: Path) -> None:
     assert drafted(tmp_path, f"{ISO_LINE}\n" + "  at Cart.java\n" * 2).num_unparsed == 0
-    found = drafted(tmp_path, f"{ISO_LINE}\n" * 2 + "  at Cart.java\n" * 2)
-    assert found.format_title == "time (ISO 8601) and level"
-    assert found.rejects == ((2, "  at Cart.java"), (3, "  at Cart.java"))
+    guess = drafted(tmp_path, f"{ISO_LINE}\n" * 2 + "  at Cart.java\n" * 2)
+    assert guess.format_title == "time (ISO 8601) and level"
+    assert guess.rejects == ((2, "  at Cart.java"), (3, "  at Cart.java"))
 
 
 def test_a_more_specific_format_wins_though_a_stray_line_fits_a_broader_one_alone(
     tmp_path: Path,
 ) -> None:
     stray = "2024-05-01 12:00:00 restarted\n"
-    found = drafted(tmp_path, f"{ISO_LINE}\n" * 99 + stray)
-    assert (found.format_title, found.num_unparsed) == ("time (ISO 8601) and level", 1)
-    found = drafted(tmp_path, f"{ISO_LINE}\n" * 98 + stray * 2)
-    assert (found.format_title, found.num_unparsed) == ("time (ISO 8601)", 0)
+    guess = drafted(tmp_path, f"{ISO_LINE}\n" * 99 + stray)
+    assert (guess.format_title, guess.num_unparsed) == ("time (ISO 8601) and level", 1)
+    guess = drafted(tmp_path, f"{ISO_LINE}\n" * 98 + stray * 2)
+    assert (guess.format_title, guess.num_unparsed) == ("time (ISO 8601)", 0)
 
 
 def test_a_format_whose_times_cannot_be_read_is_none(tmp_path: Path) -> None:
@@ -233,16 +233,16 @@ def test_words_before_a_number_are_no_labels_unless_most_of_them_say_normal(tmp_
 
 
 def test_alerts_are_counted_where_lines_carry_labels(tmp_path: Path) -> None:
-    found = drafted(tmp_path, SAMPLES["BlueGene/L"][0])
-    assert isinstance(found.dataset.labels, FieldLabels)
-    assert (found.num_alerts, found.lines[1].alert) == (1, "KERNDTLB")
-    assert "can be prepared, and scored" not in found.toml
+    guess = drafted(tmp_path, SAMPLES["BlueGene/L"][0])
+    assert isinstance(guess.dataset.labels, FieldLabels)
+    assert (guess.num_alerts, guess.lines[1].alert) == (1, "KERNDTLB")
+    assert "can be prepared, and scored" not in guess.toml
 
 
 def test_an_unlabelled_draft_says_what_it_is_good_for(tmp_path: Path) -> None:
-    found = drafted(tmp_path, ISO_LINE)
-    assert found.dataset.labels is None
-    assert "can be prepared, and scored" in found.toml
+    guess = drafted(tmp_path, ISO_LINE)
+    assert guess.dataset.labels is None
+    assert "can be prepared, and scored" in guess.toml
 
 
 def without_marks(settings: str) -> str:
@@ -274,9 +274,9 @@ def test_the_commented_windows_work(tmp_path: Path) -> None:
     rest, _, windows = drafted(tmp_path, ISO_LINE).toml.partition("\n[windows]\n")
     by_session = rest.replace("# session_pattern", "session_pattern")
     count, time, session = (without_marks(one) for one in windows.split("# Or:\n"))
-    found = read(f"{rest}\n[windows]\n{count}").windows
-    assert isinstance(found, CountWindows)
-    assert (found.length, found.step) == (100, 50)
+    guess = read(f"{rest}\n[windows]\n{count}").windows
+    assert isinstance(guess, CountWindows)
+    assert (guess.length, guess.step) == (100, 50)
     assert isinstance(read(f"{rest}\n[windows]\n{time}").windows, TimeWindows)
     assert isinstance(read(f"{by_session}\n[windows]\n{session}").windows, SessionWindows)
 
@@ -289,22 +289,22 @@ def test_a_data_set_that_is_like_another_takes_over_its_format_labels_and_window
         labels={"kind": "pattern", "field": "content", "pattern": 'it\'s|"down"'},
         windows={"kind": "time", "length_seconds": 60, "step_seconds": 30},
     )
-    found = drafted(tmp_path, '- 1117838570 it\'s up\nX 1117838571 "down"\ny\n', like)
-    assert found.dataset.line == like.line
-    assert found.dataset.labels == like.labels
-    assert isinstance(found.dataset.windows, TimeWindows)
-    assert found.dataset.windows == like.windows
-    assert [line.alert for line in found.lines] == ["it's", '"down"']
-    assert (found.num_unparsed, found.is_refused) == (1, True)
+    guess = drafted(tmp_path, '- 1117838570 it\'s up\nX 1117838571 "down"\ny\n', like)
+    assert guess.dataset.line == like.line
+    assert guess.dataset.labels == like.labels
+    assert isinstance(guess.dataset.windows, TimeWindows)
+    assert guess.dataset.windows == like.windows
+    assert [line.alert for line in guess.lines] == ["it's", '"down"']
+    assert (guess.num_unparsed, guess.is_refused) == (1, True)
 
 
 def test_labels_of_sessions_are_an_example_as_nobody_named_their_file(tmp_path: Path) -> None:
-    found = drafted(tmp_path, SAMPLES["HDFS"][0], published("hdfs"))
+    guess = drafted(tmp_path, SAMPLES["HDFS"][0], published("hdfs"))
     assert isinstance(published("hdfs").labels, SessionLabels)
-    assert isinstance(found.dataset.windows, SessionWindows)
-    assert found.dataset.labels is None
-    assert '# session_column = "BlockId"' in found.toml
-    assert found.lines[0].session_ids == ("blk_43",)
+    assert isinstance(guess.dataset.windows, SessionWindows)
+    assert guess.dataset.labels is None
+    assert '# session_column = "BlockId"' in guess.toml
+    assert guess.lines[0].session_ids == ("blk_43",)
 
 
 @pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
@@ -313,10 +313,10 @@ def test_packed_files_and_globs_are_sampled(ending: str, tmp_path: Path) -> None
     packed = {"": lambda: text, ".gz": lambda: gzip.compress(text), ".zst": lambda: zstd(text)}
     for name in ("b", "a"):
         (tmp_path / f"{name}.log{ending}").write_bytes(packed[ending]())
-    found = draft("own", str(tmp_path / f"*.log{ending}"), None)
-    assert found.location == str(tmp_path / f"a.log{ending}")
-    assert (found.num_files, found.num_lines) == (2, 1)
-    assert path_of(found.dataset) == str(tmp_path / f"*.log{ending}")
+    guess = draft("own", str(tmp_path / f"*.log{ending}"), None)
+    assert guess.location == str(tmp_path / f"a.log{ending}")
+    assert (guess.num_files, guess.num_lines) == (2, 1)
+    assert path_of(guess.dataset) == str(tmp_path / f"*.log{ending}")
 
 
 def zstd(text: bytes) -> bytes:
@@ -327,8 +327,8 @@ def zstd(text: bytes) -> bytes:
 def test_an_address_stays_as_it_is() -> None:
     with fsspec.open("memory://drafts/own.log", "wb") as stream:
         stream.write(ISO_LINE.encode())
-    found = draft("own", "memory://drafts/own.log", None)
-    assert path_of(found.dataset) == "memory://drafts/own.log"
+    guess = draft("own", "memory://drafts/own.log", None)
+    assert path_of(guess.dataset) == "memory://drafts/own.log"
 
 
 def test_a_relative_path_is_written_from_the_root(
@@ -336,13 +336,13 @@ def test_a_relative_path_is_written_from_the_root(
 ) -> None:
     drafted(tmp_path, ISO_LINE)
     monkeypatch.chdir(tmp_path)
-    found = draft("own", "own.log", None)
-    assert path_of(found.dataset) == str(tmp_path / "own.log")
+    guess = draft("own", "own.log", None)
+    assert path_of(guess.dataset) == str(tmp_path / "own.log")
 
 
 def test_a_sample_is_the_first_lines_only(tmp_path: Path) -> None:
-    found = drafted(tmp_path, f"{ISO_LINE}\r\n" * (NUM_LINES + 7) + "\0")
-    assert found.num_lines == NUM_LINES
+    guess = drafted(tmp_path, f"{ISO_LINE}\r\n" * (NUM_LINES + 7) + "\0")
+    assert guess.num_lines == NUM_LINES
 
 
 def test_a_line_that_the_sample_cuts_is_not_judged(tmp_path: Path) -> None:
@@ -351,12 +351,12 @@ def test_a_line_that_the_sample_cuts_is_not_judged(tmp_path: Path) -> None:
 
 
 def test_a_draft_is_a_data_set_of_the_catalog(tmp_path: Path) -> None:
-    found = drafted(tmp_path, ISO_LINE)
+    guess = drafted(tmp_path, ISO_LINE)
     folder = tmp_path / "data" / "datasets"
-    assert write_draft(found, [folder]) == folder / "own.toml"
+    assert write_draft(guess, [folder]) == folder / "own.toml"
     catalogued = find_dataset("own", [folder])
-    assert path_of(catalogued) == path_of(found.dataset)
-    assert catalogued.model_copy(update={"source": found.dataset.source}) == found.dataset
+    assert path_of(catalogued) == path_of(guess.dataset)
+    assert catalogued.model_copy(update={"source": guess.dataset.source}) == guess.dataset
     assert [path.name for path in folder.iterdir()] == ["own.toml"]
 
 
@@ -366,30 +366,30 @@ def test_a_draft_is_prepared_and_keeps_the_lines_that_it_shows(
 ) -> None:
     text = SAMPLES.get(title, SAMPLES["HDFS"])[0] if title != BARE_LINES.title else "up"
     like = published("hdfs") if title == "like hdfs" else None
-    found = drafted(tmp_path, text * 3 + "\n\n", like)
-    own = found.dataset.line.model_copy(update={"max_unparsed_fraction": 0.5})
-    dataset = found.dataset.model_copy(update={"line": own})
+    guess = drafted(tmp_path, text * 3 + "\n\n", like)
+    own = guess.dataset.line.model_copy(update={"max_unparsed_fraction": 0.5})
+    dataset = guess.dataset.model_copy(update={"line": own})
     messages = messages_of(store, dataset)
-    assert messages.results["num_lines"] == found.num_lines
-    assert messages.results["num_unparsed_lines"] == found.num_unparsed > 0
-    assert messages.results["num_alert_lines"] == found.num_alerts
+    assert messages.results["num_lines"] == guess.num_lines
+    assert messages.results["num_unparsed_lines"] == guess.num_unparsed > 0
+    assert messages.results["num_alert_lines"] == guess.num_alerts
     assert windows_of(store, dataset).results["splits"]["train"]["num_windows"] >= 0
 
 
 def test_a_draft_replaces_nothing(tmp_path: Path) -> None:
-    found = drafted(tmp_path, ISO_LINE)
+    guess = drafted(tmp_path, ISO_LINE)
     for folder in (tmp_path / "one", tmp_path / "two"):
         folder.mkdir()
         (folder / "own.toml").write_text("mine")
         with pytest.raises(LogLLMError, match="There is a data set own already"):
-            write_draft(found, [tmp_path / "one", tmp_path / "two"])
+            write_draft(guess, [tmp_path / "one", tmp_path / "two"])
         (folder / "own.toml").unlink()
 
 
 def test_a_catalog_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    found = drafted(tmp_path, ISO_LINE)
+    guess = drafted(tmp_path, ISO_LINE)
     with pytest.raises(LogLLMError, match="Cannot write to"):
-        write_draft(found, [tmp_path / "own.log" / "datasets"])
+        write_draft(guess, [tmp_path / "own.log" / "datasets"])
 
 
 @pytest.mark.parametrize(
@@ -408,8 +408,8 @@ def test_a_catalog_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 )
 def test_whatever_a_file_is_called_it_is_found_again(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(ISO_LINE)
-    found = draft("own", str(tmp_path / name), None)
-    write_draft(found, [tmp_path])
+    guess = draft("own", str(tmp_path / name), None)
+    write_draft(guess, [tmp_path])
     assert path_of(find_dataset("own", [tmp_path])) == str(tmp_path / name)
 
 
@@ -427,11 +427,11 @@ def test_whatever_a_pattern_holds_it_is_written_as_it_is(pattern: str, tmp_path:
 
 
 def test_a_limit_is_told_when_the_sample_exceeds_it(tmp_path: Path) -> None:
-    found = drafted(tmp_path, f"{ISO_LINE}\n" * 49 + "  at Cart.java\n")
-    assert found.is_refused
-    assert "1 of 50 lines sampled (2.0%) do not match" in found.toml.replace("\n# ", " ")
-    found = drafted(tmp_path, f"{ISO_LINE}\n" * 100 + "  at Cart.java\n")
-    assert not found.is_refused
+    guess = drafted(tmp_path, f"{ISO_LINE}\n" * 49 + "  at Cart.java\n")
+    assert guess.is_refused
+    assert "1 of 50 lines sampled (2.0%) do not match" in guess.toml.replace("\n# ", " ")
+    guess = drafted(tmp_path, f"{ISO_LINE}\n" * 100 + "  at Cart.java\n")
+    assert not guess.is_refused
 
 
 @pytest.mark.parametrize(
@@ -451,8 +451,8 @@ def test_what_is_no_log_in_lines_is_one_error(content: bytes, words: str, tmp_pa
 
 
 def test_lines_in_braces_need_not_be_json(tmp_path: Path) -> None:
-    found = drafted(tmp_path, "{main} up\n" + "{" * 2_000 + "\n" + '{"a":' * 100_000 + "\n")
-    assert found.format_title == BARE_LINES.title
+    guess = drafted(tmp_path, "{main} up\n" + "{" * 2_000 + "\n" + '{"a":' * 100_000 + "\n")
+    assert guess.format_title == BARE_LINES.title
 
 
 def test_a_missing_file_is_an_error_that_does_not_blame_a_toml_file(tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ from tests.logs.samples import labelled_by_line, message_rows, messages_of
 
 def ids_of(templates: Templates, *contents: str, first: int = 0) -> list[int]:
     numbers = np.arange(first, first + len(contents))
-    found: list[int] = templates.add_lines(pa.array(contents, pa.string()), numbers).tolist()
-    return found
+    learned: list[int] = templates.add_lines(pa.array(contents, pa.string()), numbers).tolist()
+    return learned
 
 
 def texts_of(templates: Templates) -> list[str]:
-    found: list[str] = templates.table(as_ids=False)["text"].to_pylist()
-    return found
+    learned: list[str] = templates.table(as_ids=False)["text"].to_pylist()
+    return learned
 
 
 def test_messages_that_differ_in_one_word_share_a_template() -> None:
@@ -59,10 +59,10 @@ def test_equal_messages_of_one_word_share_a_template_and_others_do_not() -> None
     templates = Templates()
     assert ids_of(templates, "exiting", "starting", "exiting") == [0, 1, 0]
     assert ids_of(templates, "starting", "exiting", "exiting.", first=3) == [1, 0, 2]
-    found = templates.table(as_ids=False)
-    assert found["text"].to_pylist() == ["exiting", "starting", "exiting."]
-    assert found["num_lines"].to_pylist() == [3, 2, 1]
-    assert found["first_line_number"].to_pylist() == [0, 1, 5]
+    learned = templates.table(as_ids=False)
+    assert learned["text"].to_pylist() == ["exiting", "starting", "exiting."]
+    assert learned["num_lines"].to_pylist() == [3, 2, 1]
+    assert learned["first_line_number"].to_pylist() == [0, 1, 5]
 
 
 def test_empty_messages_share_the_empty_template() -> None:

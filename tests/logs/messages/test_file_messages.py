@@ -88,8 +88,8 @@ def prepared(store: Store, dataset: Dataset) -> list[Artifact]:
 def shared_files(before: Artifact, after: Artifact) -> set[str]:
     """The files of one that are, under another name, files of the other."""
     known = {path.stat().st_ino for path in before.path.rglob("*")}
-    found = [path for path in after.path.rglob("*") if path.stat().st_ino in known]
-    return {path.relative_to(after.path).as_posix() for path in found}
+    shared = [path for path in after.path.rglob("*") if path.stat().st_ino in known]
+    return {path.relative_to(after.path).as_posix() for path in shared}
 
 
 def test_files_are_one_log_whose_line_numbers_and_ids_run_on(store: Store, tmp_path: Path) -> None:
@@ -121,8 +121,8 @@ def test_files_are_one_log_whose_line_numbers_and_ids_run_on(store: Store, tmp_p
 def test_files_of_a_log_are_listed_with_their_first_lines(store: Store, tmp_path: Path) -> None:
     paths = write(tmp_path, FIRST, EMPTY, SECOND)
     built = messages_of(store, own(*paths))
-    found = rows(built.path / "files.parquet", tables.FILES)
-    assert [(f["location"], f["first_line_number"], f["num_lines"]) for f in found] == [
+    files = rows(built.path / "files.parquet", tables.FILES)
+    assert [(f["location"], f["first_line_number"], f["num_lines"]) for f in files] == [
         (str(paths[0]), 0, 3),
         (str(paths[1]), 3, 0),
         (str(paths[2]), 3, 4),

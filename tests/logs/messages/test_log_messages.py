@@ -49,16 +49,16 @@ def test_every_kept_line_is_a_row_and_every_masked_message_stands_once(
     )
     built = messages_of(store, dataset)
     assert pq.ParquetFile(message_files(built)[0]).num_row_groups == 3
-    found = message_rows(built)
-    assert [(row["line_number"], row["content"], row["message_id"]) for row in found] == [
+    written_rows = message_rows(built)
+    assert [(row["line_number"], row["content"], row["message_id"]) for row in written_rows] == [
         (0, "core 1 up", 0),
         (2, "link down", 1),
         (3, "core 22 up", 0),
         (4, "caf\xe9 3", 2),
         (5, "link down", 1),
     ]
-    assert [row["alert"] for row in found] == [None, "KERN", None, None, "KERN"]
-    assert [row["time"] and row["time"].second for row in found] == [10, 11, 12, None, 14]
+    assert [row["alert"] for row in written_rows] == [None, "KERN", None, None, "KERN"]
+    assert [row["time"] and row["time"].second for row in written_rows] == [10, 11, 12, None, 14]
     assert rows(built.path / "vocabulary.parquet", tables.VOCABULARY) == [
         {"message_id": 0, "text": "core <*> up", "num_lines": 2, "first_line_number": 0},
         {"message_id": 1, "text": "link down", "num_lines": 2, "first_line_number": 2},
@@ -90,8 +90,8 @@ def test_a_slice_of_the_log_keeps_raw_line_numbers(store: Store, tmp_path: Path)
     log = tmp_path / "own.log"
     log.write_text("".join(f"- {EPOCH} message {'abcdef'[n]}\n" for n in range(6)))
     built = messages_of(store, labelled_by_line(log, line_slice=(2, 4)))
-    found = message_rows(built)
-    assert [(row["line_number"], row["content"]) for row in found] == [
+    written_rows = message_rows(built)
+    assert [(row["line_number"], row["content"]) for row in written_rows] == [
         (2, "message c"),
         (3, "message d"),
     ]

@@ -15,8 +15,8 @@ from tests.logs.samples import of_line
 
 
 def masked(*contents: str) -> list[str]:
-    found: list[str] = mask_messages(pa.array(contents, pa.string())).to_pylist()
-    return found
+    masked_texts: list[str] = mask_messages(pa.array(contents, pa.string())).to_pylist()
+    return masked_texts
 
 
 EXAMPLES = [
@@ -293,8 +293,9 @@ def test_a_long_line_is_parsed_and_masked_in_proportion_to_its_length(
         text = beginning + repeated * (num_bytes // len(repeated))
         started = process_time()
         (block,) = read_blocks(io.BytesIO(f"- {text}\n".encode("latin-1")))
-        (found,) = mask_messages(parse_block(of_line(fields=["label", "content"]), block).contents)
-        assert len(found.as_py()) > 0
+        parsed = parse_block(of_line(fields=["label", "content"]), block)
+        (masked_text,) = mask_messages(parsed.contents)
+        assert len(masked_text.as_py()) > 0
         return process_time() - started
 
     assert seconds(320_000) < 32 * max(seconds(40_000), 0.01)  # in proportion, it is eight times

@@ -75,8 +75,8 @@ def test_each_block_tells_the_number_of_its_first_line() -> None:
 
 
 def test_lines_that_end_where_blocks_end_do_not_pile_up() -> None:
-    found = numbered_lines(b"abc\r" * 10, block_bytes=4)
-    assert [lines for _, lines in found] == [["abc"]] * 10
+    kept_lines = numbered_lines(b"abc\r" * 10, block_bytes=4)
+    assert [lines for _, lines in kept_lines] == [["abc"]] * 10
 
 
 @pytest.mark.parametrize(
@@ -215,8 +215,8 @@ def test_any_line_is_cut_at_the_white_space_that_python_knows(lines: list[str]) 
     block = parse(dataset, *lines)
     cut = [line.split(maxsplit=2) for line in lines]
     kept = [(number, fields[2]) for number, fields in enumerate(cut) if len(fields) == 3]
-    found = zip(block.line_numbers.to_pylist(), block.contents.to_pylist(), strict=True)
-    assert list(found) == [(number, content.rstrip()) for number, content in kept]
+    kept_lines = zip(block.line_numbers.to_pylist(), block.contents.to_pylist(), strict=True)
+    assert list(kept_lines) == [(number, content.rstrip()) for number, content in kept]
 
 
 def test_a_time_that_does_not_follow_its_format_is_null_and_the_line_stays() -> None:
@@ -393,8 +393,10 @@ def test_lines_with_control_characters_and_those_a_lone_cr_ended_are_counted() -
 @given(st.lists(st.sampled_from([b"x", b"\r", b"\n", b"\r\n"]), max_size=40), st.integers(1, 9))
 def test_lone_crs_are_counted_across_blocks(pieces: list[bytes], block_bytes: int) -> None:
     text = b"".join(pieces)
-    found = sum(len(block.returned) for block in read_blocks(io.BytesIO(text), None, block_bytes))
-    assert found == text.count(b"\r") - text.count(b"\r\n")
+    num_returned = sum(
+        len(block.returned) for block in read_blocks(io.BytesIO(text), None, block_bytes)
+    )
+    assert num_returned == text.count(b"\r") - text.count(b"\r\n")
 
 
 def test_an_empty_match_is_no_session_and_no_alert() -> None:

@@ -85,8 +85,8 @@ def test_a_session_beyond_ascii_is_labelled_where_log_and_labels_hold_the_same_b
     label_path.write_bytes("BlockId,Label\nmüller,Anomaly\nmuller,Normal\n".encode(encoding))
     line = {"fields": ["user", "content"], "session_field": "user"}
     built = windows_of(store, labelled_by_session(log, label_path, line=line))
-    found = [row for windows in window_rows(built).values() for row in windows]
-    assert {tuple(row["line_numbers"]): row["is_anomalous"] for row in found} == {
+    read_rows = [row for windows in window_rows(built).values() for row in windows]
+    assert {tuple(row["line_numbers"]): row["is_anomalous"] for row in read_rows} == {
         (0, 1): True,
         (2,): False,
     }

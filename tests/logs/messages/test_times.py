@@ -9,10 +9,10 @@ from logllm_core.logs.messages.times import read_times
 
 
 def read(time_format: str, *texts: str) -> list[datetime | None]:
-    found: list[datetime | None] = read_times(
+    read_values: list[datetime | None] = read_times(
         [pa.array(texts, pa.string())], time_format
     ).to_pylist()
-    return found
+    return read_values
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def test_lines_that_share_a_time_all_get_it_and_no_lines_get_none() -> None:
         second + timedelta(seconds=1),
     ]
     for time_format in ("epoch", "epoch_ms", "iso", "%Y %z"):
-        found = read_times([pa.array([], pa.string())], time_format)
-        assert (len(found), found.type) == (0, pa.timestamp("us"))
+        read_values = read_times([pa.array([], pa.string())], time_format)
+        assert (len(read_values), read_values.type) == (0, pa.timestamp("us"))
 
 
 ZONES: st.SearchStrategy[tzinfo | None] = st.one_of(
@@ -158,5 +158,5 @@ def test_a_time_that_python_cannot_tell_is_none(time_format: str, text: str) -> 
 
 
 def test_the_first_and_the_last_time_are_read() -> None:
-    found = read("iso", "0001-01-01T00:00:00", "9999-12-31T23:59:59.999999")
-    assert found == [datetime.min, datetime.max]
+    read_values = read("iso", "0001-01-01T00:00:00", "9999-12-31T23:59:59.999999")
+    assert read_values == [datetime.min, datetime.max]

@@ -32,7 +32,7 @@ def test_messages_of_another_vocabulary_enter_with_their_counts() -> None:
     vocabulary = Vocabulary()
     assert vocabulary.add(["a", "b"], [3, 1], [0, 2]).tolist() == [0, 1]
     assert vocabulary.add(["c", "b"], [2, 5], [4, 6]).tolist() == [2, 1]
-    found = vocabulary.table()
-    assert found["text"].to_pylist() == ["a", "b", "c"]
-    assert found["num_lines"].to_pylist() == [3, 6, 2]
-    assert found["first_line_number"].to_pylist() == [0, 2, 4]
+    table = vocabulary.table()
+    assert table["text"].to_pylist() == ["a", "b", "c"]
+    assert table["num_lines"].to_pylist() == [3, 6, 2]
+    assert table["first_line_number"].to_pylist() == [0, 2, 4]

@@ -31,9 +31,9 @@ SHA256 = "785b0751fc2c53dc14a4ce3d800e69ef9ce1009eb327ccf458afe09c242c26c9"
 
 @pytest.fixture
 def publisher() -> Iterator[Publisher]:
-    with publishing() as told:
-        told.files["/own.gz"] = CONTENT
-        yield told
+    with publishing() as server:
+        server.files["/own.gz"] = CONTENT
+        yield server
 
 
 class Target:
@@ -53,8 +53,8 @@ class Target:
         return fetch(source, self.path, folder=self.folder, sleep=self.waits.append)
 
     def files(self) -> set[str]:
-        found = [path for path in self.folder.rglob("*") if path.is_file()]
-        return {str(p.relative_to(self.folder)) for p in found if p.suffix != ".lock"}
+        paths = [path for path in self.folder.rglob("*") if path.is_file()]
+        return {str(p.relative_to(self.folder)) for p in paths if p.suffix != ".lock"}
 
 
 @pytest.fixture

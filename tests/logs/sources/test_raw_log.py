@@ -84,8 +84,8 @@ def locations(raw: Artifact) -> list[str]:
 
 
 def files_of(store: Store) -> set[str]:
-    found = [path for path in store.data_dir.rglob("*") if path.is_file()]
-    return {path.name for path in found if path.suffix != ".lock"}
+    paths = [path for path in store.data_dir.rglob("*") if path.is_file()]
+    return {path.name for path in paths if path.suffix != ".lock"}
 
 
 def written_long_ago(path: Path, content: bytes) -> Path:
@@ -303,15 +303,15 @@ def test_a_change_explains_the_damage_that_it_does(store: Store, tmp_path: Path)
 @pytest.fixture
 def num_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files whose content was read for a checksum."""
-    found: list[str] = []
+    names: list[str] = []
     real = checksums._sha256_of
 
     def count(path: str, advance: Any) -> str:
-        found.append(Path(path).name)
+        names.append(Path(path).name)
         return real(path, advance)
 
     monkeypatch.setattr(checksums, "_sha256_of", count)
-    return found
+    return names
 
 
 def test_a_file_is_read_once_for_its_checksum(
@@ -622,8 +622,8 @@ def test_the_archives_of_the_mirror_are_listed_and_readable(
 
 @pytest.fixture
 def publisher() -> Iterator[Publisher]:
-    with publishing() as told:
-        yield told
+    with publishing() as server:
+        yield server
 
 
 @pytest.mark.slow

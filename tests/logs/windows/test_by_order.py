@@ -64,13 +64,13 @@ def test_windows_by_count_are_slices_of_each_split(
 
 def test_an_alert_is_in_every_window_that_slides_over_it(store: Store, tmp_path: Path) -> None:
     log = write(tmp_path, *range(10), alert=3)
-    found = window_rows(windows_of(store, by_count(log, 4, 2, train_fraction=0.5)))
-    assert [window["alerts"] for window in found["train"]] == [
+    cut = window_rows(windows_of(store, by_count(log, 4, 2, train_fraction=0.5)))
+    assert [window["alerts"] for window in cut["train"]] == [
         [False, False, False, True],
         [False, True, False],
     ]
-    assert [window["is_anomalous"] for window in found["train"]] == [True, True]
-    assert [window["is_anomalous"] for window in found["test"]] == [False, False]
+    assert [window["is_anomalous"] for window in cut["train"]] == [True, True]
+    assert [window["is_anomalous"] for window in cut["test"]] == [False, False]
 
 
 def test_windows_by_time_begin_at_multiples_of_the_step_whatever_the_first_line(
@@ -90,13 +90,13 @@ def test_windows_by_time_begin_at_multiples_of_the_step_whatever_the_first_line(
 def test_windows_by_time_may_overlap(store: Store, tmp_path: Path) -> None:
     # Windows of 20 s every 10 s: [-10, 10), [0, 20), [10, 30), [20, 40).
     log = write(tmp_path, 0, 9, 10, 25, alert=1)
-    found = windows_of(store, by_time(log, 20, 10, train_fraction=0.9999))
-    assert lines_of_windows(found) == {
+    cut = windows_of(store, by_time(log, 20, 10, train_fraction=0.9999))
+    assert lines_of_windows(cut) == {
         "train": [[0, 1], [0, 1, 2], [2]],
         "validation": [],
         "test": [[3], [3]],  # int(4 * 0.9999) = 3 lines train
     }
-    assert [w["is_anomalous"] for w in window_rows(found)["train"]] == [True, True, False]
+    assert [w["is_anomalous"] for w in window_rows(cut)["train"]] == [True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ def test_thirty_years_without_a_line_are_skipped_at_once(store: Store, tmp_path:
     log = write(tmp_path, 0, 1, 946_684_800, 946_684_801, 946_684_802)
     started = perf_counter()
     for step in (None, 1):
-        found = lines_of_windows(windows_of(store, by_time(log, 2, step, train_fraction=0.79)))
-        assert len(found["train"]) == (2 if step is None else 5)  # int(5 * 0.79) = 3 lines
+        cut = lines_of_windows(windows_of(store, by_time(log, 2, step, train_fraction=0.79)))
+        assert len(cut["train"]) == (2 if step is None else 5)  # int(5 * 0.79) = 3 lines
     assert perf_counter() - started < 10  # second by second it would be a billion windows
 
 
@@ -154,8 +154,8 @@ def test_windows_by_count_leave_times_unknown_where_no_line_tells_them(
     store: Store, tmp_path: Path
 ) -> None:
     log = write(tmp_path, "noon", "noon", 7, "noon")
-    found = window_rows(windows_of(store, by_count(log, 2, train_fraction=0.5)))
-    times = [[w["start_time"], w["end_time"]] for w in found["train"] + found["test"]]
+    cut = window_rows(windows_of(store, by_count(log, 2, train_fraction=0.5)))
+    times = [[w["start_time"], w["end_time"]] for w in cut["train"] + cut["test"]]
     assert times == [[None, None], [datetime(1970, 1, 1, 0, 0, 7)] * 2]
 
 
@@ -170,8 +170,8 @@ def test_validation_is_the_last_tenth_of_the_training_part(store: Store, tmp_pat
     # 100 lines: 80 train, the last 8 of these validate; 20 test.
     log = write(tmp_path, *range(100))
     windows = windows_of(store, by_count(log, 50), validation_fraction=0.1)
-    found = lines_of_windows(windows)
-    assert found == {
+    cut = lines_of_windows(windows)
+    assert cut == {
         "train": [list(range(50)), list(range(50, 72))],
         "validation": [list(range(72, 80))],
         "test": [list(range(80, 100))],

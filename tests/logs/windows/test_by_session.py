@@ -34,8 +34,8 @@ def session_windows(
     return window_rows(windows_of(store, dataset, validation_fraction=0.25))
 
 
-def sessions_of(found: dict[str, list[dict[str, Any]]]) -> dict[str, set[object]]:
-    return {split: {window["session_id"] for window in part} for split, part in found.items()}
+def sessions_of(rows: dict[str, list[dict[str, Any]]]) -> dict[str, set[object]]:
+    return {split: {window["session_id"] for window in part} for split, part in rows.items()}
 
 
 def test_sessions_are_split_by_the_md5_of_seed_and_session(store: Store, tmp_path: Path) -> None:
@@ -61,10 +61,8 @@ def test_another_seed_splits_the_sessions_otherwise(store: Store, tmp_path: Path
 def test_every_session_is_one_window_with_its_own_lines_and_label(
     store: Store, tmp_path: Path
 ) -> None:
-    found = session_windows(store, tmp_path)
-    windows = sorted(
-        (w for part in found.values() for w in part), key=lambda w: str(w["window_id"])
-    )
+    rows = session_windows(store, tmp_path)
+    windows = sorted((w for part in rows.values() for w in part), key=lambda w: str(w["window_id"]))
     assert len(windows) == 20
     for window in windows:
         number = BLOCKS.index(str(window["session_id"]))
@@ -76,10 +74,10 @@ def test_every_session_is_one_window_with_its_own_lines_and_label(
 
 
 def test_a_line_that_names_two_sessions_is_in_both_windows(store: Store, tmp_path: Path) -> None:
-    found = session_windows(store, tmp_path, more="INFO moved blk_3 to blk_5, blk_3 is gone\n")
+    rows = session_windows(store, tmp_path, more="INFO moved blk_3 to blk_5, blk_3 is gone\n")
     holding = {
         window["session_id"]: window["line_numbers"]
-        for part in found.values()
+        for part in rows.values()
         for window in part
         if 40 in window["line_numbers"]
     }
@@ -87,10 +85,10 @@ def test_a_line_that_names_two_sessions_is_in_both_windows(store: Store, tmp_pat
 
 
 def test_a_line_that_names_no_session_is_in_no_window(store: Store, tmp_path: Path) -> None:
-    found = session_windows(store, tmp_path, more="INFO idle\nINFO moved blk_3\n")
-    sessions = sessions_of(found)
+    rows = session_windows(store, tmp_path, more="INFO idle\nINFO moved blk_3\n")
+    sessions = sessions_of(rows)
     assert set().union(*sessions.values()) == set(BLOCKS)
-    numbers = [n for part in found.values() for w in part for n in w["line_numbers"]]
+    numbers = [n for part in rows.values() for w in part for n in w["line_numbers"]]
     assert sorted(numbers) == [*range(40), 41]
 
 
@@ -102,8 +100,8 @@ def test_a_session_without_a_label_is_an_error_that_names_it(store: Store, tmp_p
 
 
 def test_without_a_label_file_no_session_is_labelled(store: Store, tmp_path: Path) -> None:
-    found = session_windows(store, tmp_path, more="INFO opened blk_99\n", is_labelled=False)
-    windows = [window for part in found.values() for window in part]
+    rows = session_windows(store, tmp_path, more="INFO opened blk_99\n", is_labelled=False)
+    windows = [window for part in rows.values() for window in part]
     assert len(windows) == 21
     assert {window["is_anomalous"] for window in windows} == {None}
 
@@ -128,10 +126,10 @@ def test_real_sessions_are_split_in_the_asked_shares_without_overlap(
     dataset = published("hdfs")
     built = messages_of(store, dataset, mirror=mirror)
     windows = build_windows(store, dataset, built, validation_fraction=0.1)
-    found = {
-        split: {row["session_id"] for row in found} for split, found in window_rows(windows).items()
+    by_split = {
+        split: {row["session_id"] for row in rows} for split, rows in window_rows(windows).items()
     }
-    total = sum(len(sessions) for sessions in found.values())
-    assert len(set().union(*found.values())) == total > 1_000
-    assert len(found["test"]) == total - int(total * 0.8)
-    assert len(found["validation"]) == int(int(total * 0.8) * 0.1)
+    total = sum(len(sessions) for sessions in by_split.values())
+    assert len(set().union(*by_split.values())) == total > 1_000
+    assert len(by_split["test"]) == total - int(total * 0.8)
+    assert len(by_split["validation"]) == int(int(total * 0.8) * 0.1)

@@ -57,9 +57,9 @@ TWO_WINDOWS_AND_A_SPLIT = [(0, 5, 1), (0, 5, 2), (0, 6, 2), (0, 6, 4), (1, 6, 5)
 def test_runs_of_rows_with_one_split_and_key_are_windows_wherever_batches_end(
     batch_sizes: list[int],
 ) -> None:
-    found = assembled(TWO_WINDOWS_AND_A_SPLIT, batch_sizes)
-    assert [(split, key) for split, key, _ in found] == [(0, 5), (0, 6), (1, 6)]
-    windows = [window for _, _, window in found]
+    assembled_windows = assembled(TWO_WINDOWS_AND_A_SPLIT, batch_sizes)
+    assert [(split, key) for split, key, _ in assembled_windows] == [(0, 5), (0, 6), (1, 6)]
+    windows = [window for _, _, window in assembled_windows]
     assert [w["window_id"] for w in windows] == [0, 1, 2]
     assert [w["line_numbers"] for w in windows] == [[1, 2], [2, 4], [5]]
     assert [w["message_ids"] for w in windows] == [[10, 20], [20, 40], [50]]
@@ -102,6 +102,6 @@ def test_any_batches_give_the_windows_of_groupby(
         (split, key, [line for _, _, line in run])
         for (split, key), run in groupby(rows, key=lambda row: row[:2])
     ]
-    found = assembled(rows, batch_sizes)
-    assert [(split, key, w["line_numbers"]) for split, key, w in found] == expected
-    assert [w["window_id"] for _, _, w in found] == list(range(len(expected)))
+    assembled_windows = assembled(rows, batch_sizes)
+    assert [(split, key, w["line_numbers"]) for split, key, w in assembled_windows] == expected
+    assert [w["window_id"] for _, _, w in assembled_windows] == list(range(len(expected)))

@@ -35,18 +35,18 @@ def test_windows_by_count_are_cut_after_the_split(store: Store, sixteen_lines: P
     # 15 kept lines: int(15 * 0.6) = 9 train, of these int(9 * 0.34) = 3 for validation; 6 test.
     dataset = labelled_by_line(sixteen_lines, line=LINE, train_fraction=0.6)
     windows = windows_of(store, dataset, validation_fraction=0.34)
-    found = window_rows(windows)
-    assert {split: [w["line_numbers"] for w in part] for split, part in found.items()} == {
+    rows = window_rows(windows)
+    assert {split: [w["line_numbers"] for w in part] for split, part in rows.items()} == {
         "train": [[0, 1, 2, 3], [4, 6]],
         "validation": [[7, 8, 9]],
         "test": [[10, 11, 12, 13], [14, 15]],
     }
-    assert {split: [w["window_id"] for w in part] for split, part in found.items()} == {
+    assert {split: [w["window_id"] for w in part] for split, part in rows.items()} == {
         "train": [0, 1],
         "validation": [2],
         "test": [3, 4],
     }
-    assert {split: [w["message_ids"] for w in part] for split, part in found.items()} == {
+    assert {split: [w["message_ids"] for w in part] for split, part in rows.items()} == {
         "train": [[0, 1, 0, 1], [0, 0]],
         "validation": [[1, 0, 1]],
         "test": [[0, 1, 0, 1], [0, 1]],
@@ -56,17 +56,17 @@ def test_windows_by_count_are_cut_after_the_split(store: Store, sixteen_lines: P
 def test_one_alert_makes_its_window_anomalous(store: Store, sixteen_lines: Path) -> None:
     dataset = labelled_by_line(sixteen_lines, line=LINE, train_fraction=0.6)
     windows = windows_of(store, dataset, validation_fraction=0.34)
-    found = [w for part in window_rows(windows).values() for w in part]
-    assert [window["is_anomalous"] for window in found] == [False, True, False, True, False]
-    assert [window["alerts"] for window in found] == [
+    rows = [w for part in window_rows(windows).values() for w in part]
+    assert [window["is_anomalous"] for window in rows] == [False, True, False, True, False]
+    assert [window["alerts"] for window in rows] == [
         [False, False, False, False],
         [True, False],
         [False, False, False],
         [False, False, False, True],
         [False, False],
     ]
-    assert [window["session_id"] for window in found] == [None] * 5
-    assert (found[1]["start_time"], found[1]["end_time"]) == (
+    assert [window["session_id"] for window in rows] == [None] * 5
+    assert (rows[1]["start_time"], rows[1]["end_time"]) == (
         datetime(1970, 1, 1, 0, 0, 4),
         datetime(1970, 1, 1, 0, 0, 6),
     )
@@ -104,10 +104,10 @@ def test_without_labels_no_window_of_any_split_is_labelled(
 ) -> None:
     dataset = labelled_by_line(sixteen_lines, line=LINE, labels=None)
     windows = windows_of(store, dataset)
-    found = [w for part in window_rows(windows).values() for w in part]
-    assert len(found) == 4  # int(15 * 0.8) = 12 lines and 3 lines
-    assert {window["is_anomalous"] for window in found} == {None}
-    assert {window["alerts"] and tuple(window["alerts"]) for window in found} == {None}
+    rows = [w for part in window_rows(windows).values() for w in part]
+    assert len(rows) == 4  # int(15 * 0.8) = 12 lines and 3 lines
+    assert {window["is_anomalous"] for window in rows} == {None}
+    assert {window["alerts"] and tuple(window["alerts"]) for window in rows} == {None}
     assert read_windows(windows, "train").is_anomalous is None
     assert read_windows(windows, "test").is_anomalous is None
 
@@ -155,8 +155,8 @@ def test_a_log_of_many_row_groups_keeps_its_order(
     dataset = labelled_by_line(
         numbered(tmp_path, 200_000, has_times=has_times), windows=windows, line=LINE
     )
-    found = tables.read(windows_of(store, dataset).path / "split=train", tables.WINDOWS)
-    line_numbers = found["line_numbers"].combine_chunks()
+    rows = tables.read(windows_of(store, dataset).path / "split=train", tables.WINDOWS)
+    line_numbers = rows["line_numbers"].combine_chunks()
     assert line_numbers.values.to_numpy().tolist() == list(range(160_000))
     lengths = set(line_numbers.value_lengths().to_pylist())
     if has_times or windows["kind"] == "count":
