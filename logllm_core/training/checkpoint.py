@@ -5,7 +5,7 @@ weights so far in safetensors (nothing is ever unpickled), the rest in JSON, che
 it. It is written beside, read back, and renamed; only then is the last but one removed.
 
 Random numbers, the learning rate and the sampler's position need no state of their own: each step
-derives them from the seed and its number (`logllm_core.training.loop`).
+derives them from the seed and its number (`logllm_core.training.stage_run`).
 """
 
 import json
