@@ -31,8 +31,8 @@ class StagePlan:
 
     @property
     def inputs(self) -> dict[str, Artifact]:
-        found = {"messages": self.messages, "windows": self.windows}
-        return found | {"previous": self.previous} if self.previous else found
+        prepared = {"messages": self.messages, "windows": self.windows}
+        return prepared | {"previous": self.previous} if self.previous else prepared
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
