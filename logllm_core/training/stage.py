@@ -143,7 +143,7 @@ def stage_run(order: Order, team: Team) -> StageRun:
     train = read_windows(plan.windows, "train")
     sampling.check_both_classes(plan.dataset, train)
     model, collator = trained_model.load_model(
-        plan.places,
+        plan.folders,
         plan.recipe,
         plan.previous,
         messages=plan.messages,

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from logllm_core.errors import LogLLMError
-from logllm_core.model.sources.named_backbones import Places
+from logllm_core.model.sources.named_backbones import BackboneFolders
 from logllm_core.store.store import Artifact, Json
 from logllm_core.training.recipes import Recipe, Stage
 
@@ -16,7 +16,7 @@ class StagePlan:
     dataset: str
     stage: Stage
     recipe: Recipe
-    places: Places
+    folders: BackboneFolders
     messages: Artifact
     windows: Artifact
     previous: Artifact | None  # the stage before, None for the first
@@ -26,7 +26,7 @@ class StagePlan:
         return {
             "stage": self.stage.model_dump(mode="json"),
             "recipe": self.recipe.shaping,
-            "backbones": self.places.identity,
+            "backbones": self.folders.identity,
         }
 
     @property

@@ -16,7 +16,7 @@ from logllm_core import progress, tables
 from logllm_core.logs.windows.window_artifact import Windows
 from logllm_core.model import Part
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.sources.named_backbones import Backbones, Places
+from logllm_core.model.sources.named_backbones import BackboneFolders, Backbones
 from logllm_core.model.window_answers import encode_windows
 from logllm_core.progress import Advance
 from logllm_core.store.store import Artifact, Json, Store
@@ -168,7 +168,7 @@ class Case:
             dataset="small",
             stage=self.recipe.trained_stages[place],
             recipe=self.recipe,
-            places=Places(
+            folders=BackboneFolders(
                 named=Backbones(encoder="tiny", decoder="tiny"),
                 encoder=str(self.backbones_dir / "encoder"),
                 decoder=str(self.backbones_dir / "decoder"),
