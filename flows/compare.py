@@ -100,7 +100,7 @@ def _run_method(arena: Arena, entry: Entry) -> Contender:
                 method=entry.method,
                 settings=entry.settings,
                 seed=seed,
-                places=arena.basis.places,
+                folders=arena.basis.folders,
                 messages=arena.basis.prepared.messages,
                 windows=arena.basis.prepared.windows,
                 checkpoint_minutes=arena.settings.checkpoint_minutes,

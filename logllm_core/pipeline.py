@@ -27,7 +27,7 @@ from logllm_core.training.recipes import Recipe
 
 if TYPE_CHECKING:  # with torch, which takes seconds and which preparing a log needs not
     from logllm_core.evaluation.seed_choice import Kept
-    from logllm_core.model.sources.named_backbones import Places
+    from logllm_core.model.sources.named_backbones import BackboneFolders
     from logllm_core.training.stage_plan import Execution
 
 P = ParamSpec("P")
@@ -60,7 +60,7 @@ class Basis:
     dataset: Dataset
     recipe: Recipe
     backbones: str  # as a person names them
-    places: "Places"
+    folders: "BackboneFolders"
     prepared: Prepared
 
 
@@ -122,9 +122,9 @@ class Pipeline:
         """
         from logllm_core.model.backbones import find_backbones
 
-        places = self.run(find_backbones, self.store, backbones, pooling or recipe.pooling)
+        folders = self.run(find_backbones, self.store, backbones, pooling or recipe.pooling)
         return Basis(
-            dataset=dataset, recipe=recipe, backbones=backbones, places=places, prepared=prepared
+            dataset=dataset, recipe=recipe, backbones=backbones, folders=folders, prepared=prepared
         )
 
     def train(
@@ -149,7 +149,7 @@ class Pipeline:
                 dataset=basis.dataset.name,
                 stage=stage,
                 recipe=basis.recipe,
-                places=basis.places,
+                folders=basis.folders,
                 messages=basis.prepared.messages,
                 windows=basis.prepared.windows,
                 previous=stages[-1] if stages else None,
@@ -170,7 +170,7 @@ class Pipeline:
             self.store,
             basis.dataset.name,
             recipe=basis.recipe,
-            places=basis.places,
+            folders=basis.folders,
             messages=basis.prepared.messages,
             windows=basis.prepared.windows,
             trained=model,
@@ -185,7 +185,7 @@ class Pipeline:
             self.store,
             basis.dataset.name,
             recipe=basis.recipe,
-            places=basis.places,
+            folders=basis.folders,
             messages=basis.prepared.messages,
         )
 

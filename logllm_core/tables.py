@@ -171,19 +171,19 @@ def check(path: Path, schema: pa.Schema) -> None:
     _check(path, pq.read_schema(path), schema)
 
 
-def _check(path: Path, found: pa.Schema, schema: pa.Schema) -> None:
-    differing = [field.name for field in schema if not _has(found, field)]
+def _check(path: Path, actual: pa.Schema, schema: pa.Schema) -> None:
+    differing = [field.name for field in schema if not _has(actual, field)]
     assert not differing, f"{path}: columns {differing} are not as in logllm_core/tables.py"
 
 
-def _has(found: pa.Schema, wanted: pa.Field) -> bool:
-    if wanted.name not in found.names:
+def _has(actual: pa.Schema, wanted: pa.Field) -> bool:
+    if wanted.name not in actual.names:
         return wanted.name in LATER
-    return _same_type(found.field(wanted.name).type, wanted.type)
+    return _same_type(actual.field(wanted.name).type, wanted.type)
 
 
-def _same_type(found: pa.DataType, wanted: pa.DataType) -> bool:
+def _same_type(actual: pa.DataType, wanted: pa.DataType) -> bool:
     """Equality that passes over the name Parquet gives to a list's elements."""
-    if pa.types.is_list(found) and pa.types.is_list(wanted):
-        return bool(found.value_type == wanted.value_type)
-    return bool(found == wanted)
+    if pa.types.is_list(actual) and pa.types.is_list(wanted):
+        return bool(actual.value_type == wanted.value_type)
+    return bool(actual == wanted)

@@ -23,20 +23,20 @@ from logllm_core.model.logllm import LogLLM
 from logllm_core.model.message_tokens import MessageTokenizer
 from logllm_core.model.prompt import QUESTION, Tokenizer
 from logllm_core.model.sources.hub import not_to_be_had
-from logllm_core.model.sources.named_backbones import Places, find_places
+from logllm_core.model.sources.named_backbones import BackboneFolders, find_folders
 from logllm_core.store.store import Json, Store
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig, PreTrainedModel
 
 
-def find_backbones(store: Store, name: str, pooling: Pooling | None = None) -> Places:
-    """The places of the backbones; a GGUF decoder is re-saved into the store once.
+def find_backbones(store: Store, name: str, pooling: Pooling | None = None) -> BackboneFolders:
+    """The folders of the backbones; a GGUF decoder is re-saved into the store once.
 
     Args:
         pooling: a recipe's; None: as the table of backbones, or else the encoder's folder, says.
     """
-    return find_places(store, name, pooling, resave=_save_gguf_as_safetensors)
+    return find_folders(store, name, pooling, resave=_save_gguf_as_safetensors)
 
 
 def _save_gguf_as_safetensors(gguf: Path, out_dir: Path) -> dict[str, Json]:
@@ -79,25 +79,27 @@ class Loaded:
     decoder_tokenizer: Tokenizer
 
 
-def load_backbones(places: Places, loading: Loading, known_ids: Tensor | None = None) -> Loaded:
+def load_backbones(
+    folders: BackboneFolders, loading: Loading, known_ids: Tensor | None = None
+) -> Loaded:
     """The untrained LogLLM model with fresh LoRA adapters.
 
     Weights come from safetensors only and no code from a hub is run. Fresh weights are drawn from
     torch's global generator: seed it first.
 
     Args:
-        places: where both are.
+        folders: where both are.
         known_ids: the messages that the embedder "message-id" has vectors for.
 
     Raises:
         LogLLMError: the models are not to be had, or are not of the two architectures.
     """
-    with _explained_failure(f"The backbones {places.encoder} and {places.decoder}"):
-        encoder_tokenizer = cast(MessageTokenizer, _tokenizer(places.encoder))
-        decoder_tokenizer = cast(Tokenizer, _tokenizer(places.decoder))
+    with _explained_failure(f"The backbones {folders.encoder} and {folders.decoder}"):
+        encoder_tokenizer = cast(MessageTokenizer, _tokenizer(folders.encoder))
+        decoder_tokenizer = cast(Tokenizer, _tokenizer(folders.decoder))
         model = assemble(
-            _embedder(places, loading, known_ids),
-            _decoder(places, loading),
+            _embedder(folders, loading, known_ids),
+            _decoder(folders, loading),
             decoder_tokenizer,
             question=loading.question,
             depth=loading.decoder_depth,
@@ -114,17 +116,19 @@ def load_backbones(places: Places, loading: Loading, known_ids: Tensor | None = 
     )
 
 
-def load_encoder(places: Places, loading: Loading) -> tuple[TextEncoder, MessageTokenizer]:
+def load_encoder(
+    folders: BackboneFolders, loading: Loading
+) -> tuple[TextEncoder, MessageTokenizer]:
     """The pretrained encoder as it was published, without adapters, ready to encode.
 
     Raises:
         LogLLMError: the model is not to be had, or is not of BERT's architecture.
     """
-    with _explained_failure(f"The encoder {places.encoder}"):
-        tokenizer = cast(MessageTokenizer, _tokenizer(places.encoder))
-        bert = _bert(places, loading)
-    check_encoder(bert, places.pooling)
-    encoder = TextEncoder(bert, places.pooling).to(loading.device).requires_grad_(False).eval()
+    with _explained_failure(f"The encoder {folders.encoder}"):
+        tokenizer = cast(MessageTokenizer, _tokenizer(folders.encoder))
+        bert = _bert(folders, loading)
+    check_encoder(bert, folders.pooling)
+    encoder = TextEncoder(bert, folders.pooling).to(loading.device).requires_grad_(False).eval()
     never_repack(encoder)
     return encoder, tokenizer
 
@@ -138,31 +142,33 @@ def _explained_failure(what: str) -> Iterator[None]:
         raise not_to_be_had(f"{what} cannot be loaded", fault) from fault
 
 
-def _embedder(places: Places, loading: Loading, known_ids: Tensor | None) -> nn.Module | None:
+def _embedder(
+    folders: BackboneFolders, loading: Loading, known_ids: Tensor | None
+) -> nn.Module | None:
     """What makes vectors of messages, with fresh adapters."""
     if loading.embedder == "encoder":
-        return text_encoder(_bert(places, loading), places.pooling)
+        return text_encoder(_bert(folders, loading), folders.pooling)
     if loading.embedder == "none":
         return None
     from transformers import AutoConfig
 
     assert known_ids is not None
-    config = AutoConfig.from_pretrained(places.encoder, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(folders.encoder, trust_remote_code=False)
     return IdEncoder(known_ids, config.hidden_size)
 
 
-def _bert(places: Places, loading: Loading) -> "PreTrainedModel":
+def _bert(folders: BackboneFolders, loading: Loading) -> "PreTrainedModel":
     from transformers import AutoModel
 
-    model: PreTrainedModel = AutoModel.from_pretrained(places.encoder, **_reading(loading))
+    model: PreTrainedModel = AutoModel.from_pretrained(folders.encoder, **_reading(loading))
     return model
 
 
-def _decoder(places: Places, loading: Loading) -> "PreTrainedModel":
+def _decoder(folders: BackboneFolders, loading: Loading) -> "PreTrainedModel":
     from transformers import AutoModelForCausalLM
 
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        places.decoder, **_reading(loading)
+        folders.decoder, **_reading(loading)
     )
     return model
 

@@ -67,8 +67,8 @@ def begin_peak_memory(device: torch.device) -> None:
 def peak_memory(device: torch.device) -> PeakMemory:
     """Since `begin_peak_memory`."""
     lines = STATUS.read_text(encoding="ascii", errors="replace").splitlines()
-    found = (int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-    kibibytes = next(found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    peaks = (int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    kibibytes = next(peaks, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     gpu = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     return PeakMemory(ram_bytes=kibibytes * 1024, gpu_bytes=gpu)
 

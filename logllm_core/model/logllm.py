@@ -85,9 +85,9 @@ class LogLLM(nn.Module):
         weight_DE = self.projector.weight
         spread_MD = (vectors_ME - mean_E) @ weight_DE.T
         wanted = self._embedding_scale
-        found = spread_MD.square().mean().sqrt()
-        if found > 0:  # one distinct message has no spread
-            weight_DE *= wanted / found
+        spread = spread_MD.square().mean().sqrt()
+        if spread > 0:  # one distinct message has no spread
+            weight_DE *= wanted / spread
         self.projector.bias.copy_(-(weight_DE @ mean_E))
 
     @torch.no_grad()

@@ -81,11 +81,11 @@ class TokenizedVocabulary:
         self.token_ids = encoded["input_ids"]
         self.num_tokens = np.array([len(ids) for ids in self.token_ids], dtype=np.int64)
         full = np.flatnonzero(self.num_tokens == max_message_tokens).tolist()
-        some = [texts[place] for place in full]
-        whole = tokenizer(some, truncation=False, max_length=max_message_tokens) if some else {}
+        asked = [texts[message_id] for message_id in full]
+        whole = tokenizer(asked, truncation=False, max_length=max_message_tokens) if asked else {}
         self.cut_messages = frozenset(
-            place
-            for place, ids in zip(full, whole.get("input_ids", []), strict=True)
+            message_id
+            for message_id, ids in zip(full, whole.get("input_ids", []), strict=True)
             if len(ids) > max_message_tokens
         )
 
@@ -141,7 +141,7 @@ class TextVocabulary:
         self._separator = tokenizer.encode(SEPARATOR, add_special_tokens=False)
         whole = [tokenizer.encode(" " + text, add_special_tokens=False) for text in texts]
         self.cut_messages = frozenset(
-            place for place, ids in enumerate(whole) if len(ids) > max_message_tokens
+            message_id for message_id, ids in enumerate(whole) if len(ids) > max_message_tokens
         )
         self._token_ids = [ids[:max_message_tokens] for ids in whole]
 

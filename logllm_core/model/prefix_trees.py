@@ -54,10 +54,10 @@ def grow(sequences: Sequence[Ids], max_nodes: int) -> Iterator[Tree]:
         start = end
 
 
-def num_common(one: Ids, other: Ids) -> int:
+def num_common(first: Ids, second: Ids) -> int:
     """How many elements two sequences begin with alike."""
-    length = min(len(one), len(other))
-    differing = np.flatnonzero(one[:length] != other[:length])
+    length = min(len(first), len(second))
+    differing = np.flatnonzero(first[:length] != second[:length])
     return int(differing[0]) if len(differing) else length
 
 

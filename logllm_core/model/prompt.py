@@ -35,14 +35,14 @@ class PromptTokens:
         """How many tokens both answers begin with; the next one decides the verdict."""
         normal, anomalous = self.answers
         pairs = zip(normal, anomalous, strict=False)
-        return next(place for place, (a, b) in enumerate(pairs) if a != b)
+        return next(position for position, (a, b) in enumerate(pairs) if a != b)
 
     @property
     def deciding_tokens(self) -> tuple[int, int]:
         """The first token of each answer that the other has not, indexed by is_anomalous."""
         normal, anomalous = self.answers
-        place = self.num_shared_answer_tokens
-        return normal[place], anomalous[place]
+        position = self.num_shared_answer_tokens
+        return normal[position], anomalous[position]
 
 
 def tokenize_prompt(tokenizer: Tokenizer, *, question: str = QUESTION) -> PromptTokens:

@@ -65,7 +65,7 @@ def set_trainable(
 
 def trainable_state(model: LogLLM) -> dict[str, Tensor]:
     """The weights that training may change, by name: projector and adapters, on the CPU."""
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in _own(model)}
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in _held(model)}
 
 
 def load_trainable_state(model: LogLLM, state: Mapping[str, Tensor]) -> None:
@@ -74,9 +74,9 @@ def load_trainable_state(model: LogLLM, state: Mapping[str, Tensor]) -> None:
     Raises:
         LogLLMError: the weights belong to other backbones.
     """
-    own = dict(_own(model))
-    strange = set(own.keys() ^ state.keys()) or {
-        name for name in own if own[name].shape != state[name].shape
+    held = dict(_held(model))
+    strange = set(held.keys() ^ state.keys()) or {
+        name for name in held if held[name].shape != state[name].shape
     }
     if strange:
         raise LogLLMError(
@@ -84,11 +84,11 @@ def load_trainable_state(model: LogLLM, state: Mapping[str, Tensor]) -> None:
             f"{min(strange)}). Load them with the backbones that they were trained with."
         )
     with torch.no_grad():
-        for name, tensor in own.items():
+        for name, tensor in held.items():
             tensor.copy_(state[name])
 
 
-def _own(model: LogLLM) -> Iterator[tuple[str, Tensor]]:
+def _held(model: LogLLM) -> Iterator[tuple[str, Tensor]]:
     """Trainable weights, and which messages an id encoder knows."""
     for part in PARTS:
         yield from trainable_parameters(model, part)

@@ -34,8 +34,8 @@ def score_windows(
 
 def probabilities(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
     """Of log-odds (nats)."""
-    found: NDArray[np.float64] = torch.from_numpy(log_odds).sigmoid().numpy()
-    return found
+    chances: NDArray[np.float64] = torch.from_numpy(log_odds).sigmoid().numpy()
+    return chances
 
 
 def score_log_odds(
@@ -54,15 +54,15 @@ def score_log_odds(
     """
     set_trainable(model, ())
     cut = [window[: collator.max_window_messages] for window in windows]
-    place_of = {window: place for place, window in enumerate(dict.fromkeys(cut))}
-    distinct = list(place_of)
+    row_of = {window: row for row, window in enumerate(dict.fromkeys(cut))}
+    distinct = list(row_of)
     log_odds = np.empty(len(distinct))
     if distinct:
         if vectors is None:
             vectors = encode_windows(model, collator, distinct)
         with track("Scoring", total=len(distinct), unit="windows") as advance:
             log_odds = window_log_odds(model, collator, distinct, vectors, advance)
-    return log_odds[[place_of[window] for window in cut]]
+    return log_odds[[row_of[window] for window in cut]]
 
 
 @torch.no_grad()
@@ -81,13 +81,13 @@ def window_log_odds(
         vectors: from `encode_windows`.
         advance: told how many windows a batch held.
     """
-    found = np.empty(len(windows))
-    for places, batch in collator.scoring_batches(windows, vectors):
+    log_odds = np.empty(len(windows))
+    for indices, batch in collator.scoring_batches(windows, vectors):
         log_probabilities = model.answer_log_probabilities(batch.to(model.device))
         normal, anomalous = log_probabilities.double().unbind(-1)
-        found[places] = (anomalous - normal).cpu().numpy()
-        advance(len(places))
-    return found
+        log_odds[indices] = (anomalous - normal).cpu().numpy()
+        advance(len(indices))
+    return log_odds
 
 
 def encode_windows(

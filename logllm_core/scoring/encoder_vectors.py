@@ -24,7 +24,7 @@ from logllm_core.model.devices import (
 )
 from logllm_core.model.encoders import TextEncoder
 from logllm_core.model.message_tokens import GROUP_MESSAGES, TokenizedVocabulary, on_device
-from logllm_core.model.sources.named_backbones import Places
+from logllm_core.model.sources.named_backbones import BackboneFolders
 from logllm_core.progress import track
 from logllm_core.store.store import Artifact, Json, Store
 from logllm_core.training.recipes import Recipe
@@ -35,7 +35,7 @@ FILE_NAME, VECTORS = "vectors.safetensors", "vectors_ME"
 
 
 def encode_vocabulary(
-    store: Store, dataset: str, *, recipe: Recipe, places: Places, messages: Artifact
+    store: Store, dataset: str, *, recipe: Recipe, folders: BackboneFolders, messages: Artifact
 ) -> Artifact | None:
     """Vectors of every distinct message by the frozen encoder, read by `read_vectors`.
 
@@ -49,7 +49,7 @@ def encode_vocabulary(
             *(dataset, num_messages, MAX_MESSAGES),
         )
         return None
-    identity = places.identity
+    identity = folders.identity
     return store.reuse_or_build(
         "vectors",
         dataset,
@@ -63,7 +63,7 @@ def encode_vocabulary(
         },
         inputs={"messages": messages},
         version=VERSION,
-        build=lambda out_dir: _build(out_dir, dataset, recipe, places, messages),
+        build=lambda out_dir: _build(out_dir, dataset, recipe, folders, messages),
     )
 
 
@@ -74,7 +74,7 @@ def read_vectors(vectors: Artifact) -> NDArray[np.float32]:
 
 
 def _build(
-    out_dir: Path, dataset: str, recipe: Recipe, places: Places, messages: Artifact
+    out_dir: Path, dataset: str, recipe: Recipe, folders: BackboneFolders, messages: Artifact
 ) -> dict[str, Json]:
     (device,) = devices_of(1)
     loading = Loading(
@@ -84,7 +84,7 @@ def _build(
     def encode() -> tuple[NDArray[np.float32], int]:
         """The encoder is gone when this returns, and its memory with it."""
         begin_peak_memory(device)
-        encoder, tokenizer = backbones.load_encoder(places, loading)
+        encoder, tokenizer = backbones.load_encoder(folders, loading)
         vocabulary = TokenizedVocabulary(
             read_vocabulary(messages), tokenizer, max_message_tokens=recipe.max_message_tokens
         )

@@ -25,7 +25,7 @@ from logllm_core.model.devices import devices_of, explained_shortage
 from logllm_core.model.encoders import EncoderVectors
 from logllm_core.model.logllm import encode_messages
 from logllm_core.model.message_tokens import IdVocabulary, TextVocabulary, TokenizedVocabulary
-from logllm_core.model.sources.named_backbones import Places
+from logllm_core.model.sources.named_backbones import BackboneFolders
 from logllm_core.model.weights import set_trainable
 from logllm_core.model.window_answers import score_windows
 from logllm_core.scoring import DECISION
@@ -115,7 +115,7 @@ class Judge:
     def __init__(
         self,
         *,
-        places: Places,
+        folders: BackboneFolders,
         recipe: Recipe,
         trained: Artifact,
         known_texts: Set[str] | None,
@@ -130,7 +130,7 @@ class Judge:
         check_masking(recipe.masking)
         (device,) = devices_of(1)
         with explained_shortage():
-            loaded = load_weights(places, recipe, trained, device=device)
+            loaded = load_weights(folders, recipe, trained, device=device)
         self.fingerprint = trained.fingerprint
         self._model = loaded.model
         set_trainable(self._model, ())

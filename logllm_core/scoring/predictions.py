@@ -22,7 +22,7 @@ from logllm_core.model import gpu_locks
 from logllm_core.model.batches import Collator
 from logllm_core.model.devices import begin_peak_memory, devices_of, explained_shortage, peak_memory
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.sources.named_backbones import Places
+from logllm_core.model.sources.named_backbones import BackboneFolders
 from logllm_core.model.weights import set_trainable
 from logllm_core.model.window_answers import encode_windows, probabilities, score_log_odds
 from logllm_core.scoring import DECISION
@@ -70,7 +70,7 @@ def predict(
     dataset: str,
     *,
     recipe: Recipe,
-    places: Places,
+    folders: BackboneFolders,
     messages: Artifact,
     windows: Artifact,
     trained: Artifact,
@@ -99,7 +99,7 @@ def predict(
 
         with gpu_locks.claim(device), explained_shortage():
             begin_peak_memory(device)
-            answers = _ask(places, recipe, trained, messages, windows, every, device)
+            answers = _ask(folders, recipe, trained, messages, windows, every, device)
             peak = peak_memory(device)
         results: dict[str, Json] = {
             "peak_memory_bytes": peak.ram_bytes,
@@ -141,7 +141,7 @@ def predict(
         dataset,
         config={
             "recipe": recipe.shaping,
-            "backbones": places.identity,
+            "backbones": folders.identity,
         },
         inputs={"messages": messages, "windows": windows, "trained": trained},
         version=VERSION,
@@ -150,7 +150,7 @@ def predict(
 
 
 def _ask(
-    places: Places,
+    folders: BackboneFolders,
     recipe: Recipe,
     trained: Artifact,
     messages: Artifact,
@@ -160,9 +160,9 @@ def _ask(
 ) -> Answers:
     """The model is gone when this returns, and its memory with it."""
     model, collator = load_model(
-        places, recipe, trained, messages=messages, windows=windows, device=device
+        folders, recipe, trained, messages=messages, windows=windows, device=device
     )
-    ways = _ways(model, collator, lambda: _in_float32(places, recipe, trained, device))
+    ways = _ways(model, collator, lambda: _in_float32(folders, recipe, trained, device))
     set_trainable(model, ())
     began = time.perf_counter()
     parts = [collator.excerpts(window) for window in every]
@@ -205,10 +205,12 @@ def _ways(model: LogLLM, collator: Collator, load: Callable[[], LogLLM]) -> dict
     return ways | ({IN_FLOAT32: in_float32(load, collator)} if has_cheap_float32(model) else {})
 
 
-def _in_float32(places: Places, recipe: Recipe, trained: Artifact, device: torch.device) -> LogLLM:
+def _in_float32(
+    folders: BackboneFolders, recipe: Recipe, trained: Artifact, device: torch.device
+) -> LogLLM:
     """Not compiled, which would take longer than what it is asked."""
     plain = recipe.model_copy(update={"precision": "float32", "is_compiled": False})
-    return load_weights(places, plain, trained, device=device).model
+    return load_weights(folders, plain, trained, device=device).model
 
 
 def _to_localize(windows: Sequence[Ids], are_flagged: NDArray[np.bool_]) -> list[int]:

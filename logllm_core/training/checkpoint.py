@@ -5,7 +5,7 @@ weights so far in safetensors (nothing is ever unpickled), the rest in JSON, che
 it. It is written beside, read back, and renamed; only then is the last but one removed.
 
 Random numbers, the learning rate and the sampler's position need no state of their own: each step
-derives them from the seed and its number (`logllm_core.training.loop`).
+derives them from the seed and its number (`logllm_core.training.stage_run`).
 """
 
 import json
@@ -90,10 +90,10 @@ class Checkpoints:
             OSError, SafetensorError, ValueError: it cannot be written, or not be read back; the
                 checkpoints before it are still there.
         """
-        place = self.folder / f"step-{progress.step:08d}"
+        path = self.folder / f"step-{progress.step:08d}"
         for leftover in self.folder.glob(f".step-*{BUILDING}"):
             shutil.rmtree(leftover)
-        with whole_folder(place) as beside:
+        with whole_folder(path) as beside:
             for name, content in tensors.items():
                 save_file(dict(content), beside / f"{name}.safetensors")
             for name, text in texts.items():
@@ -104,11 +104,11 @@ class Checkpoints:
             (beside / CHECKSUMS).write_text(json.dumps(sums, indent=1), encoding="utf-8")
             _check(beside)
             for damaged in self._newest_first():  # passed over, or this would not be the newest
-                if damaged.name >= place.name:
+                if damaged.name >= path.name:
                     shutil.rmtree(damaged)
         for older in self._newest_first()[NUM_KEPT:]:
             shutil.rmtree(older)
-        return place
+        return path
 
     def newest(self) -> Checkpoint | None:
         """The newest checkpoint that is whole; damaged ones are named and passed over.
@@ -116,58 +116,58 @@ class Checkpoints:
         Raises:
             LogLLMError: it was made for other settings, data or backbones; says what differs.
         """
-        for place in self._newest_first():
+        for path in self._newest_first():
             try:
-                state = _check(place)
+                state = _check(path)
             except (OSError, ValueError) as fault:
-                logger.warning("Checkpoint {} is damaged and passed over: {}", place, fault)
+                logger.warning("Checkpoint {} is damaged and passed over: {}", path, fault)
                 continue
             differing = list(_differences(state.made_for, _as_json(self.made_for)))
             if differing:
                 raise LogLLMError(
-                    f"The checkpoint {place} was made for another training: "
+                    f"The checkpoint {path} was made for another training: "
                     f"{'; '.join(differing)}. Train with those settings, or remove {self.folder} "
                     "to begin anew."
                 )
-            return Checkpoint(path=place, state=state)
+            return Checkpoint(path=path, state=state)
         return None
 
     def _newest_first(self) -> list[Path]:
         return sorted(self.folder.glob("step-*"), reverse=True)
 
 
-def checkpoints_beside(place: Path) -> Path:
+def checkpoints_beside(path: Path) -> Path:
     """Where the checkpoints of an artifact lie, by its folder or the one that it is built in."""
-    fingerprint = place.name.lstrip(".").partition(".")[0]
-    return place.parent / f".{fingerprint}.checkpoints"
+    fingerprint = path.name.lstrip(".").partition(".")[0]
+    return path.parent / f".{fingerprint}.checkpoints"
 
 
-def _check(place: Path) -> State:
+def _check(path: Path) -> State:
     """The state of a whole checkpoint.
 
     Raises:
         OSError, ValueError: a file is missing, or is not what was written.
     """
-    sums = json.loads((place / CHECKSUMS).read_text(encoding="utf-8"))
+    sums = json.loads((path / CHECKSUMS).read_text(encoding="utf-8"))
     if not isinstance(sums, dict) or STATE not in sums:
         raise ValueError(f"{CHECKSUMS} does not list {STATE}")
     for name, wanted in sums.items():
-        if sha256_of(place / Path(str(name)).name) != wanted:
+        if sha256_of(path / Path(str(name)).name) != wanted:
             raise ValueError(f"{name} does not have the checksum that was written with it")
     try:
-        return State.model_validate_json((place / STATE).read_bytes())
+        return State.model_validate_json((path / STATE).read_bytes())
     except ValidationError as fault:
         raise ValueError(f"{STATE} is of another version: {fault.error_count()} faults") from None
 
 
-def _differences(found: Any, wanted: Any, place: str = "") -> Iterator[str]:
-    """What differs between two JSON values, with its place."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in sorted(found.keys() | wanted.keys()):
-            inner = f"{place}.{key}" if place else key
-            yield from _differences(found.get(key), wanted.get(key), inner)
-    elif found != wanted:
-        yield f"{place} is {json.dumps(found)} there and {json.dumps(wanted)} here"
+def _differences(saved: Any, wanted: Any, path: str = "") -> Iterator[str]:
+    """What differs between two JSON values, with the keys that lead to it."""
+    if isinstance(saved, dict) and isinstance(wanted, dict):
+        for key in sorted(saved.keys() | wanted.keys()):
+            inner = f"{path}.{key}" if path else key
+            yield from _differences(saved.get(key), wanted.get(key), inner)
+    elif saved != wanted:
+        yield f"{path} is {json.dumps(saved)} there and {json.dumps(wanted)} here"
 
 
 def _as_json(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,21 +43,23 @@ def start_projector(model: LogLLM, collator: Collator, train: Windows, how: Proj
     if how == "discriminant":
         is_encoded = np.zeros(known[-1] + 1, dtype=bool)
         is_encoded[evenly] = True
-        places = _both_classes(distinct_windows(train, collator.max_window_messages), train)
-        read = [np.array(collator.cut(train.message_ids[place])) for place in places]
+        indices = _both_classes(distinct_windows(train, collator.max_window_messages), train)
+        read = [np.array(collator.cut(train.message_ids[index])) for index in indices]
         of_encoded = [ids[is_encoded[ids]] for ids in read]
         assert train.is_anomalous is not None
         model.lean_projector(
             vectors.vectors_ME,
-            discriminant(_means(vectors, of_encoded), torch.from_numpy(train.is_anomalous[places])),
+            discriminant(
+                _means(vectors, of_encoded), torch.from_numpy(train.is_anomalous[indices])
+            ),
         )
 
 
-def _both_classes(places: Indices, train: Windows) -> Indices:
+def _both_classes(indices: Indices, train: Windows) -> Indices:
     """As many windows of each class as are looked at, evenly over the log."""
     assert train.is_anomalous is not None
-    is_anomalous = train.is_anomalous[places]
-    parts = [places[is_anomalous == label] for label in (False, True)]
+    is_anomalous = train.is_anomalous[indices]
+    parts = [indices[is_anomalous == label] for label in (False, True)]
     return np.concatenate([part[:: -(-len(part) // MOST_WINDOWS)] for part in parts])
 
 

@@ -125,7 +125,7 @@ class Recipe(Settings):
         values = self.model_dump()
         stages = {stage["name"]: stage for stage in values["stages"]}
         for key, value in changes.items():
-            place, name = values, key
+            settings, name = values, key
             if key.startswith("stages."):
                 _, stage, name = [*key.split("."), "", ""][:3]
                 if stage not in stages or key.count(".") != 2 or name == "name":
@@ -133,14 +133,14 @@ class Recipe(Settings):
                         f"{key} names no setting of a stage of the recipe {self.name}. Its stages "
                         f"are {', '.join(stages)}; write stages.{next(iter(stages))}.num_epochs."
                     )
-                place = stages[stage]
-            known = (Stage if place is not values else type(self)).model_fields.keys()
+                settings = stages[stage]
+            known = (Stage if settings is not values else type(self)).model_fields.keys()
             if name not in known - {"stages", "name", "overrides"}:
                 raise LogLLMError(
                     f"A recipe has no setting {key}. Known: "
                     f"{', '.join(sorted(known - {'stages', 'name', 'overrides'}))}."
                 )
-            place[name] = value
+            settings[name] = value
         changed = type(self).parse(values, origin=f"The recipe {self.name} with these changes")
         return changed.model_copy(update={"overrides": {**self.overrides, **changes}})
 

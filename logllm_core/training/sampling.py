@@ -22,15 +22,15 @@ def derived_seed(seed: int, *words: str) -> int:
 def oversampled(
     is_anomalous: NDArray[np.bool_], beta: float, generator: np.random.Generator
 ) -> Indices:
-    """Places of all windows, the minority class repeated by equation (1).
+    """Indices of all windows, the minority class repeated by equation (1).
 
     With N windows and a minority share alpha < beta, the minority is repeated up to
-    `beta (1 - alpha) / (1 - beta) * N` places, which makes its share beta. Every window of it
+    `beta (1 - alpha) / (1 - beta) * N` windows, which makes its share beta. Every window of it
     occurs equally often, give or take one.
     """
-    places = np.arange(len(is_anomalous), dtype=np.int64)
+    indices = np.arange(len(is_anomalous), dtype=np.int64)
     is_minority = is_anomalous if is_anomalous.mean() <= 0.5 else ~is_anomalous
-    minority, majority = places[is_minority], places[~is_minority]
+    minority, majority = indices[is_minority], indices[~is_minority]
     wanted = max(round(beta * len(majority) / (1 - beta)), len(minority))
     whole, rest = divmod(wanted, len(minority))
     chosen = generator.permutation(minority)[:rest]
@@ -73,12 +73,12 @@ def interleaved(
 
 
 def distinct_windows(windows: Windows, max_window_messages: int) -> Indices:
-    """Places where a window, as the model reads it, first occurs with its label."""
+    """Indices where a window, as the model reads it, first occurs with its label."""
     assert windows.is_anomalous is not None
     firsts: dict[tuple[tuple[int, ...], bool], int] = {}
-    for place, ids in enumerate(windows.message_ids):
-        label = bool(windows.is_anomalous[place])
-        firsts.setdefault((ids[:max_window_messages], label), place)
+    for index, ids in enumerate(windows.message_ids):
+        label = bool(windows.is_anomalous[index])
+        firsts.setdefault((ids[:max_window_messages], label), index)
     return np.fromiter(firsts.values(), dtype=np.int64)
 
 
@@ -105,16 +105,16 @@ def check_both_classes(dataset: str, windows: Windows) -> None:
     assert windows.is_anomalous is not None
     num_anomalous = int(windows.is_anomalous.sum())
     if num_anomalous in (0, len(windows)):
-        found = "no" if num_anomalous == 0 else "only"
+        share = "no" if num_anomalous == 0 else "only"
         raise LogLLMError(
-            f"{dataset}: the training split of {len(windows):,} windows holds {found} anomalous "
+            f"{dataset}: the training split of {len(windows):,} windows holds {share} anomalous "
             "ones; training needs both kinds. Use a longer log, another train_fraction, or another "
             "split seed."
         )
 
 
 def epochs(stage: Stage, recipe: Recipe, windows: Windows) -> Iterator[Indices]:
-    """The places of each epoch's windows, in the order of training."""
+    """The indices of each epoch's windows, in the order of training."""
     assert windows.is_anomalous is not None
     generator = np.random.default_rng(derived_seed(recipe.seed, "sampling", stage.name))
     for _ in range(stage.num_epochs):
@@ -130,17 +130,17 @@ def epochs(stage: Stage, recipe: Recipe, windows: Windows) -> Iterator[Indices]:
 
 
 def batches(stage: Stage, recipe: Recipe, windows: Windows) -> list[Indices]:
-    """The places of each optimiser step's windows; an epoch's last batch may be a smaller one."""
+    """The indices of each optimiser step's windows; an epoch's last batch may be a smaller one."""
     return [
-        places[start : start + recipe.batch_size]
-        for places in epochs(stage, recipe, windows)
-        for start in range(0, len(places), recipe.batch_size)
+        indices[start : start + recipe.batch_size]
+        for indices in epochs(stage, recipe, windows)
+        for start in range(0, len(indices), recipe.batch_size)
     ]
 
 
-def digest(found: list[Indices]) -> str:
+def digest(batches: list[Indices]) -> str:
     """Tells one order of training from another."""
     total = hashlib.sha256()
-    for places in found:
-        total.update(places.tobytes())
+    for indices in batches:
+        total.update(indices.tobytes())
     return total.hexdigest()[:16]

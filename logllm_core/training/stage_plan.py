@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from logllm_core.errors import LogLLMError
-from logllm_core.model.sources.named_backbones import Places
+from logllm_core.model.sources.named_backbones import BackboneFolders
 from logllm_core.store.store import Artifact, Json
 from logllm_core.training.recipes import Recipe, Stage
 
@@ -16,7 +16,7 @@ class StagePlan:
     dataset: str
     stage: Stage
     recipe: Recipe
-    places: Places
+    folders: BackboneFolders
     messages: Artifact
     windows: Artifact
     previous: Artifact | None  # the stage before, None for the first
@@ -26,13 +26,13 @@ class StagePlan:
         return {
             "stage": self.stage.model_dump(mode="json"),
             "recipe": self.recipe.shaping,
-            "backbones": self.places.identity,
+            "backbones": self.folders.identity,
         }
 
     @property
     def inputs(self) -> dict[str, Artifact]:
-        found = {"messages": self.messages, "windows": self.windows}
-        return found | {"previous": self.previous} if self.previous else found
+        prepared = {"messages": self.messages, "windows": self.windows}
+        return prepared | {"previous": self.previous} if self.previous else prepared
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

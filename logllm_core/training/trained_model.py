@@ -22,7 +22,7 @@ from logllm_core.model.message_tokens import (
     TokenizedVocabulary,
 )
 from logllm_core.model.prompt import Tokenizer
-from logllm_core.model.sources.named_backbones import Places
+from logllm_core.model.sources.named_backbones import BackboneFolders
 from logllm_core.model.weights import KNOWN_IDS, load_trainable_state, trainable_state
 from logllm_core.store.intact_files import require_intact
 from logllm_core.store.store import Artifact
@@ -37,7 +37,7 @@ def save_weights(model: LogLLM, folder: Path) -> None:
 
 
 def load_model(
-    places: Places,
+    folders: BackboneFolders,
     recipe: Recipe,
     trained: Artifact | None,
     *,
@@ -57,7 +57,7 @@ def load_model(
         train = read_windows(windows, "train")
         known = {message for ids in train.message_ids for message in ids}
         known_ids = torch.from_numpy(np.array(sorted(known), dtype=np.int64))
-    loaded = load_weights(places, recipe, trained, device=device, known_ids=known_ids)
+    loaded = load_weights(folders, recipe, trained, device=device, known_ids=known_ids)
     collator = Collator(
         prompt=loaded.model.prompt,
         vocabulary=_read_vocabulary(messages, recipe, loaded),
@@ -68,7 +68,7 @@ def load_model(
 
 
 def load_weights(
-    places: Places,
+    folders: BackboneFolders,
     recipe: Recipe,
     trained: Artifact | None,
     *,
@@ -86,7 +86,7 @@ def load_weights(
     """
     if trained is not None:
         require_intact(trained.path)
-        _check_backbones(places, trained)
+        _check_backbones(folders, trained)
     state = load_file(trained.path / WEIGHTS) if trained else {}
     torch.manual_seed(derived_seed(recipe.seed, "weights"))
     loading = Loading(
@@ -99,23 +99,23 @@ def load_weights(
         is_compiled=recipe.is_compiled,
         recomputes_activations=recipe.recomputes_activations,
     )
-    loaded = backbones.load_backbones(places, loading, state.get(KNOWN_IDS, known_ids))
+    loaded = backbones.load_backbones(folders, loading, state.get(KNOWN_IDS, known_ids))
     if trained is not None:
         load_trainable_state(loaded.model, state)
     return loaded
 
 
-def _check_backbones(places: Places, trained: Artifact) -> None:
+def _check_backbones(folders: BackboneFolders, trained: Artifact) -> None:
     """Adapters say nothing on another base: that they fit into it proves nothing.
 
     Raises:
         LogLLMError: the backbones' files hold something else than when the stage was trained.
     """
-    then, now = trained.manifest["config"]["backbones"], places.identity
-    for part, place in (("encoder", places.encoder), ("decoder", places.decoder)):
+    then, now = trained.manifest["config"]["backbones"], folders.identity
+    for part, folder in (("encoder", folders.encoder), ("decoder", folders.decoder)):
         if then[f"{part}_content"] != now[f"{part}_content"]:
             raise LogLLMError(
-                f"The {part} in {place} is another one than the model {trained.fingerprint} of "
+                f"The {part} in {folder} is another one than the model {trained.fingerprint} of "
                 f"{trained.dataset} was trained on. Restore that one (a package: pip install "
                 f"--no-deps --force-reinstall), or train again: logllm train {trained.dataset}."
             )

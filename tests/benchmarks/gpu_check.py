@@ -23,7 +23,7 @@ from logllm_core import progress
 from logllm_core.errors import LogLLMError
 from logllm_core.model import Quantization, devices, gpu_locks
 from logllm_core.model.backbones import find_backbones
-from logllm_core.model.sources.named_backbones import Places
+from logllm_core.model.sources.named_backbones import BackboneFolders
 from logllm_core.model.window_answers import score_windows
 from logllm_core.store.store import Artifact, Json, Store
 from logllm_core.training import trained_model
@@ -80,14 +80,14 @@ def check(
             for name, amount in amounts.items()
         }
     )
-    places = find_backbones(Store(data_dir=ROOT / "data"), backbones)
+    folders = find_backbones(Store(data_dir=ROOT / "data"), backbones)
     with tempfile.TemporaryDirectory() as folder, gpu_locks.claim(device):
         for line in described(device):
             output.print(line)
         store = Store(data_dir=Path(folder))
         prepared = simulated(store, "bgl", NUM_LINES)
         num_messages = max(map(len, prepared.train.message_ids))
-        rows = measure(store, prepared, recipe, places, device)
+        rows = measure(store, prepared, recipe, folders, device)
     table = Table(box=box.SIMPLE)
     table.add_column("what", no_wrap=True)
     for column in (
@@ -125,7 +125,7 @@ def described(device: torch.device) -> list[str]:
 
 
 def measure(
-    store: Store, prepared: Prepared, recipe: Recipe, places: Places, device: torch.device
+    store: Store, prepared: Prepared, recipe: Recipe, folders: BackboneFolders, device: torch.device
 ) -> list[Figures]:
     """Each stage trained after the one before it, as `logllm train` does, then scoring."""
     rows: list[Figures] = []
@@ -135,7 +135,7 @@ def measure(
             dataset=prepared.dataset.name,
             stage=stage,
             recipe=recipe,
-            places=places,
+            folders=folders,
             messages=prepared.messages,
             windows=prepared.windows,
             previous=previous,
@@ -156,7 +156,7 @@ def measure(
             }
         )
     with gpu_locks.claim(device):
-        return [*rows, scored(prepared, recipe, places, device, previous)]
+        return [*rows, scored(prepared, recipe, folders, device, previous)]
 
 
 def trained_on(device: torch.device, store: Store, plan: StagePlan) -> Artifact:
@@ -183,13 +183,13 @@ def trained_on(device: torch.device, store: Store, plan: StagePlan) -> Artifact:
 def scored(
     prepared: Prepared,
     recipe: Recipe,
-    places: Places,
+    folders: BackboneFolders,
     device: torch.device,
     last: Artifact | None,
 ) -> Figures:
     """Scoring some windows of the test split, the second time."""
     model, collator = trained_model.load_model(
-        places, recipe, last, messages=prepared.messages, windows=prepared.windows, device=device
+        folders, recipe, last, messages=prepared.messages, windows=prepared.windows, device=device
     )
     windows = prepared.test.message_ids[:NUM_SCORED]
     score_windows(model, collator, windows)

@@ -280,10 +280,10 @@ def loaded(
     recipe = RECIPES["quick"].model_copy(update=config["recipe"] | changes)
     backbones = config["backbones"]
     named = f"{backbones['encoder']},{backbones['decoder']}"
-    places = find_backbones(store, named, pooling_of(trained))
+    folders = find_backbones(store, named, pooling_of(trained))
     (device,) = devices_of(1)
     model, collator = load_model(
-        places, recipe, trained, messages=messages, windows=windows, device=device
+        folders, recipe, trained, messages=messages, windows=windows, device=device
     )
     set_trainable(model, ())
     return model, collator

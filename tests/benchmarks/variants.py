@@ -19,7 +19,7 @@ from rich.table import Table
 
 from logllm_core import progress
 from logllm_core.model import batches
-from logllm_core.training.loop import StageRun, set_trainable
+from logllm_core.training.stage_run import StageRun, set_trainable
 from tests.benchmarks import scoring, training
 from tests.benchmarks.alone import ROOT, Figures, run_alone
 from tests.benchmarks.material import SCALES, Scale

@@ -339,7 +339,7 @@ def test_windows_without_labels_are_scored_by_a_model_of_another_log(
         store,
         "unlabelled",
         recipe=settings.find_recipe(),
-        places=find_backbones(store, settings.backbones),
+        folders=find_backbones(store, settings.backbones),
         messages=prepared.messages,
         windows=prepared.windows,
         trained=trained,

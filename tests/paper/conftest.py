@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from logllm_core.model.sources.named_backbones import Backbones, Places
+from logllm_core.model.sources.named_backbones import BackboneFolders, Backbones
 from logllm_core.paper.building_blocks.fitting import Trainer
 from logllm_core.paper.building_blocks.interface import Bench
 from logllm_core.paper.building_blocks.message_vectors import FrozenEncoder
@@ -14,14 +14,14 @@ from tests import tiny
 
 
 @pytest.fixture(scope="session")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Places:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> BackboneFolders:
     encoder, decoder = tiny.save(tmp_path_factory.mktemp("backbones")).split(",")
     named = Backbones(encoder=encoder, decoder=decoder)
-    return Places(named=named, encoder=encoder, decoder=decoder)
+    return BackboneFolders(named=named, encoder=encoder, decoder=decoder)
 
 
 @pytest.fixture
-def make_bench(places: Places, tmp_path: Path) -> Callable[..., Bench]:
+def make_bench(folders: BackboneFolders, tmp_path: Path) -> Callable[..., Bench]:
     """`make_bench(seed=0)`: the trainers of one folder share their checkpoints."""
 
     def make(seed: int = 0, checkpoint_minutes: float = 10.0, folder: str = "one") -> Bench:
@@ -35,7 +35,7 @@ def make_bench(places: Places, tmp_path: Path) -> Callable[..., Bench]:
             checkpoint_minutes=checkpoint_minutes,
         )
         return Bench(
-            seed=seed, device=device, trainer=trainer, encoder=FrozenEncoder(places, device)
+            seed=seed, device=device, trainer=trainer, encoder=FrozenEncoder(folders, device)
         )
 
     return make

@@ -9,7 +9,7 @@ import torch
 
 from logllm_core.logs.windows.window_artifact import build_windows
 from logllm_core.model import backbones
-from logllm_core.model.sources.named_backbones import Places
+from logllm_core.model.sources.named_backbones import BackboneFolders
 from logllm_core.scoring import predictions
 from logllm_core.store.store import Artifact, Store
 from logllm_core.training.recipes import Recipe, recipe_named
@@ -28,7 +28,7 @@ class Setting:
 
     store: Store
     recipe: Recipe
-    places: Places
+    folders: BackboneFolders
     messages: Artifact
     windows: Artifact
     trained: Artifact
@@ -38,7 +38,7 @@ class Setting:
             self.store,
             "own",
             recipe=self.recipe,
-            places=self.places,
+            folders=self.folders,
             messages=self.messages,
             windows=self.windows,
             trained=self.trained,
@@ -60,22 +60,22 @@ def prepare(folder: Path, *, is_labelled: bool = True, **changes: Any) -> Settin
     store = Store(data_dir=folder / "data")
     messages = messages_of(store, dataset)
     windows = build_windows(store, dataset, messages, validation_fraction=0.25)
-    places = backbones.find_backbones(store, tiny.save(folder / "tiny"))
+    folders = backbones.find_backbones(store, tiny.save(folder / "tiny"))
     recipe = recipe_with(**changes)
 
     def train(out_dir: Path) -> dict[str, object]:
-        model, _ = load_model(places, recipe, None, messages=messages, windows=windows, device=CPU)
+        model, _ = load_model(folders, recipe, None, messages=messages, windows=windows, device=CPU)
         save_weights(model, out_dir)
         return {}
 
-    config = {"recipe": recipe.shaping, "backbones": places.identity}
+    config = {"recipe": recipe.shaping, "backbones": folders.identity}
     trained = store.reuse_or_build(
         "models", "own", config=config, inputs={}, version=1, build=train
     )
     return Setting(
         store=store,
         recipe=recipe,
-        places=places,
+        folders=folders,
         messages=messages,
         windows=windows,
         trained=trained,

@@ -13,7 +13,7 @@ from logllm_core.errors import LogLLMError
 from logllm_core.logs.messages.log_messages import read_vocabulary
 from logllm_core.model import backbones
 from logllm_core.model.backbones import find_backbones
-from logllm_core.model.sources.named_backbones import Places
+from logllm_core.model.sources.named_backbones import BackboneFolders
 from logllm_core.scoring import encoder_vectors
 from logllm_core.scoring.encoder_vectors import encode_vocabulary, read_vectors
 from logllm_core.store.store import Artifact
@@ -27,12 +27,12 @@ def setting(tmp_path: Path) -> Setting:
     return prepare(tmp_path)
 
 
-def encode(setting: Setting, recipe: Recipe, places: Places | None = None) -> Artifact:
+def encode(setting: Setting, recipe: Recipe, folders: BackboneFolders | None = None) -> Artifact:
     found = encode_vocabulary(
         setting.store,
         "own",
         recipe=recipe,
-        places=places or setting.places,
+        folders=folders or setting.folders,
         messages=setting.messages,
     )
     assert found is not None
@@ -45,8 +45,8 @@ def test_the_vectors_are_the_pretrained_encoders_pooled_output(
 ) -> None:
     monkeypatch.setattr(encoder_vectors, "GROUP_MESSAGES", 3)  # of four messages
     artifact = encode(setting, recipe_with())
-    bert = BertModel.from_pretrained(setting.places.encoder)  # in evaluation mode
-    tokenizer = AutoTokenizer.from_pretrained(setting.places.encoder)
+    bert = BertModel.from_pretrained(setting.folders.encoder)  # in evaluation mode
+    tokenizer = AutoTokenizer.from_pretrained(setting.folders.encoder)
     texts = read_vocabulary(setting.messages)
     alone = [bert(**tokenizer(text, return_tensors="pt")).pooler_output[0] for text in texts]
     found = read_vectors(artifact)
@@ -81,7 +81,7 @@ def test_all_runs_on_the_same_messages_share_the_vectors(setting: Setting, tmp_p
         recipe_with(embedder="message-id"),
     ]
     assert [encode(setting, recipe).path for recipe in others] == [first.path] * 4
-    other_decoder = replace(setting.places, decoder=str(tmp_path), decoder_content="other")
+    other_decoder = replace(setting.folders, decoder=str(tmp_path), decoder_content="other")
     assert encode(setting, recipe_with(), other_decoder).path == first.path
     found = file.stat()
     assert (found.st_ino, found.st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
@@ -113,7 +113,7 @@ def test_too_many_messages_are_not_encoded(
         setting.store,
         "own",
         recipe=recipe_with(),
-        places=setting.places,
+        folders=setting.folders,
         messages=setting.messages,
     )
     assert found is None
@@ -144,8 +144,8 @@ def test_progress_is_told_message_by_message(setting: Setting) -> None:
 def test_an_encoder_that_cannot_be_loaded_is_a_clear_error(
     setting: Setting, tmp_path: Path
 ) -> None:
-    nowhere = Places(
-        named=setting.places.named, encoder=str(tmp_path), decoder=setting.places.decoder
+    nowhere = BackboneFolders(
+        named=setting.folders.named, encoder=str(tmp_path), decoder=setting.folders.decoder
     )
     with pytest.raises(LogLLMError, match=f"The encoder {tmp_path} cannot be loaded"):
         encode(setting, recipe_with(), nowhere)

@@ -39,7 +39,7 @@ def window(*texts: str, window_id: int = 0, first_line: int = 0) -> NewWindow:
 
 def judge_of(setting: Setting, **changes: Any) -> Judge:
     values: dict[str, Any] = {
-        "places": setting.places,
+        "folders": setting.folders,
         "recipe": setting.recipe,
         "trained": setting.trained,
         "known_texts": None,
@@ -100,7 +100,7 @@ def test_contributions_are_those_of_the_same_windows_in_the_training_log(
     texts = read_vocabulary(setting.messages)
     ids = read_windows(setting.windows, "test").message_ids
     model, collator = load_model(
-        setting.places,
+        setting.folders,
         setting.recipe,
         setting.trained,
         messages=setting.messages,

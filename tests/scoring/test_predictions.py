@@ -39,7 +39,7 @@ def middle(chances: Sequence[float] | NDArray[np.float64]) -> float:
 def check(setting: Setting, predictions: Artifact) -> list[str]:
     """Hold the artifact against the model asked about each window alone; returns the verdicts."""
     model, collator = load_model(
-        setting.places,
+        setting.folders,
         setting.recipe,
         setting.trained,
         messages=setting.messages,
@@ -133,7 +133,7 @@ def test_of_a_long_window_the_most_suspicious_excerpt_decides_and_is_localized(
     setting = prepare(tmp_path, max_window_messages=2)  # windows of four
     predictions = setting.predict()
     model, collator = load_model(
-        setting.places,
+        setting.folders,
         setting.recipe,
         setting.trained,
         messages=setting.messages,
@@ -221,7 +221,7 @@ def test_bfloat16_is_compared_with_float32_by_the_same_weights(
     assert list(found["by_way"]) == [IN_FEW, IN_FLOAT32]
     assert found["log_odds"] == max(found["by_way"].values())
     model, collator = load_model(
-        setting.places,
+        setting.folders,
         setting.recipe.model_copy(update={"precision": "float32"}),
         setting.trained,
         messages=setting.messages,

@@ -16,17 +16,17 @@ from logllm_core import progress, tables
 from logllm_core.logs.windows.window_artifact import Windows
 from logllm_core.model import Part
 from logllm_core.model.logllm import LogLLM
-from logllm_core.model.sources.named_backbones import Backbones, Places
+from logllm_core.model.sources.named_backbones import BackboneFolders, Backbones
 from logllm_core.model.window_answers import encode_windows
 from logllm_core.progress import Advance
 from logllm_core.store.store import Artifact, Json, Store
 from logllm_core.training import sampling
 from logllm_core.training.checkpoint import Checkpoints
 from logllm_core.training.gradients import TrainingMaterial
-from logllm_core.training.loop import StageRun
 from logllm_core.training.recipes import Recipe, Stage
 from logllm_core.training.stage import train_stage
 from logllm_core.training.stage_plan import Execution, StagePlan
+from logllm_core.training.stage_run import StageRun
 from logllm_core.training.team import Team
 from tests import tiny
 
@@ -168,7 +168,7 @@ class Case:
             dataset="small",
             stage=self.recipe.trained_stages[place],
             recipe=self.recipe,
-            places=Places(
+            folders=BackboneFolders(
                 named=Backbones(encoder="tiny", decoder="tiny"),
                 encoder=str(self.backbones_dir / "encoder"),
                 decoder=str(self.backbones_dir / "decoder"),

@@ -9,8 +9,8 @@ import torch
 from logllm_core.errors import LogLLMError
 from logllm_core.model.weights import trainable_state
 from logllm_core.training.checkpoint import Best, Checkpoints, Progress
-from logllm_core.training.loop import StageRun
 from logllm_core.training.stage_plan import Execution
+from logllm_core.training.stage_run import StageRun
 from tests import tiny
 from tests.full_disk import no_file_beyond
 from tests.training import small

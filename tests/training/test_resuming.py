@@ -13,8 +13,9 @@ import torch
 from logllm_core.errors import LogLLMError
 from logllm_core.model.weights import trainable_state
 from logllm_core.store.store import Artifact
-from logllm_core.training.loop import StageRun
+from logllm_core.training import resumable_steps, training_state
 from logllm_core.training.stage_plan import Execution
+from logllm_core.training.stage_run import StageRun
 from tests import tiny
 from tests.training import small
 from tests.training.small import Case
@@ -81,16 +82,29 @@ def test_a_second_ctrl_c_does_not_wait_for_the_step(tmp_path: Path) -> None:
     assert not run.steps.checkpoints.folder.exists()
 
 
-def test_the_time_before_an_interruption_counts_too(tmp_path: Path, delivered: list[int]) -> None:
+class Clock:
+    """In the place of `monotonic`; the time is set by hand."""
+
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def test_the_time_before_an_interruption_counts_too(
+    tmp_path: Path, delivered: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(training_state, "monotonic", clock)
     run = begun(tmp_path)
 
     def dawdle() -> None:
-        time.sleep(0.4)
+        clock.seconds += 7
         signal.raise_signal(signal.SIGTERM)
 
     with small.shown_on(small.Tripwire(1, once(dawdle))), pytest.raises(LogLLMError):
         run.run()
-    assert begun(tmp_path).run()["training_seconds"] > 0.4
+    assert begun(tmp_path).run()["training_seconds"] == 7
 
 
 def test_a_stage_outside_the_main_thread_leaves_signals_alone(
@@ -112,16 +126,20 @@ def test_a_stage_outside_the_main_thread_leaves_signals_alone(
     assert len(steps) == 7
 
 
-def test_checkpoints_are_as_far_apart_as_asked(tmp_path: Path) -> None:
-    """The second of six steps takes longer than a checkpoint may wait, the others together less."""
-    execution = Execution(checkpoint_minutes=1 / 60)
+def test_checkpoints_are_as_far_apart_as_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of six steps takes as long as a checkpoint may wait, the others no time."""
+    clock = Clock()
+    monkeypatch.setattr(resumable_steps, "monotonic", clock)
+    execution = Execution(checkpoint_minutes=10)
     run = small.stage_run(tiny.model(), SIX_STEPS, tmp_path, execution=execution)
     seen: set[str] = set()
 
     def look() -> None:
         seen.update(path.name for path in run.steps.checkpoints.folder.glob("step-*"))
         if run.state.progress.step == 2:
-            time.sleep(1.05)
+            clock.seconds += 600
 
     with small.shown_on(small.Tripwire(0, look)):
         run.run()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from pydantic import TypeAdapter
 from safetensors.torch import load_file
 
 from logllm_core.errors import LogLLMError
+from logllm_core.store.store import Artifact
 from logllm_core.training import stage
 from logllm_core.training.stage import Order, find_stage, train_stage
 from logllm_core.training.stage_plan import Execution
@@ -21,10 +23,33 @@ from tests.training.small import Case
 SELDOM = Execution(checkpoint_minutes=1_000)
 
 
+RECIPE = small.recipe(*map(small.stage, small.TRAINS), micro_batch_size=2)
+
+
 @pytest.fixture
 def case(tmp_path: Path, backbones_dir: Path) -> Case:
-    of = small.recipe(*map(small.stage, small.TRAINS), micro_batch_size=2)
-    return Case(data_dir=tmp_path, backbones_dir=backbones_dir, recipe=of)
+    return Case(data_dir=tmp_path, backbones_dir=backbones_dir, recipe=RECIPE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trained:
+    """The case, trained with a checkpoint after each step."""
+
+    stages: list[Artifact]
+    lines: list[str]  # of the log meanwhile
+    leftovers: list[str]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, backbones_dir: Path) -> Trained:
+    case = Case(
+        data_dir=tmp_path_factory.mktemp("trained"), backbones_dir=backbones_dir, recipe=RECIPE
+    )
+    lines: list[str] = []
+    sink = logger.add(lambda message: lines.append(message.record["message"]))
+    stages = case.train(small.EVERY_STEP)
+    logger.remove(sink)
+    return Trained(stages=stages, lines=lines, leftovers=case.leftovers)
 
 
 def with_settings(case: Case, **settings: object) -> Case:
@@ -32,12 +57,10 @@ def with_settings(case: Case, **settings: object) -> Case:
     return Case(data_dir=case.data_dir, backbones_dir=case.backbones_dir, recipe=recipe)
 
 
-def test_each_stage_leaves_its_weights_its_metrics_and_what_came_out(case: Case) -> None:
-    lines: list[str] = []
-    logger.add(lambda message: lines.append(message.record["message"]))
-    stages = case.train()
+def test_each_stage_leaves_its_weights_its_metrics_and_what_came_out(trained: Trained) -> None:
+    stages = trained.stages
     assert len({stage.fingerprint for stage in stages}) == 3
-    for found, wanted in zip(stages, case.recipe.stages, strict=True):
+    for found, wanted in zip(stages, RECIPE.stages, strict=True):
         assert found.manifest["config"]["stage"] == wanted.model_dump(mode="json")
         assert {entry["name"] for entry in found.manifest["files"]} == {
             "trainable.safetensors",
@@ -52,16 +75,17 @@ def test_each_stage_leaves_its_weights_its_metrics_and_what_came_out(case: Case)
         assert found.results["dtype"] in {"torch.bfloat16", "torch.float32"}
         assert found.results["overrides"] == {}
     assert stages[2].manifest["inputs"]["previous"] == stages[1].fingerprint
-    assert any(line.startswith("small stage 2: 3 steps, loss ") for line in lines)
-    assert case.leftovers == []
+    assert any(line.startswith("small stage 2: 3 steps, loss ") for line in trained.lines)
+    assert trained.leftovers == []
 
 
-def test_a_stage_begins_with_the_weights_of_the_one_before(case: Case) -> None:
-    one, two, three = (load_file(found.path / "trainable.safetensors") for found in case.train())
-    for name in one:
+def test_a_stage_begins_with_the_weights_of_the_one_before(trained: Trained) -> None:
+    paths = [stage.path / "trainable.safetensors" for stage in trained.stages]
+    first, second, third = map(load_file, paths)
+    for name in first:
         is_of_decoder = name.startswith("decoder")
-        assert torch.equal(one[name], two[name]) == is_of_decoder
-        assert not torch.equal(two[name], three[name])
+        assert torch.equal(first[name], second[name]) == is_of_decoder
+        assert not torch.equal(second[name], third[name])
 
 
 def test_a_trained_stage_is_found_and_not_trained_again(case: Case) -> None:
@@ -75,21 +99,19 @@ def test_a_trained_stage_is_found_and_not_trained_again(case: Case) -> None:
     assert (trained.path / "manifest.json").read_text() == before
 
 
-def test_checkpoints_do_not_change_what_comes_out(case: Case) -> None:
-    often = small.files_of(case.train(small.EVERY_STEP))
-    shutil.rmtree(case.data_dir / "models")
-    assert small.files_of(case.train(SELDOM)) == often
+def test_checkpoints_do_not_change_what_comes_out(trained: Trained, case: Case) -> None:
+    assert small.files_of(case.train(SELDOM)) == small.files_of(trained.stages)
 
 
 def test_the_test_split_is_not_read_while_training_and_validating(case: Case) -> None:
     case = with_settings(case, validation_fraction=0.1, num_validations=3, patience=3)
     _, windows = small.prepare(case.store)
-    trained = small.files_of(case.train())
-    assert b"validation_pr_auc" in b"".join(trained.values())
+    files = small.files_of(case.train(SELDOM))
+    assert b"validation_pr_auc" in b"".join(files.values())
     shutil.rmtree(case.data_dir / "models")
     shutil.rmtree(windows.path / "split=test")
     rewrite(windows.path)
-    assert small.files_of(case.train()) == trained
+    assert small.files_of(case.train(SELDOM)) == files
 
 
 def test_the_validation_split_is_not_read_where_nothing_is_chosen_by_it(case: Case) -> None:

@@ -8,7 +8,7 @@ import pytest
 from logllm_core.errors import LogLLMError
 from logllm_core.model import Pooling
 from logllm_core.model.backbones import find_backbones
-from logllm_core.model.sources.named_backbones import Places
+from logllm_core.model.sources.named_backbones import BackboneFolders
 from logllm_core.store.sealed_json import seal
 from logllm_core.store.store import Artifact, Json
 from logllm_core.training.trained_model import WEIGHTS, load_weights, pooling_of
@@ -35,8 +35,8 @@ def setting(tmp_path: Path) -> Setting:
     return prepare(tmp_path)
 
 
-def load(setting: Setting, places: Places) -> None:
-    load_weights(places, setting.recipe, setting.trained, device=CPU)
+def load(setting: Setting, folders: BackboneFolders) -> None:
+    load_weights(folders, setting.recipe, setting.trained, device=CPU)
 
 
 def flip_a_bit(path: Path) -> None:
@@ -47,10 +47,10 @@ def flip_a_bit(path: Path) -> None:
 
 
 def test_weights_with_a_flipped_bit_are_refused(setting: Setting) -> None:
-    load(setting, setting.places)
+    load(setting, setting.folders)
     flip_a_bit(setting.trained.path / WEIGHTS)
     with pytest.raises(LogLLMError, match=rf"{WEIGHTS} is missing or not as it was written"):
-        load(setting, setting.places)
+        load(setting, setting.folders)
 
 
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
@@ -58,7 +58,7 @@ def test_backbones_that_changed_under_their_adapters_are_refused(
     setting: Setting, part: str
 ) -> None:
     """Their names, their sizes and their shapes are the same."""
-    named = setting.places.named
+    named = setting.folders.named
     backbones = f"{named.encoder},{named.decoder}"
     (weights,) = Path(getattr(named, part)).glob("*.safetensors")
     written = weights.read_bytes()
@@ -71,7 +71,7 @@ def test_backbones_that_changed_under_their_adapters_are_refused(
 
 
 def test_who_saved_a_model_is_no_other_model(setting: Setting) -> None:
-    named = setting.places.named
+    named = setting.folders.named
     config = Path(named.encoder) / "config.json"
     values = json.loads(config.read_text())
     config.write_text(json.dumps(values | {"transformers_version": "0.0.1"}, indent=7))
@@ -80,7 +80,7 @@ def test_who_saved_a_model_is_no_other_model(setting: Setting) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"7", b'{"a":' * 100_000])
 def test_a_damaged_configuration_is_one_clear_error(setting: Setting, content: bytes) -> None:
-    named = setting.places.named
+    named = setting.folders.named
     (Path(named.decoder) / "config.json").write_bytes(content)
     with pytest.raises(LogLLMError, match=r"config\.json is damaged: .*Restore it\."):
         find_backbones(setting.store, f"{named.encoder},{named.decoder}")

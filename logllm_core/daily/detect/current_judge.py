@@ -66,7 +66,7 @@ class CurrentJudge:
             known = known_messages(self._store, self._dataset, champion)
             memory = open_memory(self._store, trained)
             judge = Judge(
-                places=find_backbones(self._store, champion.backbones, pooling_of(trained)),
+                folders=find_backbones(self._store, champion.backbones, pooling_of(trained)),
                 recipe=champion.recipe,
                 trained=trained,
                 known_texts=known,

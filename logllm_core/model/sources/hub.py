@@ -25,23 +25,24 @@ UNWANTED = ("consolidated*", "original/*", "onnx/*", "openvino/*")
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 
 
-def on_this_machine(store: Store, place: str) -> str:
+def on_this_machine(store: Store, location: str) -> str:
     """A hub's model as a folder; a folder, and what is no hub id, as it is.
 
     Raises:
         LogLLMError: the model is not to be had.
     """
-    if Path(place).exists() or not HUB_ID.fullmatch(place):
-        return place
+    if Path(location).exists() or not HUB_ID.fullmatch(location):
+        return location
+    hub_id = location
     known = store.reuse_or_build(
         "backbones",
-        place.replace("/", "--"),
-        config={"hub_id": place},
+        hub_id.replace("/", "--"),
+        config={"hub_id": hub_id},
         inputs={},
         version=VERSION,
-        build=lambda _: _described(_fetched(place)),
+        build=lambda _: _described(_fetched(hub_id)),
     )
-    return str(_as_known(place, known))
+    return str(_as_known(hub_id, known))
 
 
 def not_to_be_had(what: str, fault: Exception) -> LogLLMError:
@@ -53,33 +54,33 @@ def not_to_be_had(what: str, fault: Exception) -> LogLLMError:
     )
 
 
-def _as_known(place: str, known: Artifact) -> Path:
+def _as_known(hub_id: str, known: Artifact) -> Path:
     """The folder of the commit that was decided on; fetched again where it was cleaned away."""
     commit, names = known.results["commit"], known.results["files"]
     try:
-        folder = Path(snapshot_download(place, revision=commit, local_files_only=True))
+        folder = Path(snapshot_download(hub_id, revision=commit, local_files_only=True))
         if all((folder / name).exists() for name in names):
             return folder
     except LocalEntryNotFoundError:
         pass
-    return _fetched(place, commit)
+    return _fetched(hub_id, commit)
 
 
-def _fetched(place: str, commit: str | None = None) -> Path:
+def _fetched(hub_id: str, commit: str | None = None) -> Path:
     """Without an answer of the hub, what is in its cache, where that is a whole model."""
     try:
         folder = Path(
             snapshot_download(
-                place, revision=commit, allow_patterns=[*WANTED], ignore_patterns=[*UNWANTED]
+                hub_id, revision=commit, allow_patterns=[*WANTED], ignore_patterns=[*UNWANTED]
             )
         )
     # No such model, it may not be read, nobody answers, no space: the clients have classes of
     # their own for it.
     except Exception as fault:
-        raise not_to_be_had(f"The model {place} cannot be had", fault) from fault
+        raise not_to_be_had(f"The model {hub_id} cannot be had", fault) from fault
     if lacking := _lacking(folder):
         raise LogLLMError(
-            f"The model {place} cannot be had: there is no {lacking} in {folder}. Wanted are "
+            f"The model {hub_id} cannot be had: there is no {lacking} in {folder}. Wanted are "
             "config.json and weights in safetensors; other formats are not read."
         )
     return folder

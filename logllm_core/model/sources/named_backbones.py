@@ -1,4 +1,4 @@
-"""Where pretrained backbones come from: a table of named pairs, or two places of one's own.
+"""Where pretrained backbones come from: a table of named pairs, or two models of one's own.
 
 Light: nothing here imports torch, so that a wrong name is told before any work begins.
 """
@@ -27,8 +27,8 @@ CONTENT = ("*.safetensors", "tokenizer.json", "tokenizer.model", "vocab.*", "mer
 class Backbones:
     """A named pair of pretrained models.
 
-    A place is a hub id, a folder, or `package:NAME/PATH`, a file or folder inside an installed
-    Python package.
+    Each is named by its location: a hub id, a folder, or `package:NAME/PATH`, a file or folder
+    inside an installed Python package.
     """
 
     encoder: str
@@ -58,7 +58,7 @@ BACKBONES: Mapping[str, Backbones] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Places:
+class BackboneFolders:
     """The folders in which `from_pretrained` finds the two models on this machine."""
 
     named: Backbones  # as a person names them, the same on every machine
@@ -78,14 +78,14 @@ class Places:
         }
 
 
-def find_places(
+def find_folders(
     store: Store,
     name: str,
     pooling: Pooling | None,
     *,
     resave: Callable[[Path, Path], Mapping[str, Json]],
-) -> Places:
-    """The places of backbones, and what is there.
+) -> BackboneFolders:
+    """The folders of backbones, and what is there.
 
     Args:
         pooling: a recipe's; None: as the table of backbones, or else the encoder's folder, says.
@@ -96,12 +96,12 @@ def find_places(
     """
     named = backbones_named(name)
     sums = ChecksumIndex(store.data_dir / "backbones" / SUMS)
-    encoder = on_this_machine(store, local_place(named.encoder))
-    decoder = local_place(named.decoder)
+    encoder = on_this_machine(store, resolve_package(named.encoder))
+    decoder = resolve_package(named.decoder)
     if decoder.endswith(".gguf"):
         decoder = _resaved(store, named.decoder, Path(decoder), sums, resave)
     decoder = on_this_machine(store, decoder)
-    return Places(
+    return BackboneFolders(
         named=named,
         encoder=encoder,
         decoder=decoder,
@@ -132,7 +132,7 @@ def _resaved(
     return str(artifact.path)
 
 
-def content_of(place: str, sums: ChecksumIndex) -> str | None:
+def content_of(model: str, sums: ChecksumIndex) -> str | None:
     """Tells what a model's folder holds from all else it could hold; None where no model is.
 
     Args:
@@ -141,7 +141,7 @@ def content_of(place: str, sums: ChecksumIndex) -> str | None:
     Raises:
         LogLLMError: a file cannot be read.
     """
-    folder = Path(place)
+    folder = Path(model)
     if not (folder / CONFIG).is_file():
         return None
     try:
@@ -150,14 +150,14 @@ def content_of(place: str, sums: ChecksumIndex) -> str | None:
         raise LogLLMError(f"{folder / CONFIG} is damaged: {fault}. Restore it.") from None
     config.pop("transformers_version", None)  # who saved it is nothing to the model
     paths = sorted(path for pattern in CONTENT for path in folder.glob(pattern))
-    found = sums.sha256_of([str(path) for path in paths])
-    named = [(Path(path).name, checksum) for path, checksum in found.items()]
+    checksums = sums.sha256_of([str(path) for path in paths])
+    named = [(Path(path).name, checksum) for path, checksum in checksums.items()]
     text = json.dumps([config, sorted(named)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def backbones_named(name: str) -> Backbones:
-    """A row of the table, or `ENCODER,DECODER`, two places of one's own.
+    """A row of the table, or `ENCODER,DECODER`, two locations of one's own.
 
     Raises:
         LogLLMError: there is no such row.
@@ -173,17 +173,17 @@ def backbones_named(name: str) -> Backbones:
     return BACKBONES[name]
 
 
-def local_place(place: str) -> str:
-    """A hub id or folder as it is; `package:` places as an absolute path.
+def resolve_package(location: str) -> str:
+    """A hub id or folder as it is; `package:` locations as an absolute path.
 
     Raises:
         LogLLMError: the package or its file is not installed.
     """
-    if not place.startswith("package:"):
-        return place
-    package, _, inside = place.removeprefix("package:").partition("/")
-    found = importlib.util.find_spec(package)
-    folders = found.submodule_search_locations if found else None
+    if not location.startswith("package:"):
+        return location
+    package, _, inside = location.removeprefix("package:").partition("/")
+    spec = importlib.util.find_spec(package)
+    folders = spec.submodule_search_locations if spec else None
     path = Path(folders[0]) / inside if folders else None
     if path is None or not path.exists():
         distribution = package.replace("_", "-")

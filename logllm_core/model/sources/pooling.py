@@ -27,11 +27,11 @@ def published_pooling(encoder: str) -> Pooling:
     Raises:
         LogLLMError: it pools in another way, or the file is damaged.
     """
-    found = Path(encoder) / POOLING
-    if not found.is_file():
+    path = Path(encoder) / POOLING
+    if not path.is_file():
         return "pooler"
     try:
-        content = json.loads(found.read_bytes())
+        content = json.loads(path.read_bytes())
         # Once a flag a mode, in newer releases the mode's name.
         asked = content.get("pooling_mode") or [
             name.removeprefix("pooling_mode_")
@@ -40,13 +40,13 @@ def published_pooling(encoder: str) -> Pooling:
         ]
     except (ValueError, AttributeError, RecursionError) as fault:
         raise LogLLMError(
-            f"{found} does not say how {encoder} pools: {fault}. {_NAME_POOLING}"
+            f"{path} does not say how {encoder} pools: {fault}. {_NAME_POOLING}"
         ) from None
     modes = asked if isinstance(asked, list) else [asked]
     poolings = [PUBLISHED_POOLINGS.get(str(mode)) for mode in modes]
     if len(poolings) != 1 or poolings[0] is None:
         raise LogLLMError(
-            f"{encoder} pools by {', '.join(map(str, modes)) or 'nothing'} ({found}). Known: "
+            f"{encoder} pools by {', '.join(map(str, modes)) or 'nothing'} ({path}). Known: "
             f"{', '.join(POOLINGS)}. {_NAME_POOLING}"
         )
     return poolings[0]

@@ -15,7 +15,7 @@ from logllm_core.model import backbones
 from logllm_core.model.backbones import Loading
 from logllm_core.model.encoders import TextEncoder
 from logllm_core.model.message_tokens import MessageTokenizer, TokenizedVocabulary
-from logllm_core.model.sources.named_backbones import Places
+from logllm_core.model.sources.named_backbones import BackboneFolders
 from logllm_core.progress import track
 
 MAX_TEXT_TOKENS = 100  # with [CLS] and [SEP], as LogLLM reads messages
@@ -25,15 +25,15 @@ Vectors = NDArray[np.float32]
 class FrozenEncoder:
     """A pretrained encoder as it was published, loaded when it is first asked."""
 
-    def __init__(self, places: Places, device: torch.device) -> None:
+    def __init__(self, folders: BackboneFolders, device: torch.device) -> None:
         self.num_cut_texts = 0  # of all that were read, each time
-        self._places = places
+        self._folders = folders
         self._device = device
 
     @cached_property
     def _loaded(self) -> tuple[TextEncoder, MessageTokenizer]:
         loading = Loading(quantization="none", device=self._device, dtype=torch.float32)
-        return backbones.load_encoder(self._places, loading)
+        return backbones.load_encoder(self._folders, loading)
 
     @torch.no_grad()
     def token_vectors(

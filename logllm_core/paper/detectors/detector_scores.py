@@ -18,7 +18,7 @@ from logllm_core.logs.windows.splits import Split
 from logllm_core.logs.windows.window_artifact import Windows, read_windows
 from logllm_core.model import gpu_locks
 from logllm_core.model.devices import begin_peak_memory, devices_of, explained_shortage, peak_memory
-from logllm_core.model.sources.named_backbones import Places
+from logllm_core.model.sources.named_backbones import BackboneFolders
 from logllm_core.paper.building_blocks.events import Reading, learn_events
 from logllm_core.paper.building_blocks.fitting import Trainer
 from logllm_core.paper.building_blocks.interface import Bench, Ids, Method, Scorer, Scores, Training
@@ -41,7 +41,7 @@ def run_method(
     method: Method,
     settings: Settings,
     seed: int,
-    places: Places,
+    folders: BackboneFolders,
     messages: Artifact,
     windows: Artifact,
     checkpoint_minutes: float = 10.0,
@@ -64,7 +64,7 @@ def run_method(
         "seed": seed,
     }
     if method.has_encoder:  # another encoder trains no other method again
-        config["encoder"] = {k: v for k, v in places.identity.items() if k.startswith("encoder")}
+        config["encoder"] = {k: v for k, v in folders.identity.items() if k.startswith("encoder")}
     inputs = {"messages": messages, "windows": windows}
     made_for = {
         **config,
@@ -85,7 +85,7 @@ def run_method(
         with gpu_locks.claim(device), explained_shortage():
             begin_peak_memory(device)
             bench = Bench(
-                seed=seed, device=device, trainer=trainer, encoder=FrozenEncoder(places, device)
+                seed=seed, device=device, trainer=trainer, encoder=FrozenEncoder(folders, device)
             )
             results = _fit_and_score(out_dir, dataset, method, settings, bench, messages, windows)
             peak = peak_memory(device)

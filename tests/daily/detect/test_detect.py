@@ -56,7 +56,7 @@ def setting(trained: Setting, tmp_path: Path) -> Setting:
     found = Setting(
         store=store,
         recipe=trained.recipe,
-        places=trained.places,
+        folders=trained.folders,
         messages=trained.messages,
         windows=trained.windows,
         trained=model,
@@ -297,7 +297,7 @@ def another_model(setting: Setting, seed: int) -> Artifact:
 
     def train(out_dir: Path) -> dict[str, object]:
         model, _ = load_model(
-            setting.places,
+            setting.folders,
             recipe,
             None,
             messages=setting.messages,
@@ -310,7 +310,7 @@ def another_model(setting: Setting, seed: int) -> Artifact:
     return setting.store.reuse_or_build(
         "models",
         "own",
-        config={"seed": seed, "backbones": setting.places.identity},
+        config={"seed": seed, "backbones": setting.folders.identity},
         inputs={},
         version=1,
         build=train,

@@ -118,7 +118,7 @@ def with_masking(setting: Setting, masking: str) -> Act:
     other = setting.store.reuse_or_build(
         "models",
         "own",
-        config={"masking": masking, "backbones": setting.places.identity},
+        config={"masking": masking, "backbones": setting.folders.identity},
         inputs={},
         version=1,
         build=lambda out_dir: _copy(setting.trained.path, out_dir),

@@ -16,7 +16,7 @@ from huggingface_hub import constants, hf_hub_download
 
 from logllm_core.errors import LogLLMError
 from logllm_core.model import backbones
-from logllm_core.model.sources.named_backbones import Places
+from logllm_core.model.sources.named_backbones import BackboneFolders
 from logllm_core.model.sources.pooling import POOLING
 from logllm_core.store.store import Store
 from tests import tiny
@@ -24,7 +24,7 @@ from tests import tiny
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NOBODY = "http://127.0.0.1:9"
 BOTH = "acme/encoder,acme/decoder"
-Load = Callable[[str], Places]
+Load = Callable[[str], BackboneFolders]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,13 +112,13 @@ def load(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
 
-    def load(name: str) -> Places:
-        places = backbones.find_backbones(Store(data_dir=tmp_path / "data"), name)
+    def load(name: str) -> BackboneFolders:
+        folders = backbones.find_backbones(Store(data_dir=tmp_path / "data"), name)
         loading = backbones.Loading(device=torch.device("cpu"), dtype=torch.float32)
-        projector = backbones.load_backbones(places, loading).model.projector
+        projector = backbones.load_backbones(folders, loading).model.projector
         assert projector is not None
         assert (projector.in_features, projector.out_features) == (16, 32)
-        return places
+        return folders
 
     return load
 

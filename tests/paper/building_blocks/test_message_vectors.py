@@ -1,13 +1,13 @@
 import numpy as np
 import torch
 
-from logllm_core.model.sources.named_backbones import Places
+from logllm_core.model.sources.named_backbones import BackboneFolders
 from logllm_core.paper.building_blocks.interface import Bench
 from logllm_core.paper.building_blocks.message_vectors import MAX_TEXT_TOKENS, FrozenEncoder
 
 
-def test_the_mean_is_over_the_words_without_the_special_tokens(places: Places) -> None:
-    encoder = FrozenEncoder(places, torch.device("cpu"))
+def test_the_mean_is_over_the_words_without_the_special_tokens(folders: BackboneFolders) -> None:
+    encoder = FrozenEncoder(folders, torch.device("cpu"))
     texts = ["alpha beta gamma", "disk"]  # [CLS] and [SEP] around them: 5 tokens, 3 tokens
     by_text = {
         int(place): (hidden_LE, is_token_L)

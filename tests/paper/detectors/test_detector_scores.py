@@ -15,7 +15,12 @@ from logllm_core import tables
 from logllm_core.errors import LogLLMError
 from logllm_core.evaluation.measures.intervals import intervals
 from logllm_core.logs.windows.window_artifact import Windows, read_windows
-from logllm_core.model.sources.named_backbones import BACKBONES, Backbones, Places, local_place
+from logllm_core.model.sources.named_backbones import (
+    BACKBONES,
+    BackboneFolders,
+    Backbones,
+    resolve_package,
+)
 from logllm_core.paper.building_blocks.interface import Bench, Ids, Method, Scorer, Scores, Training
 from logllm_core.paper.detectors.detector_scores import (
     SCORED_SPLITS,
@@ -99,14 +104,16 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
     return simulated(tmp_path_factory.mktemp("log"))
 
 
-def run(name: str, log: Log, places: Places, data_dir: Path, minutes: float = 10.0) -> Artifact:
+def run(
+    name: str, log: Log, folders: BackboneFolders, data_dir: Path, minutes: float = 10.0
+) -> Artifact:
     return run_method(
         Store(data_dir=data_dir),
         log.name,
         method=METHODS[name],
         settings=trimmed(METHODS[name]),
         seed=0,
-        places=places,
+        folders=folders,
         messages=log.messages,
         windows=log.windows,
         checkpoint_minutes=minutes,
@@ -115,9 +122,9 @@ def run(name: str, log: Log, places: Places, data_dir: Path, minutes: float = 10
 
 @pytest.mark.parametrize("name", METHODS)
 def test_it_leaves_a_score_for_each_window_and_says_what_it_cost(
-    name: str, log: Log, places: Places, tmp_path: Path
+    name: str, log: Log, folders: BackboneFolders, tmp_path: Path
 ) -> None:
-    artifact = run(name, log, places, tmp_path)
+    artifact = run(name, log, folders, tmp_path)
     for split in SCORED_SPLITS:
         table = tables.read(artifact.path / f"split={split}", tables.SCORES)
         wanted = read_windows(log.windows, split)
@@ -131,7 +138,7 @@ def test_it_leaves_a_score_for_each_window_and_says_what_it_cost(
     assert found["score_seconds"] > 0
     assert 0 < found["num_distinct_windows"] <= found["num_windows"]
     assert not list(artifact.path.parent.glob(".*checkpoints"))
-    again = run(name, log, places, tmp_path)
+    again = run(name, log, folders, tmp_path)
     assert again.manifest["created"] == artifact.manifest["created"]
 
 
@@ -139,16 +146,16 @@ def test_it_leaves_a_score_for_each_window_and_says_what_it_cost(
     ("name", "is_another"), [("deeplog", False), ("cnn", False), ("loganomaly", True)]
 )
 def test_another_encoder_is_another_training_where_the_method_asks_it(
-    name: str, is_another: bool, log: Log, places: Places, tmp_path: Path
+    name: str, is_another: bool, log: Log, folders: BackboneFolders, tmp_path: Path
 ) -> None:
-    named = Backbones(encoder="another/encoder", decoder=places.decoder)
-    other = Places(named=named, encoder=places.encoder, decoder=places.decoder)
-    assert (run(name, log, places, tmp_path) != run(name, log, other, tmp_path)) == is_another
+    named = Backbones(encoder="another/encoder", decoder=folders.decoder)
+    other = BackboneFolders(named=named, encoder=folders.encoder, decoder=folders.decoder)
+    assert (run(name, log, folders, tmp_path) != run(name, log, other, tmp_path)) == is_another
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if not METHODS[name].has_encoder])
 def test_what_is_said_to_ask_no_encoder_asks_none(name: str, log: Log, tmp_path: Path) -> None:
-    nowhere = Places(
+    nowhere = BackboneFolders(
         named=Backbones(encoder="no/encoder", decoder="no/decoder"),
         encoder=str(tmp_path / "no-encoder"),
         decoder=str(tmp_path / "no-decoder"),
@@ -163,7 +170,7 @@ import sys
 from pathlib import Path
 from tests.paper.detectors.test_detector_scores import run
 from tests.paper.logs import Log
-from logllm_core.model.sources.named_backbones import Backbones, Places
+from logllm_core.model.sources.named_backbones import Backbones, BackboneFolders
 from logllm_core.store.store import Artifact
 from logllm_core.training.training_state import TrainingState
 
@@ -184,20 +191,20 @@ log = Log(
     name="simulated", messages=artifact("messages", messages), windows=artifact("windows", windows)
 )
 named = Backbones(encoder=encoder, decoder=encoder)
-places = Places(named=named, encoder=encoder, decoder=encoder)
-run(name, log, places, Path(data_dir), minutes=0.0)
+folders = BackboneFolders(named=named, encoder=encoder, decoder=encoder)
+run(name, log, folders, Path(data_dir), minutes=0.0)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_killed_in_the_middle_and_run_again_its_scores_are_the_same(
-    name: str, log: Log, places: Places, tmp_path: Path
+    name: str, log: Log, folders: BackboneFolders, tmp_path: Path
 ) -> None:
-    whole = run(name, log, places, tmp_path / "undisturbed")
+    whole = run(name, log, folders, tmp_path / "undisturbed")
     num_steps = whole.results["num_steps"]
     data_dir = tmp_path / "killed"
-    arguments = (name, places.encoder, data_dir, log.messages.path, log.windows.path)
+    arguments = (name, folders.encoder, data_dir, log.messages.path, log.windows.path)
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, *map(str, arguments)],
         capture_output=True,
@@ -205,7 +212,7 @@ def test_killed_in_the_middle_and_run_again_its_scores_are_the_same(
         check=False,
     )
     assert killed.returncode == (-signal.SIGKILL if num_steps else 0), killed.stderr.decode()
-    resumed = run(name, log, places, data_dir)
+    resumed = run(name, log, folders, data_dir)
     assert resumed.results["num_resumes"] == (1 if num_steps else 0)
     for split in ("validation", "test"):
         first, second = (
@@ -225,16 +232,18 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Log:
 
 
 @pytest.fixture(scope="module")
-def pretrained() -> Places:
+def pretrained() -> BackboneFolders:
     """The two-layer encoder knows none of the words of real messages."""
     named = BACKBONES["small"]
-    return Places(named=named, encoder=local_place(named.encoder), decoder=named.decoder)
+    return BackboneFolders(
+        named=named, encoder=resolve_package(named.encoder), decoder=named.decoder
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_it_beats_chance_on_real_sessions(
-    name: str, sample: Log, pretrained: Places, tmp_path: Path
+    name: str, sample: Log, pretrained: BackboneFolders, tmp_path: Path
 ) -> None:
     """Chance would have a ROC-AUC of .5: the 95 % interval lies above it."""
     artifact = run(name, sample, pretrained, tmp_path)

@@ -14,11 +14,11 @@ from logllm_core.model import Embedder
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.weights import set_trainable, trainable_parameters, trainable_state
 from logllm_core.model.window_answers import score_windows
-from logllm_core.training import loop
+from logllm_core.training import stage_run
 from logllm_core.training.checkpoint import Checkpoints
-from logllm_core.training.loop import StageRun, learning_rate
 from logllm_core.training.recipes import Stage
 from logllm_core.training.stage_plan import Execution
+from logllm_core.training.stage_run import StageRun, learning_rate
 from logllm_core.training.training_state import TrainingState
 from tests import tiny
 from tests.training import small
@@ -124,7 +124,7 @@ def test_the_adapters_dropout_can_be_switched_off(tmp_path: Path) -> None:
         with torch.no_grad():
             set_trainable(model, ())
             expected = model(run.material.collator.training_batch(ids, labels)).item()
-        loop.set_trainable(model, run.stage, of)
+        stage_run.set_trainable(model, run.stage, of)
         run.run()
         losses[has_dropout] = run.state.rows[0]["loss"] / expected
     assert losses[False] == pytest.approx(1, rel=1e-5)
