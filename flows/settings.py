@@ -9,10 +9,10 @@ from pydantic import Field, field_validator
 
 from flows.data_folder import checked_data_dir
 from logllm_core.config import Settings
-from logllm_core.daily.champion.drift import DriftLimits
+from logllm_core.daily.champion.drift_limits import DriftLimits
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog.catalog import Dataset, find_dataset
-from logllm_core.logs.messages.log_messages import Masking
+from logllm_core.logs.messages import Masking
 from logllm_core.model import Quantization
 from logllm_core.store.store import Store
 from logllm_core.training.recipes import Recipe, recipe_named

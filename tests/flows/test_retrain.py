@@ -27,7 +27,8 @@ from logllm_core.daily.champion.decisions import (
     promote,
     read_decisions,
 )
-from logllm_core.daily.champion.drift import DriftLimits, Sample, measure
+from logllm_core.daily.champion.drift import Sample, measure
+from logllm_core.daily.champion.drift_limits import DriftLimits
 from logllm_core.errors import LogLLMError
 from logllm_core.query.views import query
 from logllm_core.store.store import Artifact, Store
