@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.cli.options import AsJson, DataDir
-from flows.data_folder import DATA_DIR
+from flows.data_settings import DATA_DIR
 from flows.showing import plain, print_json
 from logllm_core.errors import LogLLMError
 

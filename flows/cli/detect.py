@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from flows.cli.options import AsJson, DataDir
-from flows.data_folder import DATA_DIR
+from flows.data_settings import DATA_DIR
 from flows.showing import legible
 
 if TYPE_CHECKING:

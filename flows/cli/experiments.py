@@ -25,7 +25,7 @@ from flows.cli.options import (
     Seeds,
     Shards,
 )
-from flows.data_folder import DATA_DIR
+from flows.data_settings import DATA_DIR
 from flows.server.prefect_environment import set_up_prefect
 from flows.showing import plain, print_json, read_changes, shared_notes
 

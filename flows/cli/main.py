@@ -41,7 +41,7 @@ from flows.cli.options import (
 from flows.cli.query import query
 from flows.cli.runs import compare, print_report, runs
 from flows.cli.verify import verify
-from flows.data_folder import DATA_DIR
+from flows.data_settings import DATA_DIR
 from flows.server.prefect_environment import set_up_prefect
 from flows.showing import legible_lines, plain, print_json, read_changes, take_any_text
 from logllm_core.errors import LogLLMError

@@ -8,7 +8,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from flows.cli.options import AsJson, DataDir, OptionalName, RunName
-from flows.data_folder import DATA_DIR
+from flows.data_settings import DATA_DIR
 from flows.showing import NUM_DIGITS, plain, print_json
 
 if TYPE_CHECKING:

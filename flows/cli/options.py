@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.data_folder import checked_data_dir
+from flows.data_settings import DATA_DIR, DataSettings, checked_data_dir
 
 DataDir = Annotated[
     Path,

@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.cli.options import AsJson, DataDir
-from flows.data_folder import DATA_DIR
+from flows.data_settings import DATA_DIR
 from flows.showing import legible_lines, print_json_list
 from logllm_core.errors import LogLLMError
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.cli.options import AsJson, DataDir, OptionalName, RunName
-from flows.data_folder import DATA_DIR
+from flows.data_settings import DATA_DIR
 from flows.showing import NUM_DIGITS, plain, print_json
 from logllm_core.pages import MODEL
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.prepare import prepare_logs
-from flows.settings import RunnerName, RunSettings
+from flows.data_settings import RunnerName
+from flows.settings import RunSettings
 from flows.shards import into_shards
 from logllm_core import tables
 from logllm_core.logs.simulator.writing import write_log
