@@ -1,7 +1,7 @@
 """What a person decides about a run; the parameters of every flow and deployment.
 
-A field's description is its help: commands make their options of it (flows/cli/settings_options.py),
-and Prefect shows it beside the parameter.
+A field's description is its help: the command line makes an option of each field
+(flows/cli/settings_options.py), and Prefect shows it beside the parameter.
 """
 
 from collections.abc import Mapping

@@ -9,8 +9,8 @@ from prefect.client.orchestration import get_client
 from prefect.events.schemas.automations import AutomationCore
 from prefect.flows import Flow, load_flow_from_entrypoint
 
-from flows.server import deployments, service
 from flows.data_settings import TRACKED_CATALOG, DataSettings
+from flows.server import deployments, service
 from flows.settings import RunSettings, TrainSettings
 from logllm_core.config import Settings
 from logllm_core.model.sources.named_backbones import backbones_named

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.prepare import prepare_logs
 from flows.data_settings import RunnerName
+from flows.prepare import prepare_logs
 from flows.settings import RunSettings
 from flows.shards import into_shards
 from logllm_core import tables
