@@ -14,7 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from flows.cli.experiments import print_ablation, print_comparison
+from flows.cli.experiment_tables import print_ablation, print_comparison
 from flows.cli.options import AsJson, Name
 from flows.cli.runs import print_report
 from flows.cli.settings_options import options_of, settings_of
@@ -27,7 +27,7 @@ from flows.settings import (
     RunSettings,
     TrainSettings,
 )
-from flows.showing import plain, print_json
+from flows.terminal_text import plain, print_json
 
 if TYPE_CHECKING:
     from flows.retrain import Retrained

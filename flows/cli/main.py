@@ -15,7 +15,7 @@ from flows.cli.query import query
 from flows.cli.runs import compare, runs
 from flows.cli.simulate import simulate
 from flows.cli.verify import verify
-from flows.showing import legible_lines, take_any_text
+from flows.terminal_text import legible_lines, take_any_text
 from logllm_core.errors import LogLLMError
 
 # How Prefect says that its server is not there, and what is to be done.

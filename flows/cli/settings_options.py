@@ -4,7 +4,8 @@ What an option is for and what it is without being given, the field says; what i
 decides, and tells as one error. Here stands how a terminal writes it.
 """
 
-from collections.abc import Iterator, Mapping
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
 from inspect import Parameter
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -12,8 +13,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
-from flows.showing import read_changes
 from logllm_core.config import Settings
+from logllm_core.errors import LogLLMError
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 # What an option is called and what stands for its value in the help, where that does not follow
@@ -58,6 +59,26 @@ def settings_of(kind: type[SettingsT], given: Mapping[str, Any]) -> SettingsT:
             is_tuple = get_origin(field.annotation) is tuple
             values[name] = (tuple if is_tuple else read_changes)(values[name] or ())
     return kind.parse(values, origin="The command line")
+
+
+def read_changes(given: Sequence[str]) -> dict[str, Any]:
+    """`SETTING=VALUE` as names and values; a value is written as in TOML, plain words as they are.
+
+    Raises:
+        LogLLMError: one has no "=", or one setting is given twice.
+    """
+    changes: dict[str, Any] = {}
+    for text in given:
+        name, sign, value = (part.strip() for part in text.partition("="))
+        if not sign or not name:
+            raise LogLLMError(f'--set {text} is not SETTING=VALUE, such as "beta=0.2".')
+        if name in changes:
+            raise LogLLMError(f"--set {name} is given twice; give it once.")
+        try:
+            changes[name] = tomllib.loads(f"value = {value}")["value"]
+        except (ValueError, RecursionError):  # no TOML, or beyond what its reader takes
+            changes[name] = value
+    return changes
 
 
 def _option(name: str, field: FieldInfo) -> Any:

@@ -6,7 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from flows.showing import plain, print_json, shared_notes
+from flows.terminal_text import plain, print_json, shared_notes
 
 if TYPE_CHECKING:
     from logllm_core.store.store import Artifact
