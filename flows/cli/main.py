@@ -1,7 +1,7 @@
 """The command line: `logllm ...`, its commands and its one way to say what is wrong."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import typer
 from rich.console import Console
@@ -41,14 +41,17 @@ app.add_typer(datasets_app, name="datasets")
 app.add_typer(models_app, name="models")
 
 
-for name in ("prepare", "train", "evaluate", "retrain"):
-    app.command(name, help=COMMANDS[name].help)(command_of(COMMANDS[name]))
-for command in (detect, verify, runs, compare):
-    app.command()(command)
-for name in ("compare-detectors", "ablate"):
-    app.command(name, help=COMMANDS[name].help)(command_of(COMMANDS[name]))
-for command in (simulate, query):
-    app.command()(command)
+def _add(*commands: str | Callable[..., None]) -> None:
+    """In the order of the help: the name of a flow's command, or a command itself."""
+    for each in commands:
+        if isinstance(each, str):
+            app.command(each, help=COMMANDS[each].help)(command_of(COMMANDS[each]))
+        else:
+            app.command()(each)
+
+
+_add("prepare", "train", "evaluate", "retrain", detect, verify, runs, compare)
+_add("compare-detectors", "ablate", simulate, query)
 
 
 def main() -> None:
