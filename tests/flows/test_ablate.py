@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.client.orchestration import get_client
 
 from flows.ablate import ablate_logllm
 from flows.settings import AblateSettings
@@ -19,10 +18,10 @@ from logllm_core.paper.experiments.ablation_page import ablation_rows, read_abla
 from logllm_core.paper.experiments.ablation_table import GROUPS, NOT_ASKED
 from logllm_core.query.views import query
 from logllm_core.store.runs import list_runs
-from tests.flows.conftest import DATASET, Run, check_error
+from tests.flows.conftest import DATASET, Published, Run, check_error
 from tests.flows.served import ended_after, wait_until
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("without_prefect")
 
 
 @pytest.fixture
@@ -122,7 +121,7 @@ def test_variants_share_what_they_have_in_common_and_the_rest_says_why(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
-def test_every_variant_is_run_in_full(settings: AblateSettings) -> None:
+def test_every_variant_is_run_in_full(settings: AblateSettings, without_prefect: Published) -> None:
     built = ablate_logllm("small-log", settings)
     content = read_ablation(built)
     assert [group["name"] for group in content["groups"]] == [*GROUPS][1:]
@@ -135,9 +134,7 @@ def test_every_variant_is_run_in_full(settings: AblateSettings) -> None:
     page = (built.path / "ablation.html").read_text()
     assert page.count("<svg") == 1
     assert "not run" not in page
-    with get_client(sync_client=True) as client:
-        published = [artifact.key for artifact in client.read_artifacts()]
-    assert "ablation-small-log" in published
+    assert without_prefect == [("publish_ablation", built)]
 
 
 @pytest.mark.slow
