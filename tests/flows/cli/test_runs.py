@@ -58,16 +58,12 @@ def listed(run: Run, folder: Path) -> dict[str, dict[str, Any]]:
     """The three runs, as `logllm runs` lists them, by what is particular to each."""
     status, output, _ = run("runs", "--data-dir", folder, "--json")
     assert status == 0
-    of_overrides = {
-        "first": lambda each: len(each["seeds"]) == 1 and not each["overrides"],
-        "both": lambda each: len(each["seeds"]) == 2,
-        "changed": lambda each: bool(each["overrides"]),
-    }
     runs = json.loads(output)
     assert len(runs) == 3
-    return {
-        name: next(each for each in runs if is_it(each)) for name, is_it in of_overrides.items()
-    }
+    (both,) = (each for each in runs if len(each["seeds"]) == 2)
+    (changed,) = (each for each in runs if each["overrides"])
+    (first,) = (each for each in runs if each not in (both, changed))
+    return {"first": first, "both": both, "changed": changed}
 
 
 def test_runs_are_listed(run: Run, several_dir: Path) -> None:
