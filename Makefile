@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 TESTS  := $(VENV)/.ready-test
 INSTALL = $(BIN)/pip install --quiet --constraint constraints.txt
 
-.PHONY: help venv setup demo up down test test-slow bench steadiness gpu-check lint types clean
+.PHONY: help venv setup demo up down test test-flows test-slow bench steadiness gpu-check lint types clean
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
@@ -35,10 +35,13 @@ up: $(READY) ## start Prefect's server, the deployments and two workers on this 
 down: $(READY) ## stop what `make up` started
 	$(BIN)/python -m flows.server.service down
 
-test: $(TESTS) ## run the test suite
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" --numprocesses auto --maxprocesses 4
+test: $(TESTS) ## run the fast tests: no server, no process of its own (3 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not flows" --numprocesses auto --maxprocesses 4
 
-test-slow: $(TESTS) ## run what takes long: clusters, long logs
+test-flows: $(TESTS) ## run each flow once with Prefect, which starts once
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m flows
+
+test-slow: $(TESTS) ## run what takes long: clusters, killed processes, long logs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --numprocesses 2 --dist loadgroup --timeout 400
 
 bench: $(READY) ## measure preparing, training and scoring on simulated logs, beside the plain way

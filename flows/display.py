@@ -1,7 +1,6 @@
 """What a person sees while a command works, and when they interrupt it."""
 
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -11,10 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flows.run_log import console, log_to_terminal, silence_the_end
-from flows.showing import plain
+from flows.terminal_text import plain
 from logllm_core import progress
+from logllm_core.signals import handled_by
 
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 INTERRUPT_SECONDS = 3.0
 INTERRUPTED = "Interrupted. What was finished is kept; the same command goes on from there."
 STOPPING = "Finishing what was read. Interrupt again to stop at once; no window is lost either way."
@@ -64,27 +63,46 @@ class Stopping:
 
 @contextmanager
 def shown_progress() -> Iterator[None]:
+    """Show progress; an interrupt ends the work, and what is finished stays."""
+    with _displayed(), ended_by_interrupt(INTERRUPT_SECONDS, _say_the_last_word):
+        yield
+
+
+@contextmanager
+def ended_by_interrupt(seconds: float, say: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """An interrupt ends what is under way; what is deaf to it ends with the process.
+
+    Args:
+        seconds: until then.
+        say: says what a person should know, before anything ends.
+    """
     status = 0
 
     def interrupt(number: int, _: object) -> None:
-        """Say the last word first: Prefect misses its temporary server, which was stopped too."""
         nonlocal status
         status = 128 + number
-        console.print(INTERRUPTED, highlight=False)
-        silence_the_end()
-        # Half-built artifacts go as the interrupt climbs; then Prefect would wait for its server.
-        deadline = threading.Timer(INTERRUPT_SECONDS, os._exit, (status,))
+        say()
+        deadline = threading.Timer(seconds, os._exit, (status,))
         deadline.daemon = True
         deadline.start()
         raise KeyboardInterrupt
 
-    with _displayed(), _heard(interrupt):
+    with handled_by(interrupt):
         try:
             yield
         except BaseException:
             if status:  # whatever came of it
                 sys.exit(status)
             raise
+
+
+def _say_the_last_word() -> None:
+    """First of all: Prefect misses its temporary server, which was stopped too.
+
+    Half-built artifacts go as the interrupt climbs; then Prefect would wait for its server.
+    """
+    console.print(INTERRUPTED, highlight=False)
+    silence_the_end()
 
 
 @contextmanager
@@ -98,7 +116,7 @@ def shown_until_stopped() -> Iterator[Stopping]:
         stopping.status = 128 + number
         console.print(STOPPING, highlight=False)
 
-    with _displayed(), _heard(interrupt):
+    with _displayed(), handled_by(interrupt):
         try:
             yield stopping
         except KeyboardInterrupt:
@@ -116,13 +134,3 @@ def _displayed() -> Iterator[None]:
         yield
     finally:
         progress.display.reset(token)
-
-
-@contextmanager
-def _heard(interrupt: Callable[[int, object], None]) -> Iterator[None]:
-    before = {number: signal.signal(number, interrupt) for number in INTERRUPTS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from loguru import logger
 from rich.console import Console
 
-from flows.showing import legible_lines
+from flows.terminal_text import legible_lines
 
 if TYPE_CHECKING:
     from loguru import Message

@@ -1,78 +1,43 @@
-"""What a person decides about a run; the parameters of every flow and deployment."""
+"""What a person decides about a run; the parameters of every flow and deployment.
 
-import os
+A field's description is its help: the command line makes an option of each field
+(flows/cli/settings_options.py), and Prefect shows it beside the parameter.
+"""
+
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from flows.data_folder import checked_data_dir
+from flows.data_settings import DataSettings, PrepareSettings
 from logllm_core.config import Settings
-from logllm_core.daily.champion.drift import DriftLimits
+from logllm_core.daily.champion.drift_limits import DriftLimits
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.catalog.catalog import Dataset, find_dataset
-from logllm_core.logs.messages.log_messages import Masking
+from logllm_core.logs.messages import Masking
 from logllm_core.model import Quantization
-from logllm_core.store.store import Store
+from logllm_core.model.sources.named_backbones import backbones_named
 from logllm_core.training.recipes import Recipe, recipe_named
 from logllm_core.training.stage_plan import Execution
 
-RunnerName = Literal["threads", "processes", "ray"]
-MIRROR_VARIABLE = "LOGLLM_MIRROR"
-FIXED = {
-    "masking",
-    "embedder",
-    "pooling",
-}  # of a champion's recipe: it must judge what a candidate does
+# Of a champion's recipe: it must judge what a candidate does.
+FIXED = {"masking", "embedder", "pooling"}
 OVERRIDES = {"masking", "quantization", "seed"}  # settings of a recipe that a run may change
-TRACKED_CATALOG = Path(__file__).resolve().parents[1] / "data" / "datasets"
-
-
-class DataSettings(Settings):
-    """Where data sets, artifacts and champions are."""
-
-    data_dir: Path = Path("data")
-    remote: str | None = None  # s3://bucket/path or any fsspec address: finished artifacts, shared
-
-    @field_validator("data_dir")
-    @classmethod
-    def _data_dir_is_a_folder(cls, data_dir: Path) -> Path:
-        return checked_data_dir(data_dir)
-
-    @property
-    def store(self) -> Store:
-        return Store(data_dir=self.data_dir, remote=self.remote)
-
-    @property
-    def catalog_dirs(self) -> list[Path]:
-        return [self.data_dir / "datasets", TRACKED_CATALOG]
-
-    def find_dataset(self, name: str) -> Dataset:
-        return find_dataset(name, self.catalog_dirs)
-
-
-class PrepareSettings(DataSettings):
-    """How a raw log is obtained and read."""
-
-    mirror: Path | None = None  # default: the environment variable LOGLLM_MIRROR
-    runner: RunnerName = "threads"  # of the shards of a log of many files
-    num_shards: int | None = Field(default=None, ge=1)  # default: one a core
-
-    @property
-    def archive_mirror(self) -> Path | None:
-        named = os.environ.get(MIRROR_VARIABLE)
-        return self.mirror or (Path(named) if named else None)
+CHANGES = "Change the recipe, such as stages.3.num_epochs=5 or batch_size=8. May be repeated."
 
 
 class RunSettings(PrepareSettings):
     """By which recipe a run goes."""
 
-    recipe: str = "quick"  # a name, or a TOML file with a recipe of one's own
-    masking: Masking | None = None  # default: the recipe's
-    overrides: Mapping[str, Any] = Field(
-        default_factory=dict
-    )  # of the recipe: {"stages.3.num_epochs": 5}
+    recipe: str = Field(
+        default="quick",
+        description="quick, paper, cosine, reference, or a TOML file of your own.",
+    )
+    masking: Masking | None = Field(
+        default=None,
+        description="regex, none, drain-template or drain-id. Default: the recipe's.",
+    )
+    overrides: Mapping[str, Any] = Field(default_factory=dict, description=CHANGES)
 
     def find_recipe(self) -> Recipe:
         if self.recipe.endswith(".toml"):
@@ -86,31 +51,70 @@ class RunSettings(PrepareSettings):
             )
         return recipe.overridden(self._changes())
 
+    def check(self, name: str) -> None:
+        super().check(name)
+        self.find_recipe()
+
     @property
     def recipe_overrides(self) -> Mapping[str, Any]:
         return self.overrides
 
     def _changes(self) -> dict[str, object]:
         """What differs from the recipe."""
-        found = {name: getattr(self, name) for name in type(self).model_fields if name in OVERRIDES}
-        chosen = {name: value for name, value in found.items() if value is not None}
+        given = {name: getattr(self, name) for name in type(self).model_fields if name in OVERRIDES}
+        chosen = {name: value for name, value in given.items() if value is not None}
         if twice := sorted(chosen.keys() & self.recipe_overrides.keys()):
             raise LogLLMError(f"{', '.join(twice)} is given twice: in --set, and as an option.")
         return dict(self.recipe_overrides) | chosen
 
 
-class TrainSettings(RunSettings):
+class ExecutionSettings(Settings):
+    """How stages are trained; nothing of it shapes what comes out."""
+
+    checkpoint_minutes: float = Field(
+        default=10.0, ge=0, description="At most so much training a crash may cost."
+    )
+    num_processes: int = Field(
+        default=1, ge=1, description="Train in so many processes, one a GPU."
+    )
+
+    @property
+    def execution(self) -> Execution:
+        return Execution(
+            checkpoint_minutes=self.checkpoint_minutes, num_processes=self.num_processes
+        )
+
+
+class TrainSettings(ExecutionSettings, RunSettings):
     """What a training needs besides: backbones, and what may differ from the recipe."""
 
-    backbones: str = "small"
-    quantization: Quantization | None = None  # default: the recipe's
-    seed: int | None = None  # default: the recipe's
-    num_seeds: int = Field(default=1, ge=1)  # trained one after the other, from `seed` upwards
-    # Of several seeds the one that the report is about: the first, or the one that the validation
-    # split prefers.
-    keep: Literal["first", "best"] = "first"
-    checkpoint_minutes: float = Field(default=10.0, ge=0)  # of training that a crash may cost
-    num_processes: int = Field(default=1, ge=1)  # that train a stage together, one a GPU
+    backbones: str = Field(
+        default="small",
+        description="small, llama3.2-1b, llama3-8b (the paper's), or ENCODER,DECODER.",
+    )
+    quantization: Quantization | None = Field(
+        default=None, description="nf4 or none. Default: the recipe's."
+    )
+    seed: int | None = Field(default=None, description="Default: the recipe's.")
+    num_seeds: int = Field(
+        default=1,
+        ge=1,
+        description="Train with so many seeds, from --seed upwards, and tell the spread.",
+    )
+    keep: Literal["first", "best"] = Field(
+        default="first",
+        description="Of several seeds, the one that is reported and becomes champion: first, or "
+        "best, as the validation split ranks them.",
+    )
+
+    def check(self, name: str) -> None:
+        from logllm_core.training.sampling import check_labelled  # its windows are DuckDB's
+
+        super().check(name)
+        self.find_recipes()
+        backbones_named(self.backbones)
+        dataset = self.find_dataset(name)
+        check_labelled(dataset.name, is_labelled=dataset.labels is not None)
 
     @property
     def chooses_seed(self) -> bool:
@@ -132,19 +136,20 @@ class TrainSettings(RunSettings):
         further = range(first.seed + 1, first.seed + self.num_seeds)
         return [first, *(first.overridden({"seed": seed}) for seed in further)]
 
-    @property
-    def execution(self) -> Execution:
-        return Execution(
-            checkpoint_minutes=self.checkpoint_minutes, num_processes=self.num_processes
-        )
-
 
 class CompareSettings(TrainSettings):
     """What a comparison of all methods needs: LogLLM's training, and which others to run."""
 
-    # deeplog, ... and logllm; none named: all. `overrides` may hold settings of methods, too:
-    # {"deeplog.num_epochs": 2}
-    only: tuple[str, ...] = ()
+    only: tuple[str, ...] = Field(
+        default=(),
+        description="deeplog, loganomaly, plelog, fastlogad, logbert, logrobust, cnn, neurallog, "
+        "rapid or logllm. May be repeated. Default: all.",
+    )
+    overrides: Mapping[str, Any] = Field(
+        default_factory=dict,
+        description="Change the recipe, such as stages.3.num_epochs=5, or a method, such as "
+        "deeplog.num_epochs=2. May be repeated.",
+    )
     keep: Literal["first"] = "first"  # chosen among seeds, LogLLM alone would have an advantage
 
     @property
@@ -165,9 +170,16 @@ class CompareSettings(TrainSettings):
 class AblateSettings(TrainSettings):
     """What an ablation needs: the recipe that variants differ from, and which of them to run."""
 
-    only: tuple[str, ...] = ()  # groups and variants, by name; none named: all
-    sizes: tuple[str, ...] = ()  # further backbones, for Table V
-    num_seeds: int = Field(default=3, ge=1)  # of the group "seeds"
+    only: tuple[str, ...] = Field(
+        default=(),
+        description="A group (preprocessing, embedder, stages, beta, window-length, seeds) or a "
+        "variant, such as raw, without-1-2 or beta-0.5. May be repeated. Default: all.",
+    )
+    sizes: tuple[str, ...] = Field(
+        default=(),
+        description="Further backbones, to compare sizes of the decoder. May be repeated.",
+    )
+    num_seeds: int = Field(default=3, ge=1, description="So many seeds, from --seed upwards.")
     keep: Literal["first"] = "first"  # each seed is a variant of its own, with a run of its own
 
 
@@ -177,16 +189,21 @@ class DetectSettings(DataSettings):
     drift: DriftLimits = DriftLimits()
 
 
-class RetrainSettings(PrepareSettings):
+class RetrainSettings(ExecutionSettings, PrepareSettings):
     """What a retraining may choose; recipe, masking and backbones are the champion's."""
 
-    start: Literal["champion", "scratch"] = "champion"  # whose adapters the candidate begins with
-    overrides: Mapping[str, Any] = Field(default_factory=dict)  # of the champion's recipe
-    # So many models that were promoted are kept, to go back to, and as many that were not.
-    keep_models: int = Field(default=5, ge=1)
+    start: Literal["champion", "scratch"] = Field(
+        default="champion",
+        description="champion: train the recipe's last stage from the champion's adapters. "
+        "scratch: all stages anew.",
+    )
+    overrides: Mapping[str, Any] = Field(default_factory=dict, description=CHANGES)
+    keep_models: int = Field(
+        default=5,
+        ge=1,
+        description="Keep so many models that were promoted, and as many that were not.",
+    )
     drift: DriftLimits = DriftLimits()
-    checkpoint_minutes: float = Field(default=10.0, ge=0)  # of training that a crash may cost
-    num_processes: int = Field(default=1, ge=1)  # that train a stage together, one a GPU
 
     @field_validator("overrides")
     @classmethod
@@ -197,9 +214,3 @@ class RetrainSettings(PrepareSettings):
                 "kind with logllm train, and promote that"
             )
         return overrides
-
-    @property
-    def execution(self) -> Execution:
-        return Execution(
-            checkpoint_minutes=self.checkpoint_minutes, num_processes=self.num_processes
-        )

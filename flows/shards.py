@@ -13,7 +13,7 @@ from typing import Any
 from loguru import logger
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
-from flows.settings import PrepareSettings, RunnerName
+from flows.data_settings import PrepareSettings, RunnerName
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog.catalog import Dataset
 from logllm_core.logs.messages import file_messages

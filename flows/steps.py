@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from loguru import logger
 
+from flows.data_settings import PrepareSettings
 from flows.run_log import log_to_prefect
-from flows.settings import PrepareSettings, TrainSettings
+from flows.settings import TrainSettings
 from flows.shards import build_parts
 from logllm_core.errors import LogLLMError
 from logllm_core.model.sources.named_backbones import backbones_named

@@ -1,8 +1,11 @@
-"""Signals that ask a training to stop: noted at once, passed on when a checkpoint is written."""
+"""Signals that ask for the end, and who is asked meanwhile.
+
+A training notes them at once, and passes them on when a checkpoint is written.
+"""
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -11,6 +14,7 @@ from typing import Any, NoReturn
 from logllm_core.errors import LogLLMError
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+Handler = Callable[[int, FrameType | None], object]
 
 
 class StoppedError(LogLLMError):
@@ -56,8 +60,7 @@ class Interruption:
         signal.raise_signal(number)
 
     def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        _give_back(self._before)
         self._before.clear()
 
     def note(self, number: int, _: FrameType | None) -> None:
@@ -69,18 +72,41 @@ class Interruption:
             self.noted = self.noted or number
 
     def watch(self) -> None:
-        for number in SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self.note)
+        self._before = _taken_over_by(self.note)
 
 
 @contextmanager
 def noted_interruptions() -> Iterator[Interruption]:
     """Note signals instead of dying of them; only the main thread can."""
     interruption = Interruption()
-    if threading.current_thread() is threading.main_thread():
-        interruption.watch()
+    interruption.watch()
     try:
         yield interruption
     finally:
         interruption.end()
+
+
+@contextmanager
+def handled_by(handler: Handler) -> Iterator[None]:
+    """Signals go to `handler` meanwhile; those that are ignored stay so."""
+    before = _taken_over_by(handler)
+    try:
+        yield
+    finally:
+        _give_back(before)
+
+
+def _taken_over_by(handler: Handler) -> dict[int, Any]:
+    """Who handled them before; only the main thread can take them."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {
+        number: signal.signal(number, handler)
+        for number in SIGNALS
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+
+
+def _give_back(before: dict[int, Any]) -> None:
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 import sys
@@ -13,6 +14,21 @@ from logllm_core.store.store import Store
 # As `logllm` does, before anything imports Prefect: else it would be the first test that ran a
 # command whose captured output Prefect writes to from then on.
 os.environ.update(PREFECT_ENVIRONMENT)
+NEEDS_SERVER = "prefect_server"  # the fixture
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts Prefect's server is of the tier `flows`, unless it is slow besides."""
+    for item in items:
+        needs = getattr(item, "fixturenames", ())
+        if NEEDS_SERVER in needs and not item.get_closest_marker("slow"):
+            item.add_marker("flows")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: a training's own gc.collect() then has little to go through."""
+    gc.freeze()
 
 
 @pytest.fixture

@@ -136,11 +136,12 @@ def test_no_import_needs_what_only_tests_install() -> None:
     assert not faults, "\n".join(faults)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "has_tests"),
     [
         *((target, False) for target in ("setup", "demo", "up", "down", "bench", "gpu-check")),
-        *((target, True) for target in ("test", "test-slow", "lint", "types")),
+        *((target, True) for target in ("test", "test-flows", "test-slow", "lint", "types")),
     ],
 )
 def test_make_installs_what_tests_need_for_tests_alone(target: str, has_tests: bool) -> None:

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.cli.options import AsJson, DataDir
-from flows.data_folder import DATA_DIR
-from flows.showing import plain, print_json
+from flows.data_settings import DATA_DIR
+from flows.terminal_text import plain, print_json
 from logllm_core.errors import LogLLMError
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ def datasets(context: typer.Context, data_dir: DataDir = DATA_DIR, as_json: AsJs
     from logllm_core.logs.catalog.catalog import list_datasets
 
     settings = RunSettings.parse({"data_dir": data_dir}, origin="The command line")
-    found, faults = list_datasets(settings.catalog_dirs)
+    listed, faults = list_datasets(settings.catalog_dirs)
     if as_json:
-        print_json([dataset.model_dump(mode="json") for dataset in found])
+        print_json([dataset.model_dump(mode="json") for dataset in listed])
     else:
         table = Table("name", "source", "windows", "title", box=box.SIMPLE)
-        for dataset in found:
+        for dataset in listed:
             row = (dataset.name, dataset.source.kind, dataset.windows.kind, plain(dataset.title))
             table.add_row(*row)
         Console().print(table)
@@ -129,24 +129,24 @@ def _lines_table(draft: "Draft") -> Table:
 
 
 def _sentences(draft: "Draft") -> list[str]:
-    """What was found, as markup."""
+    """What the sample tells, as markup."""
     of_how_many = f", the first of {draft.num_files:,} files" if draft.num_files > 1 else ""
     num_parsed = draft.num_lines - draft.num_unparsed
     counted = f"{num_parsed:,} of {draft.num_lines:,} lines match"
     if draft.rejects:
         number, line = draft.rejects[0]
         counted += f"; the first that does not, line {number:,}: {plain(f'{line!r:.120}')}"
-    found = [f"Sampled: {plain(draft.location)}{of_how_many}."]
-    found.append(f"Format: {plain(draft.format_title)}. {counted}.")
+    sentences = [f"Sampled: {plain(draft.location)}{of_how_many}."]
+    sentences.append(f"Format: {plain(draft.format_title)}. {counted}.")
     if draft.dataset.line.time_format is None:
-        found.append("No line has a time.")
+        sentences.append("No line has a time.")
     elif draft.num_without_time:
-        found.append(f"The time of {draft.num_without_time:,} lines cannot be read.")
+        sentences.append(f"The time of {draft.num_without_time:,} lines cannot be read.")
     if draft.dataset.labels is None:
-        found.append("No line has a label: the log can be prepared and scored, not trained on.")
+        sentences.append("No line has a label: the log can be prepared and scored, not trained on.")
     else:
-        found.append(f"{draft.num_alerts:,} of the lines are alerts.")
-    return found
+        sentences.append(f"{draft.num_alerts:,} of the lines are alerts.")
+    return sentences
 
 
 def _next_steps(draft: "Draft", path: Path, data_dir: Path) -> list[str]:

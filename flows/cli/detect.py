@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +13,11 @@ import typer
 from rich.text import Text
 
 from flows.cli.options import AsJson, DataDir
-from flows.data_folder import DATA_DIR
-from flows.showing import legible
+from flows.data_settings import DATA_DIR
+from flows.settings import DetectSettings
+from flows.terminal_text import legible
+from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.store.store import Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,6 +80,7 @@ NewOnly = Annotated[
 def detect(
     files: Files,
     model: Model,
+    *,
     is_following: Follow = False,
     max_delay: MaxDelay = None,
     is_new_only: NewOnly = False,
@@ -96,24 +101,46 @@ def detect(
 
     Verdicts are kept: logllm query "from app.predictions where split = 'new'".
     """
+    settings = DetectSettings.parse({"data_dir": data_dir}, origin="The command line")
+    dataset = settings.find_dataset(model)
+    output = Output(as_json=as_json)
+    options = {"is_new_only": is_new_only, "is_following": is_following}
+    try:
+        stopped_by = _judge(
+            settings.store, dataset, files, output, **options, max_delay_seconds=max_delay
+        )
+    except BrokenPipeError:  # whoever read has enough; what they were not told is told next time
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BROKEN_PIPE)
+    if is_failing and output.num_anomalous:
+        sys.exit(ANOMALIES_FOUND)
+    if stopped_by and not is_following:
+        sys.exit(stopped_by)
+
+
+def _judge(
+    store: Store, dataset: Dataset, files: Sequence[str], output: "Output", **options: Any
+) -> int:
+    """Judge, tell, and sum up, also where some logs could not be judged.
+
+    Returns:
+        The exit status of whoever asked for the end; 0 where nobody did.
+    """
     from flows.display import shown_until_stopped
     from flows.run_log import log_to_terminal
+    from logllm_core.daily.detect.find_logs import find_logs
 
+    find_logs(files, is_to_come=options["is_following"])  # a wrong name is told at once
     log_to_terminal()  # before the models' libraries, which advise at their import
 
-    from flows.settings import DetectSettings
     from logllm_core.daily.detect.detect import detect as detect_new
     from logllm_core.daily.detect.detect_result import UnjudgedError
     from logllm_core.pages.renewed_pages import renew
 
-    settings = DetectSettings.parse({"data_dir": data_dir}, origin="The command line")
-    dataset, store = settings.find_dataset(model), settings.store
-    output = Output(as_json=as_json)
-    began = time.monotonic()
-
     def publish() -> None:
         output.page = renew(store, dataset.name)
 
+    began = time.monotonic()
     try:
         with shown_until_stopped() as stopping:
             detected = detect_new(
@@ -122,24 +149,14 @@ def detect(
                 files,
                 tell=output.tell,
                 publish=publish,
-                is_new_only=is_new_only,
-                is_following=is_following,
-                max_delay_seconds=max_delay,
                 is_stopped=stopping,
+                **options,
             )
-        if not as_json:
-            output.summarize(detected, time.monotonic() - began)
     except UnjudgedError as fault:
-        if not as_json:
-            output.summarize(fault.detected, time.monotonic() - began)
+        output.summarize(fault.detected, time.monotonic() - began)
         raise
-    except BrokenPipeError:  # whoever read has enough; what they were not told is told next time
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(BROKEN_PIPE)
-    if is_failing and output.num_anomalous:
-        sys.exit(ANOMALIES_FOUND)
-    if stopping() and not is_following:
-        sys.exit(stopping.status)
+    output.summarize(detected, time.monotonic() - began)
+    return stopping.status
 
 
 class Output:
@@ -166,10 +183,12 @@ class Output:
                 self._show(anomalous)
 
     def summarize(self, detected: "Detected", seconds: float) -> None:
-        """What is told when all is done."""
-        told = f"{self.num_anomalous:,} of {self.num_windows:,} windows are anomalous."
+        """What people are told when all is done; a program has counted."""
+        if self._as_json:
+            return
+        counts = f"{self.num_anomalous:,} of {self.num_windows:,} windows are anomalous."
         page = f"Page: {legible(self.page)}\n" if self.page else ""
-        self._write(f"{told}\n{detected.sentence} {seconds:.1f} s.\n{page}")
+        self._write(f"{counts}\n{detected.sentence} {seconds:.1f} s.\n{page}")
 
     def _show(self, anomalous: list[dict[str, Any]]) -> None:
         width = shutil.get_terminal_size().columns if self._is_terminal else None
@@ -182,10 +201,10 @@ class Output:
 
 
 def as_json(row: dict[str, Any]) -> str:
-    """One object in one line, in ASCII, as `showing.print_json` writes it."""
-    found = {name: row[name] for name in JSON_FIELDS}
+    """One object in one line, in ASCII, as `terminal_text.print_json` writes it."""
+    values = {name: row[name] for name in JSON_FIELDS}
     times = {key: row[key] and row[key].isoformat() for key in ("start_time", "end_time")}
-    return json.dumps(found | times)
+    return json.dumps(values | times)
 
 
 def shown(row: dict[str, Any], width: int | None) -> str:

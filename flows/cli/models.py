@@ -8,8 +8,8 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from flows.cli.options import AsJson, DataDir, OptionalName, RunName
-from flows.data_folder import DATA_DIR
-from flows.showing import NUM_DIGITS, plain, print_json
+from flows.data_settings import DATA_DIR
+from flows.terminal_text import NUM_DIGITS, plain, print_json
 
 if TYPE_CHECKING:
     from logllm_core.evaluation.decision_list import ListedModel
@@ -53,19 +53,19 @@ def list_decisions(
     from logllm_core.evaluation.decision_list import list_models
     from logllm_core.store.store import Store
 
-    found = list_models(Store(data_dir=data_dir), name)
+    listed = list_models(Store(data_dir=data_dir), name)
     if as_json:
-        print_json([asdict(one) for one in found])
+        print_json([asdict(model) for model in listed])
         return
     output = Console()
-    if not found:
+    if not listed:
         output.print(
             f"There is no champion in {plain(data_dir)} yet. Train a model: logllm train demo",
             soft_wrap=True,
         )
         return
-    for one in found:
-        output.print(_told(one), soft_wrap=True, highlight=False)
+    for model in listed:
+        output.print(_in_two_lines(model), soft_wrap=True, highlight=False)
 
 
 @models_app.command()
@@ -81,33 +81,33 @@ def promote(
     from logllm_core.store.store import Store
 
     store = Store(data_dir=data_dir)
-    found = find_run(store, run)
-    before = decisions.find_champion(store, found.dataset)
-    made = decisions.promote(store, found, reason=reason)
+    report = find_run(store, run)
+    before = decisions.find_champion(store, report.dataset)
+    made = decisions.promote(store, report, reason=reason)
     if as_json:
-        print_json({"dataset": found.dataset, **made.model_dump(mode="json")})
+        print_json({"dataset": report.dataset, **made.model_dump(mode="json")})
         return
     instead = f" instead of {before.run}" if before else ""
     Console().print(
-        f"{plain(found.dataset)}: run {made.run} is the champion now{instead}.", soft_wrap=True
+        f"{plain(report.dataset)}: run {made.run} is the champion now{instead}.", soft_wrap=True
     )
 
 
-def _told(one: "ListedModel") -> str:
+def _in_two_lines(model: "ListedModel") -> str:
     """A decision in two lines: a reason is too long for a column."""
     from logllm_core.pages.figures_as_text import shown
 
-    figures = f"F1 {shown(one.f1)}  PR-AUC {shown(one.pr_auc)}  " if one.is_reported else ""
-    made = one.decided[:16].replace("T", " ")
+    figures = f"F1 {shown(model.f1)}  PR-AUC {shown(model.pr_auc)}  " if model.is_reported else ""
+    made = model.decided[:16].replace("T", " ")
     head = (
-        f"{one.dataset}  {one.run[:NUM_DIGITS]}  {made}  {_standing(one)}  {figures}"
-        f"windows {one.windows[:NUM_DIGITS]}"
+        f"{model.dataset}  {model.run[:NUM_DIGITS]}  {made}  {_standing(model)}  {figures}"
+        f"windows {model.windows[:NUM_DIGITS]}"
     )
-    weight = "bold" if one.is_champion else "not bold"
-    return f"[{weight}]{plain(head)}[/{weight}]\n    {plain(one.reason)}"
+    weight = "bold" if model.is_champion else "not bold"
+    return f"[{weight}]{plain(head)}[/{weight}]\n    {plain(model.reason)}"
 
 
-def _standing(one: "ListedModel") -> str:
-    outcome = "promoted" if one.is_promoted else "turned down"
-    standing = "champion" if one.is_champion else outcome
-    return standing if one.is_there else f"{standing}, removed"
+def _standing(model: "ListedModel") -> str:
+    outcome = "promoted" if model.is_promoted else "turned down"
+    standing = "champion" if model.is_champion else outcome
+    return standing if model.is_there else f"{standing}, removed"

@@ -1,11 +1,6 @@
 """The command line of the tables: `logllm query`."""
 
-import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,15 +12,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.cli.options import AsJson, DataDir
-from flows.data_folder import DATA_DIR
-from flows.showing import legible_lines, print_json_list
+from flows.data_settings import DATA_DIR
+from flows.terminal_text import legible_lines, print_json_list
 from logllm_core.errors import LogLLMError
 
 if TYPE_CHECKING:
     from logllm_core.query.views import Answer
 
 MAX_CHARACTERS = 2_000  # in a cell
-GRACE_SECONDS = 1.0
+GRACE_SECONDS = 1.0  # for DuckDB, which does not hear an interrupt in the midst of one call
 
 
 def query(
@@ -40,12 +35,16 @@ def query(
     The last are those of the other detectors, from compare-detectors. A table shows the first rows,
     --json prints all.
     """
+    from flows.display import ended_by_interrupt
     from logllm_core.query.views import answering
     from logllm_core.store.store import Store
 
     logger.remove()  # loguru's own handler
     logger.add(_warn, format="{message}", level="WARNING")
-    with _interrupted_at_once(), answering(Store(data_dir=data_dir), statement) as answer:
+    with (
+        ended_by_interrupt(GRACE_SECONDS),
+        answering(Store(data_dir=data_dir), statement) as answer,
+    ):
         (_print_json if as_json else _print_table)(answer)
 
 
@@ -86,28 +85,3 @@ def _cell(value: object) -> str:
 
 def _warn(message: str) -> None:
     sys.stderr.write(f"warning: {legible_lines(message)}")
-
-
-@contextmanager
-def _interrupted_at_once() -> Iterator[None]:
-    """An interrupt ends the query; where DuckDB does not hear it, it ends the process."""
-    status = 0
-
-    def interrupt(number: int, _: object) -> None:
-        nonlocal status
-        status = 128 + number
-        deadline = threading.Timer(GRACE_SECONDS, os._exit, (status,))
-        deadline.daemon = True
-        deadline.start()
-        raise KeyboardInterrupt
-
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    except KeyboardInterrupt:
-        sys.exit(status)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

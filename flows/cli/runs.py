@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.cli.options import AsJson, DataDir, OptionalName, RunName
-from flows.data_folder import DATA_DIR
-from flows.showing import NUM_DIGITS, plain, print_json
+from flows.data_settings import DATA_DIR
+from flows.terminal_text import NUM_DIGITS, plain, print_json
 from logllm_core.pages import MODEL
 
 if TYPE_CHECKING:
@@ -33,20 +33,20 @@ def runs(name: OptionalName = None, data_dir: DataDir = DATA_DIR, as_json: AsJso
     from logllm_core.store.runs import list_runs
     from logllm_core.store.store import Store
 
-    found = list_runs(Store(data_dir=data_dir), name)
+    listed = list_runs(Store(data_dir=data_dir), name)
     if as_json:
-        print_json([asdict(run) for run in found])
+        print_json([asdict(run) for run in listed])
         return
-    if not found:
+    if not listed:
         Console().print(
             f"There is no run in {plain(data_dir)} yet. Make one: logllm train demo", soft_wrap=True
         )
         return
-    Console().print(_runs_table(found))
+    Console().print(_runs_table(listed))
 
 
 def compare(
-    one: RunName, other: RunName, data_dir: DataDir = DATA_DIR, as_json: AsJson = False
+    first: RunName, second: RunName, data_dir: DataDir = DATA_DIR, as_json: AsJson = False
 ) -> None:
     """Show two runs side by side: the settings that differ, and the figures."""
     from logllm_core.evaluation import compare_runs
@@ -54,14 +54,14 @@ def compare(
     from logllm_core.store.store import Store
 
     store = Store(data_dir=data_dir)
-    found = compare_runs.compare(*(find_run(store, given) for given in (one, other)))
+    comparison = compare_runs.compare(*(find_run(store, given) for given in (first, second)))
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(comparison))
         return
     output = Console()
-    output.print(_settings_table(found))
-    output.print(_compared_table(found))
-    for sentence in _sentences(found):
+    output.print(_settings_table(comparison))
+    output.print(_compared_table(comparison))
+    for sentence in _sentences(comparison):
         output.print(plain(sentence), soft_wrap=True, highlight=False)
 
 
@@ -72,9 +72,9 @@ def print_report(report: "Artifact", *, as_json: bool) -> None:
     content = read_report(report)
     page = report.path / "report.html"
     if as_json:
-        own = {"figures": content["detectors"][MODEL]}
-        own |= {key: content[key] for key in ("seeds", "learned")}
-        print_json({"dataset": report.dataset, **own, "report": str(page)})
+        more = {key: content[key] for key in ("seeds", "learned")}
+        figures = {"figures": content["detectors"][MODEL]}
+        print_json({"dataset": report.dataset, **figures, **more, "report": str(page)})
         return
     output = Console()
     output.print(_figures_table(content))
@@ -100,17 +100,17 @@ def _figures_table(content: dict[str, Any]) -> Table:
 def _over_seeds(seeds: dict[str, Any]) -> str:
     from logllm_core.pages.figures_as_text import LABELS, seed_choice, shown
 
-    told = [
-        f"{LABELS[key]} {shown(found['mean'])} (standard deviation {shown(found['std'])})"
+    means = [
+        f"{LABELS[key]} {shown(spread['mean'])} (standard deviation {shown(spread['std'])})"
         for key in ("f1", "pr_auc")
-        if (found := seeds["figures"][key])
+        if (spread := seeds["figures"][key])
     ]
     named = ", ".join(map(str, seeds["seeds"]))
-    mean = f"Mean over the seeds {named}: {', '.join(told) or 'undefined'}."
+    mean = f"Mean over the seeds {named}: {', '.join(means) or 'undefined'}."
     return f"{mean} {choice}" if (choice := seed_choice(seeds)) else mean
 
 
-def _runs_table(found: "list[ListedRun]") -> Table:
+def _runs_table(runs: "list[ListedRun]") -> Table:
     from logllm_core.pages.figures_as_text import as_setting, shown
 
     table = Table(box=box.SIMPLE, pad_edge=False, collapse_padding=True, show_edge=False)
@@ -118,10 +118,10 @@ def _runs_table(found: "list[ListedRun]") -> Table:
         table.add_column(column, no_wrap=True)
     for column in ("F1", "PR-AUC"):
         table.add_column(column, justify="right", no_wrap=True)
-    has_changes = any(run.overrides for run in found)
+    has_changes = any(run.overrides for run in runs)
     for column in ("backbones", *(["changed"] if has_changes else [])):
         table.add_column(column, overflow="fold", min_width=5)
-    for run in found:
+    for run in runs:
         made = run.created[:16].replace("T", " ")
         seeds = ", ".join(map(str, run.seeds))
         names = (run.run[:NUM_DIGITS], made, run.dataset, run.recipe, seeds)
@@ -132,25 +132,25 @@ def _runs_table(found: "list[ListedRun]") -> Table:
     return table
 
 
-def _settings_table(found: "Comparison") -> Table:
+def _settings_table(comparison: "Comparison") -> Table:
     from logllm_core.pages.figures_as_text import as_setting
 
     table = Table("what differs", box=box.SIMPLE, pad_edge=False)
-    for run in (found.one, found.other):
+    for run in (comparison.one, comparison.other):
         lines = (run.run, run.dataset, run.created[:16].replace("T", " "))
         table.add_column("\n".join(map(plain, lines)), overflow="fold")
-    for setting in found.settings:
+    for setting in comparison.settings:
         values = map(as_setting, (setting.one, setting.other))
         table.add_row(plain(setting.name), *map(plain, values))
-    if not found.settings:
+    if not comparison.settings:
         table.add_row("nothing", "", "")
     return table
 
 
-def _compared_table(found: "Comparison") -> Table:
-    one, other = (plain(run.run[:NUM_DIGITS]) for run in (found.one, found.other))
-    table = _narrow_table("figure, and its 95 %", one, other, "difference")
-    for figure in found.figures:
+def _compared_table(comparison: "Comparison") -> Table:
+    names = (plain(run.run[:NUM_DIGITS]) for run in (comparison.one, comparison.other))
+    table = _narrow_table("figure, and its 95 %", *names, "difference")
+    for figure in comparison.figures:
         table.add_row(figure.name, *_cells(figure))
     return table
 
@@ -176,19 +176,19 @@ def _cells(figure: "ComparedFigure") -> list[str]:
     ]
 
 
-def _sentences(found: "Comparison") -> list[str]:
+def _sentences(comparison: "Comparison") -> list[str]:
     """Whether the figures compare."""
-    if found.has_same_test_windows is None:
+    if comparison.has_same_test_windows is None:
         return [
             "Whether both runs judged the same test windows cannot be told: windows of one of them "
             "are gone. Do not compare their figures."
         ]
-    if not found.has_same_test_windows:
+    if not comparison.has_same_test_windows:
         return ["The runs did not judge the same test windows: their figures do not compare."]
-    told = "Both runs judged the same test windows. Differences are those of the second run"
-    if any(figure.difference_interval for figure in found.figures):
-        return [f"{told}; their 95 % intervals are from resamples that both runs share."]
-    return [f"{told}, without intervals: predictions are gone, or a figure is undefined."]
+    same = "Both runs judged the same test windows. Differences are those of the second run"
+    if any(figure.difference_interval for figure in comparison.figures):
+        return [f"{same}; their 95 % intervals are from resamples that both runs share."]
+    return [f"{same}, without intervals: predictions are gone, or a figure is undefined."]
 
 
 def _narrow_table(first: str, *others: str) -> Table:

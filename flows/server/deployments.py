@@ -46,7 +46,7 @@ def _check_folder(client: SyncPrefectClient) -> None:
         LogLLMError: they run elsewhere.
     """
     here = Path.cwd()
-    steps = (step for found in client.read_deployments() for step in found.pull_steps or ())
+    steps = (step for each in client.read_deployments() for step in each.pull_steps or ())
     folders = {Path(given.get("directory", here)) for step in steps for given in step.values()}
     for folder in folders:
         if folder.resolve() != here.resolve() and (_is_elsewhere() or folder.exists()):
@@ -69,23 +69,23 @@ def _ensure_pool(client: SyncPrefectClient) -> None:
         "variables": {"type": "object", "properties": {}, "additionalProperties": False},
     }
     try:
-        found = client.read_work_pool(POOL)
+        pool = client.read_work_pool(POOL)
     except ObjectNotFound:
         client.create_work_pool(
             WorkPoolCreate(name=POOL, type="process", base_job_template=template)
         )
     else:
-        if found.base_job_template != template:
+        if pool.base_job_template != template:
             client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
 
 
 def _ensure_automation(client: SyncPrefectClient, wanted: AutomationCore) -> None:
-    found = client.read_automations_by_name(wanted.name)
-    if not found:
+    there = client.read_automations_by_name(wanted.name)
+    if not there:
         client.create_automation(wanted)
     # Only then: a trigger that is written anew has forgotten whose silence it was listening to.
-    elif _as_written(found[0]) != _as_written(wanted):
-        client.update_automation(found[0].id, wanted)
+    elif _as_written(there[0]) != _as_written(wanted):
+        client.update_automation(there[0].id, wanted)
 
 
 def _as_written(automation: AutomationCore) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def mark(home_dir: Path, role: str) -> dict[str, str]:
 def processes_of(home_dir: Path) -> list[Process]:
     """Whatever carries the mark of this folder."""
     prefix = f"{MARK}={home_dir.resolve()}:".encode()
-    found = []
+    processes = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             variables = (folder / "environ").read_bytes().split(b"\0")
@@ -39,7 +39,7 @@ def processes_of(home_dir: Path) -> list[Process]:
         except OSError:  # ended meanwhile, or another user's
             continue
         for role in (v.removeprefix(prefix).decode() for v in variables if v.startswith(prefix)):
-            found.append(
+            processes.append(
                 Process(
                     pid=int(folder.name),
                     parent=int(status.rpartition(b")")[2].split()[1]),
@@ -47,7 +47,7 @@ def processes_of(home_dir: Path) -> list[Process]:
                     is_run=any(v.startswith(b"PREFECT__FLOW_RUN_ID=") for v in variables),
                 )
             )
-    return found
+    return processes
 
 
 def topmost(processes: Sequence[Process]) -> list[Process]:

@@ -95,8 +95,7 @@ def _address() -> str:
 
 
 def _start_server(address: str, login: str) -> None:
-    place = urlsplit(address)
-    port = place.port or 80
+    port = urlsplit(address).port or 80
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -175,8 +174,8 @@ def _start_workers(queues: Sequence[str]) -> None:
     with get_client(sync_client=True) as client:
 
         def reports(name: str) -> bool:
-            found = client.read_workers_for_work_pool(POOL)
-            seen = [w.last_heartbeat_time for w in found if w.name == name]
+            workers = client.read_workers_for_work_pool(POOL)
+            seen = [w.last_heartbeat_time for w in workers if w.name == name]
             return any(time is not None and time > begun for time in seen)
 
         for queue in queues:

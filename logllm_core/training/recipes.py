@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from logllm_core.config import Settings
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.messages.log_messages import Masking
+from logllm_core.logs.messages import Masking
 from logllm_core.model import Embedder, Part, Pooling, Precision, Quantization
 from logllm_core.model.prompt import QUESTION
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from logllm_core.daily.champion.decisions import decide, promote
-from logllm_core.daily.champion.drift import DriftLimits, Sample, measure
+from logllm_core.daily.champion.drift import Sample, measure
+from logllm_core.daily.champion.drift_limits import DriftLimits
 from logllm_core.daily.champion.fair_windows import Newer
 from logllm_core.errors import LogLLMError
 from logllm_core.evaluation.contest import compete

@@ -1,16 +1,18 @@
+import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from prefect.settings import temporary_settings
-from prefect.testing.utilities import prefect_test_harness
 
 from flows import run_log
 from flows.cli import main
-from tests import tiny
+from flows.settings import TrainSettings
 
 Run = Callable[..., tuple[int, str, str]]  # exit status and both outputs
+Published = list[tuple[str, Any]]  # the task, and what it was given first
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +53,9 @@ def check_error(result: tuple[int, str, str], *words: str) -> None:
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A Prefect API of the tests' own; flows started in this process report to it."""
+    from prefect.settings import temporary_settings
+    from prefect.testing.utilities import prefect_test_harness
+
     results = tmp_path_factory.mktemp("results")
     settings = {
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": results,
@@ -60,9 +65,46 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def without_prefect() -> Iterator[Published]:
+    """Flows are the plain functions that they are, also in commands; no server is asked."""
+    with plain_flows() as published:
+        yield published
+
+
+@contextmanager
+def plain_flows() -> Iterator[Published]:
+    """Flows and their steps are called at once; what would be published is listed instead."""
+    from prefect import Flow
+
+    from logllm_core.pipeline import at_once
+    from tasks import publish, steps
+
+    published: Published = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "run", at_once)
+        for name in [name for name in vars(publish) if name.startswith("publish_")]:
+            patch.setattr(publish, name, _noted_in(published, name))
+        patch.setattr(Flow, "__call__", lambda flow, *given: _outcome(flow.fn(*given)))
+        yield published
+
+
+def _noted_in(published: Published, name: str) -> Callable[..., None]:
+    return lambda given, *_, **__: published.append((name, given))
+
+
+def _outcome(returned: Any) -> Any:
+    """What a flow's caller gets where its function ends in a state."""
+    from prefect.client.schemas.objects import State
+
+    return returned.data if isinstance(returned, State) else returned
+
+
 @pytest.fixture(scope="session")
 def tiny_backbones(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Two-layer backbones on disk, as --backbones takes them."""
+    from tests import tiny  # torch, which many tests do without
+
     return tiny.save(tmp_path_factory.mktemp("tiny"))
 
 
@@ -95,6 +137,8 @@ num_epochs = 1
 learning_rate = 1e-2
 """
 
+CHANGES = {"stages.1.num_epochs": 0, "stages.3.num_epochs": 2, "embedder": "message-id"}
+
 DATASET = """
 title = "A small simulated log"
 train_fraction = 0.6
@@ -102,7 +146,7 @@ train_fraction = 0.6
 [source]
 kind = "simulator"
 num_lines = 2_000
-seed = 3
+seed = 1
 
 [line]
 fields = [
@@ -121,11 +165,70 @@ length = 20
 """
 
 
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
-    """A data folder with the data set `small-log` and the recipe `tiny.toml`."""
-    folder = tmp_path / "data"
+def write_small_log(folder: Path) -> None:
+    """The data set `small-log` and the recipe `tiny.toml`, below a new data folder."""
     (folder / "datasets").mkdir(parents=True)
     (folder / "datasets" / "small-log.toml").write_text(DATASET)
     (folder / "tiny.toml").write_text(RECIPE)
+
+
+def settings_of(folder: Path, backbones: str, **more: Any) -> TrainSettings:
+    """A training by `tiny.toml` in the data folder `folder`."""
+    recipe = str(folder / "tiny.toml")
+    return TrainSettings(data_dir=folder, recipe=recipe, backbones=backbones, **more)
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """A data folder with the data set `small-log` and the recipe `tiny.toml`."""
+    write_small_log(tmp_path / "data")
+    return tmp_path / "data"
+
+
+@pytest.fixture(scope="session")
+def _trained_dir(tmp_path_factory: pytest.TempPathFactory, tiny_backbones: str) -> Path:
+    """A data folder with `small-log`, trained and evaluated by `tiny.toml`; to be copied."""
+    from flows.train import train_logllm
+
+    folder = tmp_path_factory.mktemp("trained") / "data"
+    write_small_log(folder)
+    with plain_flows():
+        train_logllm("small-log", settings_of(folder, tiny_backbones))
     return folder
+
+
+@pytest.fixture(scope="session")
+def _several_dir(
+    tmp_path_factory: pytest.TempPathFactory, _trained_dir: Path, tiny_backbones: str
+) -> Path:
+    """The same with two more runs: of this seed and of another one, and with `CHANGES`."""
+    from flows.train import train_logllm
+
+    folder = tmp_path_factory.mktemp("several") / "data"
+    shutil.copytree(_trained_dir, folder)
+    with plain_flows():
+        for more in ({"num_seeds": 2}, {"overrides": CHANGES}):
+            train_logllm("small-log", settings_of(folder, tiny_backbones, **more))
+    return folder
+
+
+def copied(folder: Path, to: Path) -> Path:
+    """A copy of a data folder, whose views are its own."""
+    from logllm_core.query.views import refresh_views
+    from logllm_core.store.store import Store
+
+    shutil.copytree(folder, to, dirs_exist_ok=True)
+    refresh_views(Store(data_dir=to))
+    return to
+
+
+@pytest.fixture
+def trained_dir(_trained_dir: Path, data_dir: Path) -> Path:
+    """The data folder `data_dir`, in which `small-log` was trained and evaluated."""
+    return copied(_trained_dir, data_dir)
+
+
+@pytest.fixture
+def several_dir(_several_dir: Path, data_dir: Path) -> Path:
+    """The data folder `data_dir` with three runs: with seed 0, with 0 and 1, with `CHANGES`."""
+    return copied(_several_dir, data_dir)

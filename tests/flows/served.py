@@ -27,7 +27,7 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 from flows.server.deployments import POOL
 from flows.server.login import PROFILES
 from flows.server.server_processes import processes_of
-from tests.flows.conftest import DATASET, RECIPE
+from tests.flows.conftest import write_small_log
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("prefect.yaml", "automations.yaml", "pyproject.toml")
@@ -185,9 +185,8 @@ class Served:
 
 def place_small_log(served: Served) -> None:
     """The data set `small-log`, and the recipe for the two-layer models."""
-    (served.data_dir / "datasets").mkdir(parents=True, exist_ok=True)
-    (served.data_dir / "datasets" / "small-log.toml").write_text(DATASET)
-    (served.data_dir / "tiny.toml").write_text(RECIPE)
+    if not (served.data_dir / "tiny.toml").exists():
+        write_small_log(served.data_dir)
 
 
 def keep_deployments(served: Served, *names: str) -> None:

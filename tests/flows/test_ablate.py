@@ -6,23 +6,25 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.client.orchestration import get_client
 
 from flows.ablate import ablate_logllm
 from flows.settings import AblateSettings
 from logllm_core.errors import LogLLMError
 from logllm_core.paper.experiments.ablation_page import ablation_rows, read_ablation
 from logllm_core.paper.experiments.ablation_table import GROUPS, NOT_ASKED
+from logllm_core.paper.experiments.run_variant import Job, run_variant
 from logllm_core.query.views import query
 from logllm_core.store.runs import list_runs
-from tests.flows.conftest import DATASET, Run, check_error
+from logllm_core.store.store import Artifact, Store
+from tests.flows.conftest import DATASET, Published, Run, check_error
 from tests.flows.served import ended_after, wait_until
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("without_prefect")
 
 
 @pytest.fixture
@@ -30,6 +32,25 @@ def settings(data_dir: Path, tiny_backbones: str) -> AblateSettings:
     return AblateSettings(
         data_dir=data_dir, recipe=str(data_dir / "tiny.toml"), backbones=tiny_backbones
     )
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variants are run one after the other: each process of its own would import torch first.
+
+    Side by side they run in tests/paper/experiments/test_ablation_processes.py, and below.
+    """
+
+    def run_all(store: Store, jobs: Sequence[Job]) -> list[Artifact | str]:
+        return [outcome_of(store, job) for job in jobs]
+
+    def outcome_of(store: Store, job: Job) -> Artifact | str:
+        try:
+            return run_variant(store, job)
+        except LogLLMError as fault:
+            return str(fault)
+
+    monkeypatch.setattr("flows.ablate.run_all", run_all)
 
 
 def manifests(settings: AblateSettings, kind: str = "*") -> dict[Path, bytes]:
@@ -82,6 +103,7 @@ def test_the_command_reads_names_sizes_and_seeds(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("in_this_process")
 def test_variants_share_what_they_have_in_common_and_the_rest_says_why(
     settings: AblateSettings, logllm: Run
 ) -> None:
@@ -122,7 +144,8 @@ def test_variants_share_what_they_have_in_common_and_the_rest_says_why(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1_800)
-def test_every_variant_is_run_in_full(settings: AblateSettings) -> None:
+@pytest.mark.usefixtures("in_this_process")
+def test_every_variant_is_run_in_full(settings: AblateSettings, without_prefect: Published) -> None:
     built = ablate_logllm("small-log", settings)
     content = read_ablation(built)
     assert [group["name"] for group in content["groups"]] == [*GROUPS][1:]
@@ -135,9 +158,7 @@ def test_every_variant_is_run_in_full(settings: AblateSettings) -> None:
     page = (built.path / "ablation.html").read_text()
     assert page.count("<svg") == 1
     assert "not run" not in page
-    with get_client(sync_client=True) as client:
-        published = [artifact.key for artifact in client.read_artifacts()]
-    assert "ablation-small-log" in published
+    assert without_prefect == [("publish_ablation", built)]
 
 
 @pytest.mark.slow

@@ -10,20 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.client.orchestration import get_client
 
 from flows.compare import compare_detectors
-from flows.settings import CompareSettings, TrainSettings
-from flows.train import train_logllm
+from flows.settings import CompareSettings
 from logllm_core.paper.detectors.table import METHODS
 from logllm_core.paper.experiments.compare_methods import read_comparison
 from logllm_core.paper.experiments.contenders import NOT_ASKED
 from logllm_core.paper.experiments.standing import comparison_rows
 from logllm_core.query.views import query
-from tests.flows.conftest import Run, check_error
+from tests.flows.conftest import Published, Run, check_error
 from tests.flows.served import ended_after
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("without_prefect")
 
 # Each method learns for one epoch, of few samples: the flow is what is tried here.
 SHORT = {
@@ -59,8 +57,9 @@ def alarms(settings: CompareSettings) -> list[tuple[object, ...]]:
     return query(settings.store, statement)[1]
 
 
+@pytest.mark.slow
 def test_the_chosen_ones_are_compared_and_the_others_are_rows_that_say_so(
-    settings: CompareSettings,
+    settings: CompareSettings, without_prefect: Published
 ) -> None:
     comparison = compare_detectors("small-log", only(settings, "cnn", "deeplog"))
     content = read_comparison(comparison)
@@ -78,17 +77,12 @@ def test_the_chosen_ones_are_compared_and_the_others_are_rows_that_say_so(
     assert (
         "Detectors <span>on</span> small-log" in (comparison.path / "comparison.html").read_text()
     )
-    with get_client(sync_client=True) as client:
-        published = [artifact.key for artifact in client.read_artifacts()]
-    assert "comparison-small-log" in published
+    assert without_prefect == [("publish_comparison", comparison)]
 
 
 def test_what_was_trained_before_is_not_trained_again(
-    settings: CompareSettings, data_dir: Path
+    settings: CompareSettings, trained_dir: Path
 ) -> None:
-    names = TrainSettings.model_fields.keys() - {"overrides"}
-    trained = TrainSettings(**{name: getattr(settings, name) for name in names})
-    train_logllm("small-log", trained)
     before = manifests(settings)
     compare_detectors("small-log", only(settings, "logllm"))
     new = manifests(settings).keys() - before.keys()
@@ -109,7 +103,7 @@ def test_a_method_that_cannot_be_run_is_a_row_and_the_others_go_on(
     )
     (folder / "calm.log").write_text("\n".join(lines))
     text = (folder / "small-log.toml").read_text()
-    simulated = 'kind = "simulator"\nnum_lines = 2_000\nseed = 3\n'
+    simulated = 'kind = "simulator"\nnum_lines = 2_000\nseed = 1\n'
     (folder / "calm.toml").write_text(text.replace(simulated, 'kind = "file"\npath = "calm.log"\n'))
 
     content = read_comparison(compare_detectors("calm", only(settings, "deeplog", "cnn", "logllm")))
@@ -123,6 +117,7 @@ def test_a_method_that_cannot_be_run_is_a_row_and_the_others_go_on(
     assert content["verdict"].startswith("LogLLM was not run. Of the other methods of the paper")
 
 
+@pytest.mark.slow
 def test_several_seeds_have_a_spread(settings: CompareSettings) -> None:
     chosen = only(settings, "cnn", seed=5, num_seeds=2)
     content = read_comparison(compare_detectors("small-log", chosen))
@@ -147,6 +142,7 @@ def test_mistakes_are_told_before_any_work(logllm: Run, data_dir: Path) -> None:
     assert not (data_dir / "raw").exists()
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_table_or_json(
     logllm: Run, data_dir: Path, tiny_backbones: str
 ) -> None:

@@ -1,16 +1,16 @@
-"""prefect.yaml and its neighbours, held against the flows and against a real Prefect API."""
+"""prefect.yaml and its neighbours, held against the flows; server/test_service.py deploys them."""
 
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 import yaml
-from prefect.client.orchestration import get_client
 from prefect.events.schemas.automations import AutomationCore
 from prefect.flows import Flow, load_flow_from_entrypoint
 
+from flows.data_settings import TRACKED_CATALOG, DataSettings
 from flows.server import deployments, service
-from flows.settings import TRACKED_CATALOG, DataSettings, RunSettings, TrainSettings
+from flows.settings import RunSettings, TrainSettings
 from logllm_core.config import Settings
 from logllm_core.model.sources.named_backbones import backbones_named
 
@@ -130,19 +130,3 @@ def test_compose_runs_the_same_workers_with_pinned_images() -> None:
         }
     assert services["deploy"]["command"] == ["python", "-m", "flows.server.service", "deploy"]
     assert services["database"]["image"].rpartition(":")[2][0].isdigit()
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.usefixtures("prefect_server")
-def test_prefect_takes_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    with get_client(sync_client=True) as client:
-        monkeypatch.chdir(ROOT)
-        monkeypatch.setenv("PREFECT_API_URL", str(client.api_url))
-        deployments.deploy()
-        flows = {flow.id: flow.name for flow in client.read_flows()}
-        found = [f"{flows[d.flow_id]}/{d.name}" for d in client.read_deployments()]
-        automations = [automation.name for automation in client.read_automations()]
-    assert sorted(found) == sorted(f"{flow}/{dataset}" for flow in FLOWS for dataset in DATASETS)
-    wanted = {values["name"] for values in read("automations.yaml")["automations"]}
-    wanted |= {f"retrain-{dataset}-on-drift" for dataset in DATASETS}
-    assert sorted(automations) == sorted(wanted)

@@ -1,11 +1,10 @@
-"""The flow `detect-anomalies`, with a Prefect API."""
+"""The flow `detect-anomalies` as a plain function; with Prefect: see test_with_prefect.py."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.client.orchestration import get_client
 
 from flows.detect import detect_anomalies
 from flows.settings import DetectSettings
@@ -16,8 +15,9 @@ from logllm_core.daily.ledger.cursors import new_parts
 from logllm_core.query.views import query
 from logllm_core.store.store import Store
 from tests.daily.new_logs import dataset_of, lines, prepare_champion
+from tests.flows.conftest import Published
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("without_prefect")
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def data(tmp_path: Path) -> Path:
 def run(data: Path, *files: Path) -> tuple[Detected, str]:
     """What the flow returns, and what its state says."""
     settings = DetectSettings(data_dir=data)
-    state: Any = detect_anomalies("own", [str(path) for path in files], settings, return_state=True)
+    state: Any = detect_anomalies.fn("own", [str(path) for path in files], settings)
     assert state.is_completed()
-    return state.result(), state.message
+    return state.data, state.message
 
 
 def rows(data: Path) -> list[dict[str, Any]]:
@@ -81,7 +81,7 @@ def test_without_a_log_it_ends_at_once_and_says_so(
 
 @pytest.mark.parametrize("has_reference", [False, True])
 def test_drift_is_measured_where_there_is_a_training_period_to_compare_with(
-    tmp_path: Path, *, has_reference: bool
+    tmp_path: Path, without_prefect: Published, *, has_reference: bool
 ) -> None:
     setting = prepare_champion(tmp_path)
     if has_reference:
@@ -89,12 +89,12 @@ def test_drift_is_measured_where_there_is_a_training_period_to_compare_with(
     log = tmp_path / "new.log"
     log.write_text("".join(lines(203)))
     run(setting.store.data_dir, log)
-    with get_client(sync_client=True) as client:
-        found = [artifact.key for artifact in client.read_artifacts()]
-    assert ("drift-own" in found) == has_reference
+    assert [name for name, _ in without_prefect] == ["publish_drift"] * has_reference
 
 
-def test_drift_is_also_of_windows_that_another_call_judged(tmp_path: Path) -> None:
+def test_drift_is_also_of_windows_that_another_call_judged(
+    tmp_path: Path, without_prefect: Published
+) -> None:
     """Such as one that follows the log; nothing is left to the flow."""
     setting = prepare_champion(tmp_path)
     setting.predict()
@@ -103,8 +103,7 @@ def test_drift_is_also_of_windows_that_another_call_judged(tmp_path: Path) -> No
     detect(setting.store, dataset_of(tmp_path), [str(log)])
     detected, _ = run(setting.store.data_dir, log)
     assert detected.num_windows == 0
-    with get_client(sync_client=True) as client:
-        assert "drift-own" in [artifact.key for artifact in client.read_artifacts()]
+    assert [(name, drift.dataset) for name, drift in without_prefect] == [("publish_drift", "own")]
 
 
 def test_the_settings_are_json(data: Path) -> None:

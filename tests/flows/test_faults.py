@@ -13,13 +13,16 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import torch
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import StateType
 from prefect.states import Pending
 
 from flows.server.deployments import POOL
 from flows.server.server_processes import mark
-from tests.flows.conftest import DATASET, RECIPE
+from flows.settings import TrainSettings
+from flows.train import train_logllm
+from tests.flows.conftest import plain_flows, write_small_log
 from tests.flows.served import (
     ASKING_SECONDS,
     Served,
@@ -82,19 +85,13 @@ class Training:
         assert served.state(run) == StateType.RUNNING
         return run
 
-    def undisturbed(self, data_dir: Path) -> subprocess.Popen[bytes]:
-        """The same in a process of its own that nobody disturbs, below another data folder."""
-        options = [f"--set={name}={value}" for name, value in self.settings["overrides"].items()]
-        names = ["--recipe", f"{data_dir}/tiny.toml", "--backbones", self.settings["backbones"]]
-        place = ["--data-dir", str(data_dir), "--seed", str(self.seed)]
-        program = Path(sys.executable).with_name("logllm")
-        return subprocess.Popen(
-            [program, "train", "small-log", *options, *names, *place],
-            # With as many threads as the workers' runs: sums in another order differ in their bits.
-            env=os.environ | {"PREFECT_HOME": str(data_dir / "prefect"), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+    def undisturbed(self, data_dir: Path) -> None:
+        """The same in this process, which nobody disturbs, below another data folder."""
+        # With as many threads as the workers' runs: sums in another order differ in their bits.
+        assert torch.get_num_threads() == 1
+        more = {"data_dir": data_dir, "recipe": str(data_dir / "tiny.toml")}
+        with plain_flows():
+            train_logllm("small-log", TrainSettings(**self.settings | more))
 
     def trained(self, data_dir: Path) -> Path:
         """The artifact of the one stage."""
@@ -125,27 +122,24 @@ def test_after_a_kill_of_the_worker_the_same_run_again_gives_the_same_weights(
     served: Served, tiny_backbones: str, tmp_path: Path
 ) -> None:
     training = Training(tiny_backbones, seed=1, num_epochs=40)
-    (tmp_path / "datasets").mkdir()
-    (tmp_path / "datasets" / "small-log.toml").write_text(DATASET)
-    (tmp_path / "tiny.toml").write_text(RECIPE)
-    with training.undisturbed(tmp_path) as reference:
-        first = training.start_and_wait_for_checkpoint(served)
-        os.kill(served.worker(), signal.SIGKILL)
-        served.up()
-        second = training.start(served)
-        assert served.ends(second) == StateType.COMPLETED, served.said()
-        # Cut off when its next line met a closed pipe; or it came to its end without its worker.
-        assert served.ends(first) in {StateType.CRASHED, StateType.COMPLETED}
-        assert reference.wait() == 0
-    found, wanted = training.trained(served.data_dir), training.trained(tmp_path)
-    assert found.name == wanted.name
-    assert_whole(found)
+    first = training.start_and_wait_for_checkpoint(served)
+    os.kill(served.worker(), signal.SIGKILL)
+    served.up()
+    second = training.start(served)
+    write_small_log(tmp_path / "data")
+    training.undisturbed(tmp_path / "data")
+    assert served.ends(second) == StateType.COMPLETED, served.said()
+    # Cut off when its next line met a closed pipe; or it came to its end without its worker.
+    assert served.ends(first) in {StateType.CRASHED, StateType.COMPLETED}
+    here, wanted = training.trained(served.data_dir), training.trained(tmp_path / "data")
+    assert here.name == wanted.name
+    assert_whole(here)
     name = "trainable.safetensors"
-    assert (found / name).read_bytes() == (wanted / name).read_bytes()
+    assert (here / name).read_bytes() == (wanted / name).read_bytes()
 
 
 def test_a_training_outlives_its_server(served: Served, tiny_backbones: str) -> None:
-    training = Training(tiny_backbones, seed=2, num_epochs=450)
+    training = Training(tiny_backbones, seed=2, num_epochs=300)
     run = training.start_and_wait_for_checkpoint(served)
     signal_all(signal.SIGKILL, served.processes("server"))
     step = served.last_step()

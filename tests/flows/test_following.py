@@ -20,6 +20,8 @@ from logllm_core.store.store import Store
 from tests.daily.new_logs import MIDDLE, lines, prepare_champion, row_key
 from tests.flows.served import PATIENCE_SECONDS, ended_after, wait_until
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
 PROGRAM = f"""
 import sys
 from logllm_core.scoring import judge
@@ -28,7 +30,7 @@ from flows.cli.main import main
 sys.argv[0] = "logllm"
 main()
 """
-KILLS = 8
+KILLS = 4
 
 
 @pytest.fixture
@@ -78,8 +80,6 @@ def append(log: Path, text: str) -> None:
         stream.write(text)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_killed_at_any_moment_each_window_is_kept_once(data: Path, tmp_path: Path) -> None:
     log = tmp_path / "new.log"
     log.write_text("")
@@ -117,8 +117,6 @@ def test_killed_at_any_moment_each_window_is_kept_once(data: Path, tmp_path: Pat
     assert {one["window_id"] for one in told} == {row["window_id"] for row in found}
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_interrupted_it_ends_well_and_output_too_has_each_window_once(
     data: Path, tmp_path: Path
 ) -> None:

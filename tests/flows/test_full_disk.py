@@ -21,7 +21,7 @@ from logllm_core.store.intact_files import is_whole
 from logllm_core.training import stage
 from tests.full_disk import no_file_beyond
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_prefect")]
 
 # What writes in each step, in the order of a run.
 PREPARATION = [

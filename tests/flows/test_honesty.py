@@ -15,7 +15,11 @@ from logllm_core.store.runs import read_report
 from logllm_core.store.store import Artifact, Store
 from tests import tiny
 
-pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("without_prefect"),
+    pytest.mark.timeout(300),
+]
 
 NUM_LINES, WINDOW_LENGTH = 7_500, 5
 NUM_DISTINCT_WINDOWS = 300

@@ -1,4 +1,5 @@
-"""A log that grows, and the models that keep up with it: two-layer models, a real Prefect API."""
+"""A log that grows, and the two-layer models that keep up with it; the flow as a plain function.
+With Prefect: see test_with_prefect.py."""
 
 import json
 import os
@@ -10,15 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from prefect import flow
-from prefect.client.orchestration import get_client
 
 from flows.retrain import Retrained, retrain_logllm
 from flows.settings import RetrainSettings, TrainSettings
 from flows.train import train_logllm
-from logllm_core.daily.champion import decisions as champions
 from logllm_core.daily.champion.decisions import (
     Champion,
     Decision,
@@ -27,15 +24,13 @@ from logllm_core.daily.champion.decisions import (
     promote,
     read_decisions,
 )
-from logllm_core.daily.champion.drift import DriftLimits, Sample, measure
 from logllm_core.errors import LogLLMError
 from logllm_core.query.views import query
 from logllm_core.store.store import Artifact, Store
 from logllm_core.training import stage
-from tasks import publish
-from tests.flows.conftest import RECIPE, Run, check_error
+from tests.flows.conftest import RECIPE, Published, Run, check_error, plain_flows
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("without_prefect")
 
 FIRST, LATER = 2_000, 1_000  # lines
 EPOCH = 1_117_838_570
@@ -124,35 +119,35 @@ def write_dataset(data_dir: Path) -> None:
     (data_dir / "tiny.toml").write_text(RECIPE)
 
 
-@pytest.fixture(scope="session")
-def trained_dir(
-    prefect_server: None, tmp_path_factory: pytest.TempPathFactory, tiny_backbones: str
-) -> Path:
+@pytest.fixture(scope="module")
+def _crowned_dir(tmp_path_factory: pytest.TempPathFactory, tiny_backbones: str) -> Path:
     """A data folder with a log and its first champion, to be copied."""
-    folder = tmp_path_factory.mktemp("trained")
+    folder = tmp_path_factory.mktemp("crowned")
     write_dataset(folder)
     growing = Growing(folder, tiny_backbones)
     growing.grow(FIRST)
-    growing.train()
+    with plain_flows():
+        growing.train()
     return folder
 
 
 @pytest.fixture
-def growing(trained_dir: Path, tmp_path: Path, tiny_backbones: str) -> Growing:
+def growing(_crowned_dir: Path, tmp_path: Path, tiny_backbones: str) -> Growing:
     """A log with a champion."""
-    shutil.copytree(trained_dir, tmp_path / "data")
+    shutil.copytree(_crowned_dir, tmp_path / "data")
     return Growing(tmp_path / "data", tiny_backbones)
 
 
 def test_without_a_champion_nothing_is_done(tmp_path: Path) -> None:
     write_dataset(tmp_path)
-    state = retrain_logllm("small-log", RetrainSettings(data_dir=tmp_path), return_state=True)
+    state: Any = retrain_logllm.fn("small-log", RetrainSettings(data_dir=tmp_path))
     assert state.is_completed()
     assert state.message
     assert "has no champion, so nothing was done" in state.message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["datasets", "tiny.toml"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)  # two trainings, each with its report
 def test_a_grown_log_makes_a_candidate_and_then_there_is_nothing_new(growing: Growing) -> None:
     before = growing.champion
@@ -192,6 +187,7 @@ def test_a_grown_log_makes_a_candidate_and_then_there_is_nothing_new(growing: Gr
     assert [one.previous for one in line[-2:]] == [before.trained, None]
 
 
+@pytest.mark.slow
 def test_a_worse_candidate_is_turned_down_and_the_champion_stays(growing: Growing) -> None:
     before = growing.champion
     growing.grow()
@@ -215,6 +211,7 @@ def test_a_worse_candidate_is_turned_down_and_the_champion_stays(growing: Growin
     assert query(growing.store, count)[1] == [(flagged,)]
 
 
+@pytest.mark.slow
 def test_from_scratch_all_stages_are_trained(growing: Growing) -> None:
     growing.grow()
     growing.retrain(start="scratch")
@@ -223,6 +220,7 @@ def test_from_scratch_all_stages_are_trained(growing: Growing) -> None:
     assert growing.decisions[-1].previous is None
 
 
+@pytest.mark.slow
 def test_message_ids_are_learned_from_scratch_as_long_as_they_mean_the_same(
     growing: Growing,
 ) -> None:
@@ -241,6 +239,7 @@ def test_message_ids_are_learned_from_scratch_as_long_as_they_mean_the_same(
         growing.retrain()
 
 
+@pytest.mark.slow
 def test_a_later_training_does_not_replace_the_champion_unasked(growing: Growing) -> None:
     first = growing.champion
     other = growing.train(seed=1)
@@ -253,6 +252,7 @@ def test_a_later_training_does_not_replace_the_champion_unasked(growing: Growing
     assert growing.champion.reason == "The other one slept."
 
 
+@pytest.mark.slow
 def test_a_retraining_that_was_cut_off_goes_on_without_training_again(
     growing: Growing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,7 +262,7 @@ def test_a_retraining_that_was_cut_off_goes_on_without_training_again(
     def cut_off(*_: object, **__: object) -> None:
         raise LogLLMError("cut off")
 
-    monkeypatch.setattr(champions, "decide", cut_off)
+    monkeypatch.setattr("flows.retrain.decide", cut_off)
     with pytest.raises(LogLLMError, match="cut off"):
         growing.retrain()
     monkeypatch.undo()
@@ -275,6 +275,7 @@ def test_a_retraining_that_was_cut_off_goes_on_without_training_again(
     assert growing.decisions[-1].trained in trained
 
 
+@pytest.mark.slow
 def test_older_models_are_removed_and_a_removed_one_cannot_be_promoted(growing: Growing) -> None:
     (first,) = growing.store.all("runs", "small-log")
     growing.grow()
@@ -287,20 +288,12 @@ def test_older_models_are_removed_and_a_removed_one_cannot_be_promoted(growing: 
     assert growing.champion == made
 
 
-def test_decision_and_drift_reach_prefect(growing: Growing) -> None:
+@pytest.mark.slow
+def test_decision_and_drift_are_published(growing: Growing, without_prefect: Published) -> None:
     growing.grow()
-    state = retrain_logllm("small-log", growing.settings(), return_state=True)
-    with get_client(sync_client=True) as client:
-        run_id = state.state_details.flow_run_id
-        artifacts = {a.key: str(a.data) for a in client.read_artifacts() if a.flow_run_id == run_id}
-    made = growing.decisions[-1]
-    decision, drift = artifacts["retrain-small-log"], artifacts["drift-small-log"]
-    assert f"candidate {made.run} is promoted" in decision
-    assert "| F1 |" in decision
-    assert "| PR-AUC |" in decision
-    assert "| share of lines with an unseen message | - | 0.000 |" in drift
-    assert "\N{FULL BLOCK}" in drift
-    assert state.message == made.reason
+    growing.retrain()
+    published = [name for name, _ in without_prefect]
+    assert published == ["publish_drift", "publish_report", "publish_decision"]
 
 
 def test_a_masking_of_its_own_is_refused() -> None:
@@ -308,6 +301,7 @@ def test_a_masking_of_its_own_is_refused() -> None:
         RetrainSettings.parse({"overrides": {"masking": "none"}}, origin="The command line")
 
 
+@pytest.mark.slow
 def test_the_command_line_lists_promotes_and_retrains(
     growing: Growing, logllm: Run, tmp_path: Path
 ) -> None:
@@ -333,37 +327,6 @@ def test_the_command_line_lists_promotes_and_retrains(
     assert status == 0
     assert "There is nothing new in small-log" in output
     check_error(logllm("retrain", "small-log", *where, "--start", "else"), "start")
-
-
-def test_drift_beyond_a_limit_is_an_event_that_names_the_data_set(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    sent: list[tuple[str, dict[str, str]]] = []
-    monkeypatch.setattr(
-        publish, "emit_event", lambda name, resource, payload: sent.append((name, resource))
-    )
-
-    @flow
-    def publish_drift(num_anomalous: int, *, is_told: bool = True) -> None:
-        calm, other = (
-            Sample(
-                probabilities=np.array([0.1] * (200 - number) + [0.9] * number),
-                num_lines=200,
-                num_unseen_lines=0,
-            )
-            for number in (20, num_anomalous)
-        )
-        drift = measure(calm, other, DriftLimits(), dataset="a_b", run="0" * 16)
-        publish.publish_drift(drift, is_told=is_told)
-
-    publish_drift(20)
-    publish_drift(120, is_told=False)
-    assert sent == []
-    publish_drift(120)
-    resource = {"prefect.resource.id": "logllm.dataset.a_b", "prefect.resource.name": "a_b"}
-    assert sent == [("logllm.drift.exceeded", resource)]
-    with get_client(sync_client=True) as client:
-        assert any(artifact.key == "drift-a-b" for artifact in client.read_artifacts())
 
 
 @pytest.mark.slow
@@ -396,6 +359,7 @@ def test_of_two_retrainings_at_once_one_builds_and_the_other_finds_its_work_done
     assert growing.decisions[-1].run in {outcome["run"] for outcome in outcomes}
 
 
+@pytest.mark.slow
 def test_a_candidate_that_learned_too_little_is_not_promoted_and_the_reason_says_why(
     growing: Growing,
 ) -> None:
@@ -410,6 +374,7 @@ def test_a_candidate_that_learned_too_little_is_not_promoted_and_the_reason_says
     assert growing.decisions[-1].reason == outcome.reason
 
 
+@pytest.mark.slow
 def test_a_first_model_that_learned_too_little_is_champion_and_the_reason_says_so(
     tmp_path: Path, tiny_backbones: str
 ) -> None:

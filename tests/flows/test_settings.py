@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from flows.cli.settings_options import read_changes
 from flows.settings import AblateSettings, CompareSettings, TrainSettings
-from flows.showing import read_changes
 from logllm_core.errors import LogLLMError
 
 

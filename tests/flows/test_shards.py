@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows.data_settings import RunnerName
 from flows.prepare import prepare_logs
-from flows.settings import RunnerName, RunSettings
+from flows.settings import RunSettings
 from flows.shards import into_shards
 from logllm_core import tables
 from logllm_core.logs.simulator.writing import write_log

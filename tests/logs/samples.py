@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from logllm_core import tables
 from logllm_core.logs.catalog.catalog import Dataset, find_dataset
+from logllm_core.logs.messages import Masking
 from logllm_core.logs.messages.file_messages import build_part
 from logllm_core.logs.messages.log_messages import (
-    Masking,
     build_messages,
     is_masked_in_parts,
     message_files,

@@ -19,11 +19,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from loguru import logger
 from numpy.typing import NDArray
-from pydantic import Field
 
 from logllm_core import tables
-from logllm_core.config import Settings
 from logllm_core.daily.champion.decisions import Champion
+from logllm_core.daily.champion.drift_limits import DriftLimits
 from logllm_core.daily.champion.fair_windows import newer_windows
 from logllm_core.daily.ledger.cursors import new_parts
 from logllm_core.logs.messages.log_messages import read_vocabulary
@@ -36,17 +35,6 @@ Scores = NDArray[np.float64]
 NUM_BINS = 10  # of the scores, from 0 to 1
 NUM_STANDARD_ERRORS = 3.0
 KS_CRITICAL = 1.63  # times the root of (n + m) / (n m): passed by 1 % of samples that are alike
-
-
-class DriftLimits(Settings):
-    """What a change must pass to be called drift."""
-
-    # A log's own messages: after a software update one line in twenty is new, in daily life few.
-    max_unseen_fraction: float = Field(default=0.05, ge=0, le=1)
-    # In windows of a hundred: ten more alarms, or ten less, than in the training period.
-    max_rate_change: float = Field(default=0.1, ge=0, le=1)
-    # A fifth of the windows has moved to another score, whatever the verdicts.
-    max_ks: float = Field(default=0.2, ge=0, le=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

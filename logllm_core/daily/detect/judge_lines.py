@@ -19,7 +19,7 @@ from logllm_core.daily.ledger.ledger import Ledger, written
 from logllm_core.daily.ledger.log_faults import ForeignError, UnreadableError, faults_of
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog.catalog import Dataset, TimeWindows
-from logllm_core.logs.messages.log_messages import Masking
+from logllm_core.logs.messages import Masking
 from logllm_core.logs.windows.open_lines import PENDING_LINES
 from logllm_core.logs.windows.window_stream import (
     Counts,

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from logllm_core import tables
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog.catalog import Dataset, SessionLabels
-from logllm_core.logs.messages import masking, parsing
+from logllm_core.logs.messages import Masking, masking, parsing
 from logllm_core.logs.messages.drain_templates import Templates
 from logllm_core.logs.messages.file_messages import describe_reject
 from logllm_core.logs.messages.joined_parts import join_parts, row_groups
@@ -23,7 +22,6 @@ from logllm_core.store.database import as_it_stands
 from logllm_core.store.store import Artifact, Json, Store
 
 VERSION = 3
-Masking = Literal["regex", "none", "drain-template", "drain-id"]  # the paper's preprocessings
 
 
 def is_masked_in_parts(preprocessing: Masking) -> bool:

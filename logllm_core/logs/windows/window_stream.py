@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog.catalog import Dataset, SessionLabels
+from logllm_core.logs.messages import Masking
 from logllm_core.logs.messages.file_messages import check_format, first_reject, texts_of
-from logllm_core.logs.messages.log_messages import Masking, is_masked_in_parts
+from logllm_core.logs.messages.log_messages import is_masked_in_parts
 from logllm_core.logs.messages.parsing import ParsedBlock, parse_block
 from logllm_core.logs.records.line_blocks import Block
 from logllm_core.logs.windows.label_column import LabelColumn

@@ -2,7 +2,7 @@
 
 A hub's model may change under its name, and adapters say nothing on another base than theirs. So
 which commit a data folder works with is decided once, and written down there; nobody is asked again
-after that, and nothing needs a network.
+after that, and nothing needs a network. The hub's client, slow to import, waits until it is wanted.
 """
 
 import json
@@ -10,9 +10,6 @@ import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
 
 from logllm_core.errors import LogLLMError
 from logllm_core.store.store import Artifact, Json, Store
@@ -56,6 +53,9 @@ def not_to_be_had(what: str, fault: Exception) -> LogLLMError:
 
 def _as_known(hub_id: str, known: Artifact) -> Path:
     """The folder of the commit that was decided on; fetched again where it was cleaned away."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
     commit, names = known.results["commit"], known.results["files"]
     try:
         folder = Path(snapshot_download(hub_id, revision=commit, local_files_only=True))
@@ -68,6 +68,8 @@ def _as_known(hub_id: str, known: Artifact) -> Path:
 
 def _fetched(hub_id: str, commit: str | None = None) -> Path:
     """Without an answer of the hub, what is in its cache, where that is a whole model."""
+    from huggingface_hub import snapshot_download
+
     try:
         folder = Path(
             snapshot_download(

@@ -4,13 +4,12 @@ The run is an ordinary one, which `logllm runs` lists. All that variants have in
 the store: without stage 3, say, is the recipe itself up to stage 2.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from logllm_core.paper.experiments.ablation_table import Setup
 from logllm_core.pipeline import Pipeline, Prepared
-from logllm_core.store.store import Artifact, Json, Kind, Store
+from logllm_core.store.finished_store import FinishedStore, UnfinishedError
+from logllm_core.store.store import Artifact, Store
 from logllm_core.training.stage_plan import Execution
 
 
@@ -39,29 +38,6 @@ def run_variant(store: Store, job: Job) -> Artifact:
 def find_run(store: Store, job: Job) -> Artifact | None:
     """The run that `run_variant` would give without any work; None where there is work left."""
     try:
-        return run_variant(_Finished(data_dir=store.data_dir, remote=store.remote), job)
-    except _NotThereError:
+        return run_variant(FinishedStore(data_dir=store.data_dir, remote=store.remote), job)
+    except UnfinishedError:
         return None
-
-
-class _NotThereError(Exception):
-    """Something would have to be built."""
-
-
-class _Finished(Store):
-    """A store that builds nothing."""
-
-    def reuse_or_build(
-        self,
-        kind: Kind,
-        dataset: str,
-        *,
-        config: Mapping[str, Json],
-        inputs: Mapping[str, Artifact],
-        version: int,
-        build: Callable[[Path], Mapping[str, Json]],
-    ) -> Artifact:
-        found = self.find(kind, dataset, config=config, inputs=inputs, version=version)
-        if found is None:
-            raise _NotThereError
-        return found

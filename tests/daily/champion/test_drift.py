@@ -11,7 +11,6 @@ from logllm_core import tables
 from logllm_core.daily.champion.decisions import find_champion, promote
 from logllm_core.daily.champion.drift import (
     Drift,
-    DriftLimits,
     Sample,
     drift_of,
     judged_since,
@@ -20,6 +19,7 @@ from logllm_core.daily.champion.drift import (
     newest_windows,
     training_period,
 )
+from logllm_core.daily.champion.drift_limits import DriftLimits
 from logllm_core.daily.ledger.cursors import Cursor, Part, new_dir, write_cursor
 from logllm_core.store.store import Store
 from tests.daily.sample_champions import NAME, model, run

@@ -66,6 +66,7 @@ def test_a_broken_file_is_said_and_stops_its_own_data_set_alone(run: Run, data_d
     assert not {"bgl", "broken", "folder", "Two Words"} & set(names)
 
 
+@pytest.mark.slow
 def test_titles_are_listed_in_a_terminal_without_unicode(data_dir: Path) -> None:
     path = data_dir / "datasets" / "small-log.toml"
     path.write_text(path.read_text().replace("A small", "Caf\xe9"), encoding="utf-8")

@@ -22,7 +22,7 @@ COLUMNS = [
 
 
 @pytest.fixture
-def run(prefect_server: None, monkeypatch: pytest.MonkeyPatch, logllm: Run) -> Run:
+def run(without_prefect: None, monkeypatch: pytest.MonkeyPatch, logllm: Run) -> Run:
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("LOGLLM_MIRROR", raising=False)
     return logllm
@@ -100,16 +100,16 @@ def test_prepare_then_query(run: Run, data_dir: Path) -> None:
 
 
 def test_train_prints_the_figures_and_the_reports_path(
-    run: Run, data_dir: Path, tiny_backbones: str
+    run: Run, trained_dir: Path, tiny_backbones: str
 ) -> None:
-    arguments = ("small-log", "--data-dir", data_dir, "--recipe", data_dir / "tiny.toml")
+    arguments = ("small-log", "--data-dir", trained_dir, "--recipe", trained_dir / "tiny.toml")
     status, output, log = run("train", *arguments, "--backbones", tiny_backbones)
     assert status == 0
     for word in ("precision", "recall", "F1", "PR-AUC", "LogLLM", "logistic regression"):
         assert word in output
     page = Path(output.split("Report: ")[1].strip())
     assert page.is_file()
-    assert "small-log stage 3:" in log
+    assert "models of small-log: reused" in log
     assert "Traceback" not in log
     status, output, _ = run("evaluate", *arguments, "--backbones", tiny_backbones, "--json")
     assert status == 0
@@ -226,6 +226,7 @@ def test_a_query_that_duckdb_refuses_is_one_error(run: Run, data_dir: Path) -> N
     check_error(run("query", "selekt", "--data-dir", data_dir), "DuckDB refuses the query")
 
 
+@pytest.mark.slow
 def test_the_program_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
     """Without a Prefect server: a temporary one is started for the flow.
 
@@ -248,6 +249,7 @@ def test_the_program_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert set(modes.values()) == {0o600}, modes
 
 
+@pytest.mark.slow
 def test_an_unreachable_server_is_one_error(tmp_path: Path) -> None:
     dataset_toml(tmp_path / "datasets", "mine", 'kind = "simulator"\nnum_lines = 1_000')
     environment = os.environ | {"PREFECT_API_URL": "http://127.0.0.1:9/api"}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.settings import DataSettings
+from flows.data_settings import DataSettings
 from logllm_core.errors import LogLLMError
 from tests.flows.conftest import Run, check_error
 

@@ -108,6 +108,7 @@ def test_a_warning_is_one_line_without_control_characters(
     assert line.startswith(f"warning: {tmp_path}/\N{REPLACEMENT CHARACTER}[2J/logllm.duckdb is not")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_an_interrupt_ends_a_query_at_once(data_dir: Path, kind: str) -> None:
     running = process(data_dir, "query", ENDLESS[kind], "--json")
@@ -132,6 +133,7 @@ def wait_until_busy(running: "subprocess.Popen[bytes]") -> None:
     time.sleep(0.5)
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_ends_it_without_a_traceback(data_dir: Path) -> None:
     running = process(data_dir, "query", ENDLESS["rows"], "--json")
     with ended_after(running):
@@ -143,6 +145,7 @@ def test_a_reader_that_leaves_ends_it_without_a_traceback(data_dir: Path) -> Non
         assert b"Traceback" not in running.stderr.read()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "shown"), [((), b"caf\\xe9 \\u4e16"), (("--json",), b'"caf\\u00e9 \\u4e16"')]
 )

@@ -2,8 +2,6 @@
 
 import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -86,17 +84,3 @@ def test_a_server_that_does_not_start_in_time_is_one_error(
 
     monkeypatch.setattr(main, "app", fail)
     check_error(logllm("prepare", "demo"), "Timed out", "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT")
-
-
-def test_what_starts_no_flow_does_without_prefect_and_without_a_home() -> None:
-    """Prefect makes its home when it is imported."""
-    imports = "flows.cli.main, flows.display, flows.settings, logllm_core.pages.svg"
-    said = (
-        f"import sys, flows.run_log; flows.run_log.log_to_terminal(); import {imports}; "
-        "print('prefect' in sys.modules)"
-    )
-    environment = os.environ | {"HOME": "/proc/none"}
-    done = subprocess.run(
-        [sys.executable, "-c", said], env=environment, capture_output=True, text=True, check=False
-    )
-    assert (done.stdout.strip(), done.stderr) == ("False", "")

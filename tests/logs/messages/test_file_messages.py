@@ -12,10 +12,9 @@ import pytest
 from logllm_core import tables
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog.catalog import Dataset
-from logllm_core.logs.messages import file_messages
+from logllm_core.logs.messages import Masking, file_messages
 from logllm_core.logs.messages.file_messages import build_part
 from logllm_core.logs.messages.log_messages import (
-    Masking,
     build_messages,
     find_messages,
     is_masked_in_parts,

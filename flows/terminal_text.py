@@ -1,15 +1,12 @@
-"""How commands read changes of a recipe and print what they found."""
+"""Text for a terminal or a program: JSON, and what logs and names hold without its controls."""
 
 import json
 import sys
-import tomllib
 from collections.abc import Iterable, Sequence
 from io import TextIOWrapper
-from typing import Any, TextIO
+from typing import TextIO
 
 from rich.markup import escape
-
-from logllm_core.errors import LogLLMError
 
 NUM_DIGITS = 8  # of a fingerprint, in a narrow column
 
@@ -27,8 +24,8 @@ def print_json(value: object) -> None:
 def print_json_list(values: Iterable[object]) -> None:
     """The same for a list that need not fit into memory."""
     sys.stdout.write("[")
-    for place, value in enumerate(values):
-        sys.stdout.write(", " * (place > 0) + _as_json(value))
+    for number, value in enumerate(values):
+        sys.stdout.write(", " * (number > 0) + _as_json(value))
     sys.stdout.write("]\n")
 
 
@@ -44,26 +41,6 @@ def _with_text_keys(value: object) -> object:
     if isinstance(value, dict):
         return {str(key): _with_text_keys(inner) for key, inner in value.items()}
     return [_with_text_keys(inner) for inner in value] if isinstance(value, list) else value
-
-
-def read_changes(given: Sequence[str]) -> dict[str, Any]:
-    """`SETTING=VALUE` as names and values; a value is written as in TOML, plain words as they are.
-
-    Raises:
-        LogLLMError: one has no "=", or one setting is given twice.
-    """
-    changes: dict[str, Any] = {}
-    for text in given:
-        name, sign, value = (part.strip() for part in text.partition("="))
-        if not sign or not name:
-            raise LogLLMError(f'--set {text} is not SETTING=VALUE, such as "beta=0.2".')
-        if name in changes:
-            raise LogLLMError(f"--set {name} is given twice; give it once.")
-        try:
-            changes[name] = tomllib.loads(f"value = {value}")["value"]
-        except (ValueError, RecursionError):  # no TOML, or beyond what its reader takes
-            changes[name] = value
-    return changes
 
 
 def legible(value: object) -> str:
@@ -86,7 +63,7 @@ def plain(value: object) -> str:
 def shared_notes(notes: Sequence[tuple[str, str]], *obvious: str) -> list[str]:
     """Names and their notes, a line a note; without empty ones and those that go without saying."""
     return [
-        f"{', '.join(name for name, own in notes if own == note)}: {note}"
+        f"{', '.join(name for name, its_note in notes if its_note == note)}: {note}"
         for note in dict.fromkeys(note for _, note in notes)
         if note and note not in obvious
     ]

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from flows import run_log
 from flows.display import BarDisplay
-from flows.showing import legible, print_json, shared_notes
+from flows.terminal_text import legible, print_json, shared_notes
 
 # Escapes of a terminal, of both kinds; a mark that turns the direction; half a surrogate pair.
 HOSTILE = "\x1b[2J \x9b2J \x85 \x7f \u202e \u2066 \ud800"
