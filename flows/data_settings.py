@@ -1,20 +1,17 @@
 """Where data sets, artifacts and champions are, and how a raw log is obtained and read."""
 
 import os
-import re
-import stat
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 
 from logllm_core.config import Settings
-from logllm_core.errors import LogLLMError
-from logllm_core.logs.catalog.catalog import Dataset, find_dataset
+from logllm_core.logs.catalog.catalog import Dataset, catalog_dirs, find_dataset
+from logllm_core.store.data_folder import checked_data_dir
 from logllm_core.store.store import Store
 
 DATA_DIR = Path("data")
-TRACKED_CATALOG = Path(__file__).resolve().parents[1] / "data" / "datasets"
 MIRROR_VARIABLE = "LOGLLM_MIRROR"
 RunnerName = Literal["threads", "processes", "ray"]
 
@@ -39,7 +36,7 @@ class DataSettings(Settings):
 
     @property
     def catalog_dirs(self) -> list[Path]:
-        return [self.data_dir / "datasets", TRACKED_CATALOG]
+        return catalog_dirs(self.data_dir)
 
     def find_dataset(self, name: str) -> Dataset:
         return find_dataset(name, self.catalog_dirs)
@@ -71,33 +68,3 @@ class PrepareSettings(DataSettings):
     def archive_mirror(self) -> Path | None:
         named = os.environ.get(MIRROR_VARIABLE)
         return self.mirror or (Path(named) if named else None)
-
-
-def checked_data_dir(data_dir: Path) -> Path:
-    """The folder, which need not be there yet.
-
-    Raises:
-        LogLLMError: it cannot be one.
-    """
-    if fault := _fault_of_folder(data_dir):
-        raise LogLLMError(
-            f"The data folder cannot be {str(data_dir)!r}: {fault}. Choose another folder with "
-            "--data-dir."
-        )
-    return data_dir
-
-
-def _fault_of_folder(path: Path) -> str | None:
-    if re.match(r"[A-Za-z0-9+]+:/", str(path)):
-        return "a folder of this machine is wanted; share an address with --remote"
-    if re.search(r"[?\\]", str(path)):  # of the first DuckDB makes options, of the second a slash
-        return "DuckDB opens no database below a name with a question mark or a backslash"
-    try:
-        str(path).encode()  # it is written to manifests and pages
-        return None if stat.S_ISDIR(path.stat().st_mode) else "it is no folder"
-    except FileNotFoundError:
-        return "it is a link to nothing" if path.is_symlink() else None
-    except UnicodeEncodeError:
-        return "its name is not UTF-8"
-    except (OSError, ValueError) as fault:  # the latter of a name with a NUL in it
-        return str(getattr(fault, "strerror", fault))

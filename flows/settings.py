@@ -5,7 +5,6 @@ A field's description is its help: the command line makes an option of each fiel
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -40,16 +39,7 @@ class RunSettings(PrepareSettings):
     overrides: Mapping[str, Any] = Field(default_factory=dict, description=CHANGES)
 
     def find_recipe(self) -> Recipe:
-        if self.recipe.endswith(".toml"):
-            recipe = Recipe.load(Path(self.recipe), name=Path(self.recipe).stem)
-        else:
-            recipe = recipe_named(self.recipe)
-        if recipe.overrides:
-            raise LogLLMError(
-                f"{self.recipe} sets overrides, which tell what a run changes in a recipe. Remove "
-                "them, and write the settings themselves."
-            )
-        return recipe.overridden(self._changes())
+        return recipe_named(self.recipe).overridden(self._changes())
 
     def check(self, name: str) -> None:
         super().check(name)

@@ -34,7 +34,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Run(Protocol):
+class RunStep(Protocol):
     """How a step is run: as it is, or as a task."""
 
     def __call__(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
@@ -77,7 +77,7 @@ class Pipeline:
     """The steps, in one store."""
 
     store: Store
-    run: Run = at_once
+    run: RunStep = at_once
     mirror: Path | None = None  # archives are taken from this folder, not from the network
     # Builds the parts of all files of a raw log; None: one after the other.
     read_files: Callable[[Dataset, Artifact, bool], list[Artifact]] | None = None
@@ -196,15 +196,14 @@ class Pipeline:
             trained: one a seed; the report is about the first, and tells the spread over all.
             chooses_seed: it is about the seed that the validation split prefers instead.
         """
-        from logllm_core.evaluation.report import Run as ReportedRun
-        from logllm_core.evaluation.report import build_report
+        from logllm_core.evaluation.report import Run, build_report
 
         by_seed = {model.basis.recipe.seed: model for model in trained}
         predictions = self._score(by_seed)
         kept = self._choose(by_seed, predictions) if chooses_seed else None
         reported = by_seed[kept.seed] if kept else trained[0]
         basis, prepared = reported.basis, reported.basis.prepared
-        run = ReportedRun(
+        run = Run(
             raw=prepared.raw,
             messages=prepared.messages,
             windows=prepared.windows,

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from flows.data_settings import DataSettings, checked_data_dir
+from flows.data_settings import DataSettings
+from logllm_core.store.data_folder import checked_data_dir
 
 DataDir = Annotated[
     Path,

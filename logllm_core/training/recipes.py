@@ -1,6 +1,7 @@
 """Recipes: the stages and settings of a training, as tables."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -221,6 +222,19 @@ RECIPES: Mapping[str, Recipe] = {
 
 
 def recipe_named(name: str) -> Recipe:
+    """The recipe of that name, or the one that a path to a TOML file describes.
+
+    Raises:
+        LogLLMError: there is none, or its file has faults.
+    """
+    if name.endswith(".toml"):
+        recipe = Recipe.load(Path(name), name=Path(name).stem)
+        if recipe.overrides:
+            raise LogLLMError(
+                f"{name} sets overrides, which tell what a run changes in a recipe. Remove them, "
+                "and write the settings themselves."
+            )
+        return recipe
     try:
         return RECIPES[name]
     except KeyError:

@@ -8,10 +8,11 @@ import yaml
 from prefect.events.schemas.automations import AutomationCore
 from prefect.flows import Flow, load_flow_from_entrypoint
 
-from flows.data_settings import TRACKED_CATALOG, DataSettings
+from flows.data_settings import DataSettings
 from flows.server import deployments, service
 from flows.settings import RunSettings, TrainSettings
 from logllm_core.config import Settings
+from logllm_core.logs.catalog.catalog import TRACKED
 from logllm_core.model.sources.named_backbones import backbones_named
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,7 +63,7 @@ def test_a_deployment_fits_its_flow(deployment: dict[str, Any]) -> None:
     # They name what exists, and no data set of whoever runs this.
     assert settings.data_dir == Path("data")
     assert found["dataset"] == deployment["name"]
-    assert (TRACKED_CATALOG / f"{found['dataset']}.toml").is_file()
+    assert (TRACKED / f"{found['dataset']}.toml").is_file()
     if isinstance(settings, RunSettings):
         assert settings.find_recipe().stages
     if isinstance(settings, TrainSettings):

@@ -12,6 +12,7 @@ from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog.line_format import LineFormat, check_match
 from logllm_core.logs.catalog.sources import Archive, LocalFile, Simulator
 
+TRACKED = Path(__file__).resolve().parents[3] / "data" / "datasets"  # those of this project
 DATASET_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 MAX_OVERLAP = 1_000  # windows that share a line
 RESERVED_NAMES = {"information_schema", "logllm", "pg_catalog", "system", "temp"}
@@ -157,6 +158,11 @@ def list_datasets(folders: Sequence[Path]) -> tuple[list[Dataset], list[LogLLMEr
         except LogLLMError as fault:
             faults.append(fault)
     return datasets, faults
+
+
+def catalog_dirs(data_dir: Path) -> list[Path]:
+    """Where data sets are described: a person's own go first."""
+    return [data_dir / "datasets", TRACKED]
 
 
 def find_dataset(name: str, folders: Sequence[Path]) -> Dataset:
