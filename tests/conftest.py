@@ -31,6 +31,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # else DuckDB's bindings tell at the end of all that they still hold
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """An empty store of this test's own."""
