@@ -6,7 +6,7 @@ import pytest
 
 from logllm_core.daily.ledger.cursors import new_dir
 from logllm_core.errors import LogLLMError
-from logllm_core.pages import alarms_page
+from logllm_core.pages import alarms_page, judged_tables
 from logllm_core.pages.alarms_page import write_page
 from logllm_core.store.store import Store
 from tests.pages.sample_alarms import JUDGED, STARTED, judged, write_source
@@ -172,7 +172,7 @@ def test_an_alarm_whose_lines_were_not_looked_into_says_so(store: Store) -> None
 def test_so_many_alarms_are_shown_and_the_others_counted(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alarms_page, "NUM_SHOWN_ALARMS", 2)
+    monkeypatch.setattr(judged_tables, "NUM_SHOWN_ALARMS", 2)
     monkeypatch.setattr(alarms_page, "NUM_SHOWN_LOGS", 1)
     for name in ("aa", "bb"):
         rows = [judged(n, lines=[(n, f"{name}{n}", 1.0)]) for n in range(3)]

@@ -119,7 +119,7 @@ class Trial:
     """A variant of one data set and recipe: what it is run with, or why it is not run."""
 
     variant: Variant
-    place: int | None  # of its setup in the plan; 0 where the variant is the recipe itself
+    setup: int | None  # its number in the plan; 0 where the variant is the recipe itself
     why_not: str = ""
 
 
@@ -130,9 +130,9 @@ class Plan:
     setups: Sequence[Setup]  # the recipe itself first
     trials: Sequence[Trial]  # in the order of the groups
 
-    def name(self, place: int) -> str:
+    def name(self, setup: int) -> str:
         """The first variant with that setup, for log lines."""
-        return next(trial.variant.name for trial in self.trials if trial.place == place)
+        return next(trial.variant.name for trial in self.trials if trial.setup == setup)
 
 
 def plan(own: Setup, *, sizes: Sequence[str], num_seeds: int, only: Sequence[str] = ()) -> Plan:
@@ -156,17 +156,17 @@ def plan(own: Setup, *, sizes: Sequence[str], num_seeds: int, only: Sequence[str
         )
     setups, trials = [own], []
     for variant in table:
-        found = _setup(variant, own, [own.backbones, *sizes])
+        setup = _setup(variant, own, [own.backbones, *sizes])
         is_asked = not only or variant.name in only or variant.group in only
-        if isinstance(found, Setup) and not is_asked and not found.is_like(own):
-            found = NOT_ASKED
-        if isinstance(found, str):
-            trials.append(Trial(variant=variant, place=None, why_not=found))
+        if isinstance(setup, Setup) and not is_asked and not setup.is_like(own):
+            setup = NOT_ASKED
+        if isinstance(setup, str):
+            trials.append(Trial(variant=variant, setup=None, why_not=setup))
             continue
-        if not any(found.is_like(known) for known in setups):
-            setups.append(found)
-        place = next(place for place, known in enumerate(setups) if found.is_like(known))
-        trials.append(Trial(variant=variant, place=place))
+        if not any(setup.is_like(known) for known in setups):
+            setups.append(setup)
+        number = next(number for number, known in enumerate(setups) if setup.is_like(known))
+        trials.append(Trial(variant=variant, setup=number))
     return Plan(setups=setups, trials=trials)
 
 
@@ -178,13 +178,13 @@ def _table(own: Setup, sizes: Sequence[str], num_seeds: int) -> list[Variant]:
         Variant(
             name=f"{kind}:{name}",
             group="embedder",
-            title=f"{name}, {told}",
+            title=f"{name}, {text}",
             printed=prefix + DECODERS[name] if name in DECODERS else None,
             changes={"embedder": embedder},
             backbones=name,
         )
         for name in pairs
-        for kind, embedder, told, prefix in (
+        for kind, embedder, text, prefix in (
             ("text", "none", "joined text", ""),
             ("embedder", "encoder", "with embedder", "Emb. & "),
         )
@@ -195,7 +195,9 @@ def _table(own: Setup, sizes: Sequence[str], num_seeds: int) -> list[Variant]:
         for seed in range(first, first + num_seeds)
     ]
     order = list(GROUPS)
-    return sorted([*VARIANTS, *sizes_and_texts, *seeds], key=lambda one: order.index(one.group))
+    return sorted(
+        [*VARIANTS, *sizes_and_texts, *seeds], key=lambda variant: order.index(variant.group)
+    )
 
 
 def _setup(variant: Variant, own: Setup, asked: Sequence[str]) -> Setup | str:

@@ -250,5 +250,6 @@ def test_it_beats_chance_on_real_sessions(
     labels = read_windows(sample.windows, "test").is_anomalous
     assert labels is not None
     scores = tables.read(artifact.path / "split=test", tables.SCORES)["score"].to_numpy()
-    low, _ = intervals(labels, {name: scores}, {name: None})[name]["roc_auc"]
-    assert low > 0.5
+    roc_auc = intervals(labels, {name: scores}, {name: None})[name].areas["roc_auc"]
+    assert roc_auc
+    assert roc_auc.low > 0.5
