@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from logllm_core.errors import LogLLMError
-from logllm_core.evaluation.measures.baselines import Evidence, fit_baselines
+from logllm_core.evaluation.measures.baselines import fit_baselines
 from logllm_core.evaluation.measures.metrics import Labels, Scores
+from logllm_core.evaluation.measures.training_bags import Evidence
 from logllm_core.logs.windows.splits import SPLITS, Split
 from logllm_core.logs.windows.window_artifact import Windows, read_windows
 from logllm_core.scoring.encoder_vectors import read_vectors

@@ -74,7 +74,14 @@ def fit(training: Training, settings: LogAnomalySettings, bench: Bench) -> Score
     taken_for = match(vectors_NE, num_known, settings.min_similarity).tolist()
     bench.seed_weights(NAME)
     network = LogAnomaly(torch.from_numpy(vectors_NE).to(bench.device), num_known, settings)
-    score = fit_next(NAME, network.to(bench.device), training.windows, num_known, settings, bench)
+    score = fit_next(
+        NAME,
+        network.to(bench.device),
+        training.windows,
+        num_known=num_known,
+        settings=settings,
+        bench=bench,
+    )
 
     def score_matched(windows: Sequence[Ids]) -> Scores:
         return score([tuple(taken_for[event] for event in ids) for ids in windows])

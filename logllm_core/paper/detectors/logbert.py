@@ -112,7 +112,7 @@ def rounds_of(noise_BL: Tensor, is_key_BL: Tensor, mask_fraction: float) -> Tens
     return (ranks_BL // num_masked_B[:, None]).masked_fill(~is_key_BL, -1)
 
 
-class Pieces:
+class DistinctPieces:
     """The distinct pieces of windows, and how often each occurs."""
 
     def __init__(self, windows: Sequence[Ids], device: torch.device) -> None:
@@ -138,7 +138,7 @@ def fit(training: Training, settings: LogBertSettings, bench: Bench) -> Scorer:
     network = LogBert(training.events.num_known, settings).to(bench.device)
     # The same masks for all windows, so that a score does not hang on its neighbours.
     noise_L = torch.rand(MAX_KEYS).to(bench.device)  # of the same seed as the weights
-    train(network, Pieces(kept, bench.device), noise_L, settings, bench)
+    train(network, DistinctPieces(kept, bench.device), noise_L, settings, bench)
 
     def misses(windows: Sequence[Ids]) -> Scores:
         return shares_missed(network, windows, noise_L, settings)
@@ -150,7 +150,11 @@ def fit(training: Training, settings: LogBertSettings, bench: Bench) -> Scorer:
 
 
 def train(
-    network: LogBert, pieces: Pieces, noise_L: Tensor, settings: LogBertSettings, bench: Bench
+    network: LogBert,
+    pieces: DistinctPieces,
+    noise_L: Tensor,
+    settings: LogBertSettings,
+    bench: Bench,
 ) -> None:
     """Equation 6: cross-entropy of masked keys, and distance of [DIST] vectors to their center."""
 

@@ -22,11 +22,12 @@ from logllm_core.model.sources.named_backbones import (
     resolve_package,
 )
 from logllm_core.paper.building_blocks.interface import Bench, Ids, Method, Scorer, Scores, Training
+from logllm_core.paper.building_blocks.training_windows import training_windows
 from logllm_core.paper.detectors.detector_scores import (
     SCORED_SPLITS,
+    Assignment,
     run_method,
     score_distinct,
-    training_windows,
 )
 from logllm_core.paper.detectors.table import METHODS
 from logllm_core.store.store import Artifact, Store
@@ -109,13 +110,15 @@ def run(
 ) -> Artifact:
     return run_method(
         Store(data_dir=data_dir),
-        log.name,
-        method=METHODS[name],
-        settings=trimmed(METHODS[name]),
-        seed=0,
-        folders=folders,
-        messages=log.messages,
-        windows=log.windows,
+        Assignment(
+            dataset=log.name,
+            method=METHODS[name],
+            settings=trimmed(METHODS[name]),
+            seed=0,
+            folders=folders,
+            messages=log.messages,
+            windows=log.windows,
+        ),
         checkpoint_minutes=minutes,
     )
 

@@ -6,15 +6,14 @@ import torch
 from torch.nn import functional
 
 from logllm_core.paper.building_blocks.interface import Bench, Events, Training
+from logllm_core.paper.building_blocks.pieces import cut, grouped
 from logllm_core.paper.building_blocks.window_classifier import padded
 from logllm_core.paper.detectors.fastlogad import (
     METHOD,
     Discriminator,
     FastLogAdSettings,
     Generator,
-    cut,
     fit,
-    grouped,
     masked_at_random,
     replaced,
     separation_loss,
