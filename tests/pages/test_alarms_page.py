@@ -18,9 +18,10 @@ def page_of(store: Store) -> Page:
     return Page(write_page(store, "own").read_text(encoding="utf-8"))
 
 
-@pytest.fixture
-def told(store: Store) -> Page:
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Page:
     """Two logs: five windows of which two are anomalous, and one of two, judged a night before."""
+    store = Store(data_dir=tmp_path_factory.mktemp("told"))
     rows = [
         judged(0),
         judged(1, lines=[(17, "disk failed", 2.5), (12, "disk slow", 0.25)], num_unseen_lines=1),
@@ -75,8 +76,8 @@ def test_the_page_tells(text: str, told: Page) -> None:
 def test_the_newest_verdicts_come_first_and_the_later_of_one_log_before_the_earlier(
     told: Page,
 ) -> None:
-    places = [told.text.index(text) for text in ("fan failed 30", "disk slow 17", "link down 15")]
-    assert places == sorted(places)
+    starts = [told.text.index(text) for text in ("fan failed 30", "disk slow 17", "link down 15")]
+    assert starts == sorted(starts)
 
 
 def test_the_tint_of_a_line_is_its_share_of_the_strongest(told: Page) -> None:
@@ -279,6 +280,7 @@ def test_headings_begin_with_one_of_the_first_level(told: Page) -> None:
     assert levels.count("h1") == 1
 
 
+@pytest.mark.slow
 def test_windows_of_megabytes_are_read_although_duckdb_may_not_hold_them(store: Store) -> None:
     rows = [
         judged(n, lines=[(k, random.Random(n).randbytes(50_000).hex(), 1.0) for k in range(10)])

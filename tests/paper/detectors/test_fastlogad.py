@@ -115,6 +115,7 @@ def test_the_generator_does_not_see_what_it_is_asked_for() -> None:
     assert functional.softmax(logits, dim=1).shape == (2, 4)  # three known ones and UNKNOWN
 
 
+@pytest.mark.slow
 def test_it_learns_what_is_planted(bench: Bench) -> None:
     planted = plant(METHOD, "content")
     scorer = fit(planted.training, SMALL, bench)

@@ -134,6 +134,7 @@ def test_training_draws_the_vectors_of_windows_together(bench: Bench) -> None:
     assert spread() < 0.1 * before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["order", "content"])
 def test_it_learns_a_planted_pattern(pattern: Pattern, bench: Bench) -> None:
     planted = plant(METHOD, pattern)

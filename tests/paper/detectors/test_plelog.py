@@ -132,6 +132,7 @@ def test_the_network_learns_the_guessed_probabilities(bench: Bench) -> None:
     assert trainer.rates[0] == 1
 
 
+@pytest.mark.slow
 def test_it_learns_what_is_planted_without_an_anomalous_label(bench: Bench) -> None:
     planted = plant(METHOD, "content")
     scorer = fit(planted.training, SMALL, bench)
