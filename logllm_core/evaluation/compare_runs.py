@@ -75,6 +75,10 @@ class _Side:
     run: Artifact
     report: Report
 
+    @classmethod
+    def of(cls, run: Artifact) -> "_Side":
+        return cls(run=run, report=read_report(run))
+
     def artifact(self, kind: Kind) -> Artifact | None:
         """What the run was made from, if it is still in the same data folder."""
         above = self.run.path.parents
@@ -84,17 +88,17 @@ class _Side:
         return store.newest(kind, self.run.dataset, self.run.manifest["inputs"][kind])
 
 
-def compare(one: Artifact, other: Artifact) -> Comparison:
+def compare(first: Artifact, second: Artifact) -> Comparison:
     """Two runs side by side; they may lie in different data folders.
 
     Raises:
         LogLLMError: a report of an earlier version, which lacks what is compared.
     """
-    sides = _Side(run=one, report=read_report(one)), _Side(run=other, report=read_report(other))
+    sides = _Side.of(first), _Side.of(second)
     is_same = _has_same_test_windows(*sides)
     return Comparison(
-        one=_described(one),
-        other=_described(other),
+        one=_described(first),
+        other=_described(second),
         has_same_test_windows=is_same,
         settings=_settings(*(dict(_flattened(side)) for side in sides)),
         figures=_figures(*sides, is_same=bool(is_same)),
@@ -142,34 +146,35 @@ def _flattened(side: _Side) -> Iterator[tuple[str, object]]:
             yield f"{group}.{name}", value
 
 
-def _has_same_test_windows(one: _Side, other: _Side) -> bool | None:
+def _has_same_test_windows(first: _Side, second: _Side) -> bool | None:
     """Whether the test windows are the same lines of the same log, with the same labels.
 
     Runs with another masking or another validation split judge the same windows, too.
     """
-    if one.run.manifest["inputs"]["windows"] == other.run.manifest["inputs"]["windows"]:
+    if first.run.manifest["inputs"]["windows"] == second.run.manifest["inputs"]["windows"]:
         return True
-    if one.report.data_card.checksums != other.report.data_card.checksums:
+    if first.report.data_card.checksums != second.report.data_card.checksums:
         return False
-    windows = [left for side in (one, other) if (left := side.artifact("windows"))]
+    windows = [left for side in (first, second) if (left := side.artifact("windows"))]
     if len(windows) < 2:
         return None
     columns = ["line_numbers", "is_anomalous"]
-    first, second = (
+    one_table, other_table = (
         tables.read(left.path / "split=test", tables.WINDOWS, columns) for left in windows
     )
-    return bool(first.equals(second))
+    return bool(one_table.equals(other_table))
 
 
-def _figures(one: _Side, other: _Side, *, is_same: bool) -> list[ComparedFigure]:
-    paired = _paired(one, other) if is_same else {}
-    first, second = _judged(one.report), _judged(other.report)
+def _figures(first: _Side, second: _Side, *, is_same: bool) -> list[ComparedFigure]:
+    paired = _paired(first, second) if is_same else {}
+    judged, judged_by_other = _judged(first.report), _judged(second.report)
     figures = [
-        _figure(name, first[name], second[name], paired.get(name), has_difference=is_same)
-        for name in first
-        if not name.endswith(OVER_SEEDS) or (first[name].value, second[name].value) != (None, None)
+        _figure(name, judged[name], judged_by_other[name], paired.get(name), has_difference=is_same)
+        for name in judged
+        if not name.endswith(OVER_SEEDS)
+        or (judged[name].value, judged_by_other[name].value) != (None, None)
     ]
-    spent, spent_by_other = _costs(one.report), _costs(other.report)
+    spent, spent_by_other = _costs(first.report), _costs(second.report)
     return figures + [
         _figure(name, Figure(spent[name]), Figure(spent_by_other[name]), None, has_difference=True)
         for name in spent
@@ -177,17 +182,17 @@ def _figures(one: _Side, other: _Side, *, is_same: bool) -> list[ComparedFigure]
 
 
 def _figure(
-    name: str, one: Figure, other: Figure, paired: Interval | None, *, has_difference: bool
+    name: str, first: Figure, second: Figure, paired: Interval | None, *, has_difference: bool
 ) -> ComparedFigure:
     return ComparedFigure(
         name=name,
-        one=one.value,
-        one_interval=one.interval,
-        other=other.value,
-        other_interval=other.interval,
+        one=first.value,
+        one_interval=first.interval,
+        other=second.value,
+        other_interval=second.interval,
         difference=None
-        if one.value is None or other.value is None or not has_difference
-        else other.value - one.value,
+        if first.value is None or second.value is None or not has_difference
+        else second.value - first.value,
         difference_interval=paired,
     )
 
@@ -217,15 +222,15 @@ def _costs(report: Report) -> dict[str, float]:
     }
 
 
-def _paired(one: _Side, other: _Side) -> dict[str, Interval]:
+def _paired(first: _Side, second: _Side) -> dict[str, Interval]:
     """The intervals of differences on the same resampled windows, where predictions are left."""
-    before, after = one.artifact("predictions"), other.artifact("predictions")
+    before, after = first.artifact("predictions"), second.artifact("predictions")
     if before is None or after is None:
         return {}
     labels = read_labels(before, "test")
     assert np.array_equal(labels, read_labels(after, "test"))
-    first, second = read_scores(before, "test"), read_scores(after, "test")
-    differences = {figure: difference(labels, second, first, figure) for figure in PAIRED}
+    scores, scores_of_other = read_scores(before, "test"), read_scores(after, "test")
+    differences = {figure: difference(labels, scores_of_other, scores, figure) for figure in PAIRED}
     return {
         LABELS[figure]: paired.interval
         for figure, paired in differences.items()

@@ -111,8 +111,8 @@ def percent(part: float | None, whole: float = 1) -> str:
     if part is None or not whole:
         return "undefined"
     share = 100 * part / whole
-    places = 0 if share in (0, 100) else 1 if share >= 1 else 2
-    return f"{share:.{places}f} %"
+    num_places = 0 if share in (0, 100) else 1 if share >= 1 else 2
+    return f"{share:.{num_places}f} %"
 
 
 def plain(value: object) -> str:

@@ -37,7 +37,7 @@ def as_json(result: object) -> Json:
         return _apart(values)
     values = {_IN_FILES.get(key, key): value for key, value in values.items() if key != "folder"}
     if "detectors" in values:
-        values["detectors"] = {name: _apart(found) for name, found in values["detectors"].items()}
+        values["detectors"] = {name: _apart(made) for name, made in values["detectors"].items()}
     return values
 
 
@@ -61,7 +61,7 @@ def from_json(kind: type[Result], content: Mapping[str, Json]) -> Result:
         return _validated(kind, _joined(content))
     values = {_HERE.get(key, key): value for key, value in content.items()}
     if "detectors" in values:
-        values["detectors"] = {name: _joined(found) for name, found in values["detectors"].items()}
+        values["detectors"] = {name: _joined(made) for name, made in values["detectors"].items()}
     return _validated(kind, values)
 
 

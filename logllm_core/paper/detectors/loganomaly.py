@@ -95,12 +95,12 @@ def match(
     """What each event is taken for, [N]: itself, or the known event most like it."""
     lengths_N1 = np.linalg.norm(vectors_NE, axis=1, keepdims=True)
     units_NE = vectors_NE / np.maximum(lengths_N1, np.finfo(np.float32).tiny)
-    found = np.arange(len(vectors_NE))
+    taken_for = np.arange(len(vectors_NE))
     for start in range(num_known, len(vectors_NE), NUM_COMPARED):
-        part = found[start : start + NUM_COMPARED]  # a view
+        part = taken_for[start : start + NUM_COMPARED]  # a view
         cosines = units_NE[part] @ units_NE[:num_known].T
         part[:] = np.where(cosines.max(axis=1) >= min_similarity, cosines.argmax(axis=1), part)
-    return found
+    return taken_for
 
 
 METHOD = Method(

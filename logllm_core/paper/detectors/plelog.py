@@ -182,13 +182,15 @@ def cluster(
         return Clusters(
             clusters_W=np.full(len(bag_W), NO_CLUSTER), strengths_W=np.zeros(len(bag_W))
         )
-    found = HDBSCAN(min_cluster_size=least, min_samples=least, copy=True).fit(reduced_GP[sampled])
+    clustering = HDBSCAN(min_cluster_size=least, min_samples=least, copy=True).fit(
+        reduced_GP[sampled]
+    )
     bags, firsts = np.unique(sampled, return_index=True)
     nearest = NearestNeighbors(n_neighbors=1).fit(reduced_GP[bags])
     row_G = firsts[nearest.kneighbors(reduced_GP, return_distance=False)[:, 0]]
     return Clusters(
-        clusters_W=found.labels_[row_G][bag_W].astype(np.int64),
-        strengths_W=found.probabilities_[row_G][bag_W],
+        clusters_W=clustering.labels_[row_G][bag_W].astype(np.int64),
+        strengths_W=clustering.probabilities_[row_G][bag_W],
     )
 
 

@@ -36,19 +36,19 @@ def build_ablation(store: Store, plan: Plan, outcomes: Sequence[Artifact | str])
     Raises:
         LogLLMError: no variant was run.
     """
-    own = plan.setups[0]
+    unchanged = plan.setups[0]
     runs = {number: run for number, run in enumerate(outcomes) if isinstance(run, Artifact)}
     why_not = {number: reason for number, reason in enumerate(outcomes) if isinstance(reason, str)}
     if not runs:
         raise LogLLMError(f"No variant could be run. Of the recipe itself: {why_not[0]}")
     return store.reuse_or_build(
         "experiments",
-        own.dataset.name,
+        unchanged.dataset.name,
         config={
             "experiment": "ablation",
-            "recipe": own.recipe.model_dump(mode="json"),
-            "backbones": own.backbones,
-            "dataset": own.dataset.model_dump(mode="json", include=DATASET_FACTS),
+            "recipe": unchanged.recipe.model_dump(mode="json"),
+            "backbones": unchanged.backbones,
+            "dataset": unchanged.dataset.model_dump(mode="json", include=DATASET_FACTS),
             "variants": [
                 {"name": trial.variant.name, "setup": trial.setup, "why_not": trial.why_not}
                 for trial in plan.trials
@@ -85,7 +85,8 @@ def _build(
 def _measured(
     store: Store, plan: Plan, runs: Mapping[int, Artifact], why_not: Mapping[int, str]
 ) -> Ablation:
-    dataset, own = plan.setups[0].dataset, plan.setups[0].recipe
+    unchanged = plan.setups[0]
+    dataset, trained = unchanged.dataset, unchanged.recipe
     ran = {number: read_run(store, run) for number, run in runs.items()}
     (recipe, *rows) = describe(plan, ran, why_not)
     of_any = next(iter(ran.values())).report
@@ -96,10 +97,10 @@ def _measured(
         licence=dataset.licence,
         citation=dataset.citation,
         is_published=dataset.name in DATASETS,
-        recipe=own.name,
-        overrides=own.overrides,
-        bounded_stages=tuple(stage.name for stage in own.trained_stages if stage.num_samples),
-        backbones=plan.setups[0].backbones,
+        recipe=trained.name,
+        overrides=trained.overrides,
+        bounded_stages=tuple(stage.name for stage in trained.trained_stages if stage.num_samples),
+        backbones=unchanged.backbones,
         verdict=verdict(recipe, rows),
         own=recipe,
         groups=tuple(

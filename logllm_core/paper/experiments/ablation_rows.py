@@ -128,9 +128,9 @@ def _row(
 
 def _changes(plan: Plan, setup: int) -> dict[str, object]:
     """The settings of the recipe in which this setup differs from the recipe itself."""
-    own = plan.setups[0].recipe.overrides
+    unchanged = plan.setups[0].recipe.overrides
     changed = plan.setups[setup].recipe.overrides
-    return {name: value for name, value in changed.items() if own.get(name, ...) != value}
+    return {name: value for name, value in changed.items() if unchanged.get(name, ...) != value}
 
 
 def _cost(report: Report) -> VariantCost:

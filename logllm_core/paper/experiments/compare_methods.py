@@ -125,7 +125,7 @@ def _measured(
         citation=dataset.citation,
         verdict=verdict(detectors, [contender.title for contender in ran]),
         seeds=tuple(ran[0].scores) if ran else (),
-        contenders=tuple(_described(dataset.name, found, labels) for found in contenders),
+        contenders=tuple(_described(dataset.name, contender, labels) for contender in contenders),
         detectors=detectors,
         not_applicable=splits.not_applicable,
         differences=_differences(splits.test),
