@@ -11,8 +11,8 @@ from flows.settings import CompareSettings
 from flows.steps import pipeline_of
 from logllm_core.errors import LogLLMError
 from logllm_core.model.sources.named_backbones import backbones_named
-from logllm_core.paper.detectors.detector_scores import run_method
-from logllm_core.paper.experiments.compare_methods import Material, build_comparison
+from logllm_core.paper.detectors.detector_scores import Assignment, run_method
+from logllm_core.paper.experiments.compare_methods import build_comparison
 from logllm_core.paper.experiments.contenders import (
     NOT_ASKED,
     Contender,
@@ -96,13 +96,15 @@ def _run_method(arena: Arena, entry: Entry) -> Contender:
             scores[seed] = steps.run(
                 run_method,
                 arena.settings.store,
-                arena.basis.dataset.name,
-                method=entry.method,
-                settings=entry.settings,
-                seed=seed,
-                folders=arena.basis.folders,
-                messages=arena.basis.prepared.messages,
-                windows=arena.basis.prepared.windows,
+                Assignment(
+                    dataset=arena.basis.dataset.name,
+                    method=entry.method,
+                    settings=entry.settings,
+                    seed=seed,
+                    folders=arena.basis.folders,
+                    messages=arena.basis.prepared.messages,
+                    windows=arena.basis.prepared.windows,
+                ),
                 checkpoint_minutes=arena.settings.checkpoint_minutes,
             )
     except StoppedError:
@@ -146,20 +148,15 @@ def _told(arena: Arena, title: str, fault: LogLLMError) -> str:
 
 def _report(arena: Arena, contenders: Sequence[Contender]) -> Artifact:
     """The page, its Prefect artifact and the views."""
-    basis, prepared = arena.basis, arena.basis.prepared
-    material = Material(
-        raw=prepared.raw,
-        messages=prepared.messages,
-        windows=prepared.windows,
-        vectors=arena.vectors,
-    )
+    basis = arena.basis
     built = steps.run(
         build_comparison,
         arena.settings.store,
         basis.dataset,
         backbones=basis.backbones,
         contenders=contenders,
-        material=material,
+        prepared=basis.prepared,
+        vectors=arena.vectors,
     )
     publish.publish_comparison(built)
     arena.pipeline.refresh_views()

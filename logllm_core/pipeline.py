@@ -26,7 +26,7 @@ from logllm_core.store.store import Artifact, Store
 from logllm_core.training.recipes import Recipe
 
 if TYPE_CHECKING:  # with torch, which takes seconds and which preparing a log needs not
-    from logllm_core.evaluation.seed_choice import Kept
+    from logllm_core.evaluation.results.figures import KeptSeed
     from logllm_core.model.sources.named_backbones import BackboneFolders
     from logllm_core.training.stage_plan import Execution
 
@@ -196,14 +196,14 @@ class Pipeline:
             trained: one a seed; the report is about the first, and tells the spread over all.
             chooses_seed: it is about the seed that the validation split prefers instead.
         """
-        from logllm_core.evaluation.report import Run, build_report
+        from logllm_core.evaluation.report import ReportedRun, build_report
 
         by_seed = {model.basis.recipe.seed: model for model in trained}
         predictions = self._score(by_seed)
         kept = self._choose(by_seed, predictions) if chooses_seed else None
         reported = by_seed[kept.seed] if kept else trained[0]
         basis, prepared = reported.basis, reported.basis.prepared
-        run = Run(
+        run = ReportedRun(
             raw=prepared.raw,
             messages=prepared.messages,
             windows=prepared.windows,
@@ -231,7 +231,7 @@ class Pipeline:
             predictions[seed] = self.predict(model.basis, model.stages[-1])
         return dict(reversed(predictions.items()))
 
-    def _choose(self, by_seed: dict[int, Trained], scored: Mapping[int, Artifact]) -> "Kept":
+    def _choose(self, by_seed: dict[int, Trained], scored: Mapping[int, Artifact]) -> "KeptSeed":
         """The seed that the validation split prefers."""
         from logllm_core.evaluation.seed_choice import choose_seed
 

@@ -11,7 +11,6 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from logllm_core.pages.markdown import escape
-from logllm_core.store import runs
 from logllm_core.store.store import Artifact
 
 if TYPE_CHECKING:
@@ -24,17 +23,18 @@ DRIFT_EXCEEDED = "logllm.drift.exceeded"
 
 @task(task_run_name="publish-report-{built.dataset}", cache_policy=NO_CACHE)
 def publish_report(built: Artifact) -> None:
-    """The test figures and the alert types as Prefect tables, the report as Prefect markdown."""
+    """The test figures and the alert types as Prefect tables, and in short the report."""
+    from logllm_core.evaluation.results.json_files import read_report
     from logllm_core.pages import figures_as_text, markdown
 
-    content = runs.read_report(built)
+    report = read_report(built)
     key = _key(built.dataset)
     create_table_artifact(
         key=f"metrics-{key}",
-        table=figures_as_text.figure_rows(content),
+        table=figures_as_text.figure_rows(report.detectors),
         description=f"Test split of {built.dataset}",
     )
-    if alerts := markdown.alert_rows(content):
+    if alerts := markdown.alert_rows(report.alerts):
         create_table_artifact(
             key=f"alerts-{key}",
             table=alerts,
@@ -42,8 +42,8 @@ def publish_report(built: Artifact) -> None:
         )
     create_markdown_artifact(
         key=f"report-{key}",
-        markdown=markdown.as_markdown(content, built.path / "report.html"),
-        description=escape(content["verdict"]),
+        markdown=markdown.as_markdown(report),
+        description=escape(report.verdict),
     )
 
 
@@ -87,29 +87,28 @@ def publish_drift(measured: "Drift", *, is_told: bool = True) -> None:
 @task(task_run_name="publish-comparison-{built.dataset}", cache_policy=NO_CACHE)
 def publish_comparison(built: Artifact) -> None:
     """The figures and costs of all detectors as a Prefect table."""
-    from logllm_core.paper.experiments.compare_methods import read_comparison
-    from logllm_core.paper.experiments.standing import comparison_rows
+    from logllm_core.paper.experiments.comparison import comparison_rows, read_comparison
 
-    content = read_comparison(built)
-    rows = [row | {"note": escape(row["note"])} for row in comparison_rows(content)]
+    comparison = read_comparison(built)
+    rows = [row | {"note": escape(str(row["note"]))} for row in comparison_rows(comparison)]
     create_table_artifact(
         key=f"comparison-{_key(built.dataset)}",
         table=rows,
-        description=escape(content["verdict"]),
+        description=escape(comparison.verdict),
     )
 
 
 @task(task_run_name="publish-ablation-{built.dataset}", cache_policy=NO_CACHE)
 def publish_ablation(built: Artifact) -> None:
     """The figures of all variants as a Prefect table."""
-    from logllm_core.paper.experiments.ablation_page import ablation_rows, read_ablation
+    from logllm_core.paper.experiments.ablation import ablation_rows, read_ablation
 
-    content = read_ablation(built)
-    rows = [row | {"note": escape(row["note"])} for row in ablation_rows(content)]
+    ablation = read_ablation(built)
+    rows = [row | {"note": escape(str(row["note"]))} for row in ablation_rows(ablation)]
     create_table_artifact(
         key=f"ablation-{_key(built.dataset)}",
         table=rows,
-        description=escape(content["verdict"]),
+        description=escape(ablation.verdict),
     )
 
 

@@ -31,7 +31,7 @@ RUN_NAMES: Mapping[str, str] = {
     "daily.champion.drift.drift_of": "measure-drift-{dataset}",
     "daily.champion.kept_models.keep_last": "keep-last-{dataset}",
     "daily.detect.detect.detect": "detect-{dataset.name}",
-    "paper.detectors.detector_scores.run_method": "run-{method.name}",
+    "paper.detectors.detector_scores.run_method": "run-{assignment.method.name}",
     "paper.experiments.compare_methods.build_comparison": "build-comparison-{dataset.name}",
     "paper.experiments.ablation_processes.run_all": "run-variants",
     "paper.experiments.ablation_page.build_ablation": "build-ablation",

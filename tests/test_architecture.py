@@ -37,6 +37,7 @@ FLOORS = (
     "logllm_core.daily.detect",
     "logllm_core.query",
     "logllm_core.verification",
+    "logllm_core.evaluation.results",  # shown by pages, so below them
     "logllm_core.pages",
     "logllm_core.evaluation.measures",
     "logllm_core.evaluation",

@@ -34,7 +34,7 @@ VARIANT_COLUMNS = {
 
 def print_ablation(ablation: "Artifact", *, as_json: bool) -> None:
     """The figures of all variants, the verdict, and where the page lies."""
-    from logllm_core.paper.experiments.ablation_page import PAGE_NAME, ablation_rows, read_ablation
+    from logllm_core.paper.experiments.ablation import PAGE_NAME, ablation_rows, read_ablation
     from logllm_core.paper.experiments.ablation_table import NOT_ASKED
 
     content = read_ablation(ablation)
@@ -50,23 +50,28 @@ def print_ablation(ablation: "Artifact", *, as_json: bool) -> None:
         table.add_row(
             plain(row["variant"]), *(["not run"] if row["note"] else cells[:1]), *cells[1:]
         )
-    notes = shared_notes([(row["variant"], row["note"]) for row in rows], NOT_ASKED)
-    _print(table, *notes, content["verdict"], f"Ablation: {page}")
+    reasons = [(str(row["variant"]), str(row["note"])) for row in rows]
+    notes = shared_notes(reasons, NOT_ASKED)
+    _print(table, *notes, content.verdict, f"Ablation: {page}")
 
 
 def print_comparison(comparison: "Artifact", *, as_json: bool) -> None:
     """The figures of all detectors, the verdict, and where the page lies."""
-    from logllm_core.paper.experiments.compare_methods import PAGE_NAME, read_comparison
+    from logllm_core.paper.experiments.comparison import (
+        PAGE_NAME,
+        comparison_rows,
+        read_comparison,
+    )
     from logllm_core.paper.experiments.contenders import NOT_ASKED
-    from logllm_core.paper.experiments.standing import comparison_rows
 
     content = read_comparison(comparison)
     rows, page = comparison_rows(content), comparison.path / PAGE_NAME
     if as_json:
         print_json({"dataset": comparison.dataset, "detectors": rows, "page": str(page)})
         return
-    notes = shared_notes([(row["detector"], row["note"]) for row in rows], NOT_ASKED)
-    _print(_table(rows), *notes, content["verdict"], f"Comparison: {page}")
+    reasons = [(str(row["detector"]), str(row["note"])) for row in rows]
+    notes = shared_notes(reasons, NOT_ASKED)
+    _print(_table(rows), *notes, content.verdict, f"Comparison: {page}")
 
 
 def _print(table: Table, *lines: str) -> None:
@@ -77,7 +82,7 @@ def _print(table: Table, *lines: str) -> None:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    from logllm_core.pages import MODEL
+    from logllm_core.evaluation.results import MODEL
 
     table = Table(box=box.SIMPLE, pad_edge=False, collapse_padding=True, show_edge=False)
     table.add_column("detector", min_width=15)

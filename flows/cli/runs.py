@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -11,21 +11,17 @@ from rich.table import Table
 from flows.cli.options import AsJson, DataDir, OptionalName, RunName
 from flows.data_settings import DATA_DIR
 from flows.terminal_text import NUM_DIGITS, plain, print_json
-from logllm_core.pages import MODEL
+from logllm_core.evaluation.results import MODEL
 
 if TYPE_CHECKING:
     from logllm_core.evaluation.compare_runs import ComparedFigure, Comparison
+    from logllm_core.evaluation.results.figures import OverSeeds
+    from logllm_core.evaluation.results.report import Report
     from logllm_core.store.runs import ListedRun
     from logllm_core.store.store import Artifact
 
 # Of a row's figures, those that fit a terminal.
-COLUMNS = {
-    "f1": "F1",
-    "f1_interval": "95 %",
-    "precision": "precision",
-    "recall": "recall",
-    "pr_auc": "PR-AUC",
-}
+COLUMNS = ("F1", "95 %", "precision", "recall", "PR-AUC")
 
 
 def runs(name: OptionalName = None, data_dir: DataDir = DATA_DIR, as_json: AsJson = False) -> None:
@@ -67,45 +63,50 @@ def compare(
 
 def print_report(report: "Artifact", *, as_json: bool) -> None:
     """The figures of all detectors, the verdict, and where the page lies."""
-    from logllm_core.store.runs import read_report
+    from logllm_core.evaluation.results.json_files import as_json as in_files
+    from logllm_core.evaluation.results.json_files import read_report
 
     content = read_report(report)
-    page = report.path / "report.html"
     if as_json:
-        more = {key: content[key] for key in ("seeds", "learned")}
-        figures = {"figures": content["detectors"][MODEL]}
-        print_json({"dataset": report.dataset, **figures, **more, "report": str(page)})
+        values = in_files(content)
+        more = {"figures": values["detectors"][MODEL]}
+        more |= {key: values[key] for key in ("seeds", "learned")}
+        print_json({"dataset": report.dataset, **more, "report": str(content.page)})
         return
     output = Console()
     output.print(_figures_table(content))
-    if content["seeds"]:
-        output.print(plain(_over_seeds(content["seeds"])), soft_wrap=True, highlight=False)
-    style = "yellow" if content["learned"]["is_too_little"] else None
-    output.print(plain(content["verdict"]), soft_wrap=True, highlight=False, style=style)
-    output.print(f"Report: {plain(page)}", soft_wrap=True, highlight=False)
+    if content.seeds:
+        output.print(plain(_over_seeds(content.seeds)), soft_wrap=True, highlight=False)
+    style = "yellow" if content.learned and content.learned.is_too_little else None
+    output.print(plain(content.verdict), soft_wrap=True, highlight=False, style=style)
+    output.print(f"Report: {plain(content.page)}", soft_wrap=True, highlight=False)
 
 
-def _figures_table(content: dict[str, Any]) -> Table:
-    from logllm_core.pages.figures_as_text import figure_rows, shown
+def _figures_table(report: "Report") -> Table:
+    from logllm_core.pages.figures_as_text import shown, shown_interval
 
-    table = _narrow_table("detector", *COLUMNS.values())
-    for row in figure_rows(content):
-        cells = [
-            row[key] if isinstance(row[key], str) else shown(row[key], key=key) for key in COLUMNS
-        ]
-        table.add_row(row["detector"], *cells, style="bold" if row["detector"] == MODEL else None)
+    table = _narrow_table("detector", *COLUMNS)
+    for name, detector in report.detectors.items():
+        cells = (
+            shown(detector.f1.value),
+            shown_interval(detector.f1.interval),
+            shown(detector.precision.value),
+            shown(detector.recall.value),
+            shown(detector.pr_auc.value),
+        )
+        table.add_row(name, *cells, style="bold" if name == MODEL else None)
     return table
 
 
-def _over_seeds(seeds: dict[str, Any]) -> str:
+def _over_seeds(seeds: "OverSeeds") -> str:
     from logllm_core.pages.figures_as_text import LABELS, seed_choice, shown
 
     means = [
-        f"{LABELS[key]} {shown(spread['mean'])} (standard deviation {shown(spread['std'])})"
+        f"{LABELS[key]} {shown(spread.mean)} (standard deviation {shown(spread.std)})"
         for key in ("f1", "pr_auc")
-        if (spread := seeds["figures"][key])
+        if (spread := seeds.figures[key])
     ]
-    named = ", ".join(map(str, seeds["seeds"]))
+    named = ", ".join(map(str, seeds.seeds))
     mean = f"Mean over the seeds {named}: {', '.join(means) or 'undefined'}."
     return f"{mean} {choice}" if (choice := seed_choice(seeds)) else mean
 

@@ -7,25 +7,24 @@ because what is hard for one model is hard for the other, too.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 
 from logllm_core import tables
-from logllm_core.errors import LogLLMError
 from logllm_core.evaluation.measures.intervals import difference
-from logllm_core.pages import MODEL
-from logllm_core.pages.figures_as_text import LABELS, PEAKS, Content, figures_of
-from logllm_core.store.runs import read_report, seeds_of
+from logllm_core.evaluation.measures.scored_windows import read_labels, read_scores
+from logllm_core.evaluation.results import MODEL
+from logllm_core.evaluation.results.figures import PAIRED, Figure, Interval
+from logllm_core.evaluation.results.json_files import read_report
+from logllm_core.evaluation.results.report import Report
+from logllm_core.evaluation.results.training import peaks
+from logllm_core.pages.figures_as_text import LABELS
+from logllm_core.store.runs import seeds_of
 from logllm_core.store.store import Artifact, Kind, Store
 
-PAIRED: tuple[Literal["f1", "pr_auc"], ...] = ("f1", "pr_auc")
 JUDGED = ("f1", "precision", "recall", "mcc", "pr_auc", "roc_auc", "false_alarms_per_10000")
-NEEDED = ("detectors", "lines", "calibration", "stages", "scoring", "settings", "data_card")
 NOT_THERE = "not there"
 OVER_SEEDS = ", mean over seeds"  # left out where neither run has several
-
-Interval = list[float] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,8 +42,8 @@ class ComparedSetting:
     """A setting of which the runs have two values."""
 
     name: str
-    one: Any
-    other: Any
+    one: object
+    other: object
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,11 +52,11 @@ class ComparedFigure:
 
     name: str
     one: float | None
-    one_interval: Interval
+    one_interval: Interval | None
     other: float | None
-    other_interval: Interval
+    other_interval: Interval | None
     difference: float | None  # other minus one; None where the figures do not compare
-    difference_interval: Interval  # None where it was not resampled
+    difference_interval: Interval | None  # None where it was not resampled
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +73,11 @@ class Comparison:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Side:
     run: Artifact
-    content: Content
+    report: Report
+
+    @classmethod
+    def of(cls, run: Artifact) -> "_Side":
+        return cls(run=run, report=read_report(run))
 
     def artifact(self, kind: Kind) -> Artifact | None:
         """What the run was made from, if it is still in the same data folder."""
@@ -85,175 +88,151 @@ class _Side:
         return store.newest(kind, self.run.dataset, self.run.manifest["inputs"][kind])
 
 
-def compare(one: Artifact, other: Artifact) -> Comparison:
+def compare(first: Artifact, second: Artifact) -> Comparison:
     """Two runs side by side; they may lie in different data folders.
 
     Raises:
         LogLLMError: a report of an earlier version, which lacks what is compared.
     """
-    sides = _Side(run=one, content=_read(one)), _Side(run=other, content=_read(other))
+    sides = _Side.of(first), _Side.of(second)
     is_same = _has_same_test_windows(*sides)
     return Comparison(
-        one=_told(one),
-        other=_told(other),
+        one=_described(first),
+        other=_described(second),
         has_same_test_windows=is_same,
         settings=_settings(*(dict(_flattened(side)) for side in sides)),
         figures=_figures(*sides, is_same=bool(is_same)),
     )
 
 
-def _read(run: Artifact) -> dict[str, Any]:
-    content = read_report(run)
-    missing = [key for key in NEEDED if key not in content]
-    if missing or "at_decision" not in content["detectors"][MODEL]:
-        lacking = ", ".join(missing) or "figures at a threshold"
-        raise LogLLMError(
-            f"The report of {run.fingerprint} was written by an earlier version: it lacks "
-            f"{lacking}. Run logllm evaluate {run.dataset} with the options of that run again."
-        )
-    return content
-
-
-def _told(run: Artifact) -> ComparedRun:
+def _described(run: Artifact) -> ComparedRun:
     created = run.manifest["created"]
     return ComparedRun(
         run=run.fingerprint, dataset=run.dataset, created=created, path=str(run.path)
     )
 
 
-def _settings(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[ComparedSetting]:
+def _settings(first: Mapping[str, object], second: Mapping[str, object]) -> list[ComparedSetting]:
     """What differs, in the order of the first run."""
     pairs = {
-        name: (one.get(name, NOT_THERE), other.get(name, NOT_THERE)) for name in {**one, **other}
+        name: (first.get(name, NOT_THERE), second.get(name, NOT_THERE))
+        for name in {**first, **second}
     }
     return [
-        ComparedSetting(name=name, one=values[0], other=values[1])
-        for name, values in pairs.items()
-        if values[0] != values[1]
+        ComparedSetting(name=name, one=value, other=other)
+        for name, (value, other) in pairs.items()
+        if value != other
     ]
 
 
-def _flattened(side: _Side) -> Iterator[tuple[str, Any]]:
+def _flattened(side: _Side) -> Iterator[tuple[str, object]]:
     """All that may shape a run, by names such as `stages.3.num_samples`."""
-    content, settings = side.content, dict(side.content["settings"])
+    recipe = side.run.manifest["config"]["recipe"]
     yield "dataset", side.run.dataset
-    yield "recipe", settings.pop("name")
-    yield "backbones", content["backbones"]
+    yield "recipe", recipe["name"]
+    yield "backbones", side.report.backbones
     yield "seeds", seeds_of(side.run)
-    for stage in settings.pop("stages"):
+    for stage in recipe["stages"]:
         for name, value in stage.items():
             if name != "name":
                 yield f"stages.{stage['name']}.{name}", value
-    for name in sorted(settings.keys() - {"overrides", "seed"}):
-        yield name, settings[name]
-    yield "overrides", settings["overrides"]
-    yield "log", _checksums(content)
+    for name in sorted(recipe.keys() - {"name", "stages", "overrides", "seed"}):
+        yield name, recipe[name]
+    yield "overrides", recipe["overrides"]
+    yield "log", side.report.data_card.checksums
     yield "windows", side.run.manifest["inputs"]["windows"]
-    for group in ("versions", "machine"):
-        for name, value in content[group].items():
+    for group, facts in (("versions", side.report.versions), ("machine", side.report.machine)):
+        for name, value in facts.items():
             yield f"{group}.{name}", value
 
 
-def _checksums(content: Content) -> list[str]:
-    """What tells one raw log, with its labels, from another."""
-    source = content["data_card"]["source"]
-    files = [*source["log_files"], source["label_file"]]
-    return [file["checksum"] for file in files if file]
-
-
-def _has_same_test_windows(one: _Side, other: _Side) -> bool | None:
+def _has_same_test_windows(first: _Side, second: _Side) -> bool | None:
     """Whether the test windows are the same lines of the same log, with the same labels.
 
     Runs with another masking or another validation split judge the same windows, too.
     """
-    if one.run.manifest["inputs"]["windows"] == other.run.manifest["inputs"]["windows"]:
+    if first.run.manifest["inputs"]["windows"] == second.run.manifest["inputs"]["windows"]:
         return True
-    if _checksums(one.content) != _checksums(other.content):
+    if first.report.data_card.checksums != second.report.data_card.checksums:
         return False
-    places = [windows.path for side in (one, other) if (windows := side.artifact("windows"))]
-    if len(places) < 2:
+    windows = [left for side in (first, second) if (left := side.artifact("windows"))]
+    if len(windows) < 2:
         return None
     columns = ["line_numbers", "is_anomalous"]
-    first, second = (tables.read(p / "split=test", tables.WINDOWS, columns) for p in places)
-    return bool(first.equals(second))
+    one_table, other_table = (
+        tables.read(left.path / "split=test", tables.WINDOWS, columns) for left in windows
+    )
+    return bool(one_table.equals(other_table))
 
 
-def _figures(one: _Side, other: _Side, *, is_same: bool) -> list[ComparedFigure]:
-    paired = _paired(one, other) if is_same else {}
-    first, second = _judged(one.content), _judged(other.content)
+def _figures(first: _Side, second: _Side, *, is_same: bool) -> list[ComparedFigure]:
+    paired = _paired(first, second) if is_same else {}
+    judged, judged_by_other = _judged(first.report), _judged(second.report)
     figures = [
-        _figure(name, first[name], second[name], paired.get(name), has_difference=is_same)
-        for name in first
-        if not name.endswith(OVER_SEEDS) or (first[name][0], second[name][0]) != (None, None)
+        _figure(name, judged[name], judged_by_other[name], paired.get(name), has_difference=is_same)
+        for name in judged
+        if not name.endswith(OVER_SEEDS)
+        or (judged[name].value, judged_by_other[name].value) != (None, None)
     ]
-    spent, spent_by_other = _costs(one.content), _costs(other.content)
+    spent, spent_by_other = _costs(first.report), _costs(second.report)
     return figures + [
-        _figure(name, (spent[name], None), (spent_by_other[name], None), None, has_difference=True)
+        _figure(name, Figure(spent[name]), Figure(spent_by_other[name]), None, has_difference=True)
         for name in spent
     ]
 
 
 def _figure(
-    name: str,
-    one: tuple[float | None, Any],
-    other: tuple[float | None, Any],
-    paired: Interval,
-    *,
-    has_difference: bool,
+    name: str, first: Figure, second: Figure, paired: Interval | None, *, has_difference: bool
 ) -> ComparedFigure:
-    before, after = one[0], other[0]
     return ComparedFigure(
         name=name,
-        one=before,
-        one_interval=one[1],
-        other=after,
-        other_interval=other[1],
+        one=first.value,
+        one_interval=first.interval,
+        other=second.value,
+        other_interval=second.interval,
         difference=None
-        if before is None or after is None or not has_difference
-        else after - before,
+        if first.value is None or second.value is None or not has_difference
+        else second.value - first.value,
         difference_interval=paired,
     )
 
 
-def _judged(content: Content) -> dict[str, tuple[float | None, Any]]:
+def _judged(report: Report) -> dict[str, Figure]:
     """The model's figures on the test windows, with their intervals."""
-    found = figures_of(content["detectors"][MODEL])
-    lines = content["lines"]
-    hit = lines and lines["rankings"][MODEL]["hit_at_1"]
-    return {LABELS[key]: found[key] for key in JUDGED} | {
-        **{LABELS[key] + OVER_SEEDS: _over_seeds(content, key) for key in PAIRED},
-        "hit@1": (hit, None),
-        "ECE": (content["calibration"]["ece"], None),
+    of_model = report.model.by_name
+    return {LABELS[key]: of_model[key] for key in JUDGED} | {
+        **{LABELS[key] + OVER_SEEDS: _over_seeds(report, key) for key in PAIRED},
+        "hit@1": Figure(report.lines.rankings[MODEL].hit_at_1 if report.lines else None),
+        "ECE": Figure(report.calibration.ece),
     }
 
 
-def _over_seeds(content: Content, key: str) -> tuple[float | None, Any]:
-    spread = content["seeds"] and content["seeds"]["figures"][key]
-    return (spread["mean"] if spread else None), None
+def _over_seeds(report: Report, key: str) -> Figure:
+    spread = report.seeds and report.seeds.figures[key]
+    return Figure(spread.mean if spread else None)
 
 
-def _costs(content: Content) -> dict[str, float]:
-    steps = [*content["stages"], content["scoring"]]
-    ram, gpu = (max(step[key] for step in steps) / 1e9 for key in PEAKS)
+def _costs(report: Report) -> dict[str, float]:
+    peak = peaks([*report.stages, report.scoring])
     return {
-        "training, minutes": sum(stage["training_seconds"] for stage in content["stages"]) / 60,
-        "scoring, minutes": content["scoring"]["scoring_seconds"] / 60,
-        "memory, GB": ram,
-        "GPU memory, GB": gpu,
+        "training, minutes": sum(stage.training_seconds for stage in report.stages) / 60,
+        "scoring, minutes": report.scoring.scoring_seconds / 60,
+        "memory, GB": peak.peak_memory_bytes / 1e9,
+        "GPU memory, GB": peak.peak_gpu_memory_bytes / 1e9,
     }
 
 
-def _paired(one: _Side, other: _Side) -> dict[str, Interval]:
+def _paired(first: _Side, second: _Side) -> dict[str, Interval]:
     """The intervals of differences on the same resampled windows, where predictions are left."""
-    found = [side.artifact("predictions") for side in (one, other)]
-    if None in found:
+    before, after = first.artifact("predictions"), second.artifact("predictions")
+    if before is None or after is None:
         return {}
-    columns = ["probability", "is_anomalous"]
-    first, second = (
-        tables.read(p.path / "split=test", tables.PREDICTIONS, columns) for p in found if p
-    )
-    labels = first["is_anomalous"].to_numpy().astype(bool)
-    assert np.array_equal(labels, second["is_anomalous"].to_numpy().astype(bool))
-    before, after = (table["probability"].to_numpy() for table in (first, second))
-    differences = {figure: difference(labels, after, before, figure) for figure in PAIRED}
-    return {LABELS[figure]: both[1] for figure, both in differences.items() if both}
+    labels = read_labels(before, "test")
+    assert np.array_equal(labels, read_labels(after, "test"))
+    scores, scores_of_other = read_scores(before, "test"), read_scores(after, "test")
+    differences = {figure: difference(labels, scores_of_other, scores, figure) for figure in PAIRED}
+    return {
+        LABELS[figure]: paired.interval
+        for figure, paired in differences.items()
+        if paired and paired.interval
+    }

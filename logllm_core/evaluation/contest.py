@@ -8,21 +8,20 @@ split already.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from loguru import logger
 
-from logllm_core import tables
 from logllm_core.daily.champion.decisions import Decision
 from logllm_core.daily.champion.fair_windows import TRAINED_ON, Newer, newer_windows
-from logllm_core.evaluation.measures.intervals import Interval, difference
+from logllm_core.evaluation.measures.intervals import difference
 from logllm_core.evaluation.measures.metrics import Labels, Scores, judge, rank
+from logllm_core.evaluation.measures.scored_windows import read_scores
+from logllm_core.evaluation.results.figures import PAIRED, Interval, PairedFigure
+from logllm_core.evaluation.results.json_files import read_report
 from logllm_core.logs.windows.window_artifact import read_windows
 from logllm_core.pages.figures_as_text import LABELS, shown, shown_interval
-from logllm_core.store.runs import read_report
 from logllm_core.store.store import Artifact, Store
 
-FIGURES: tuple[Literal["f1", "pr_auc"], ...] = ("f1", "pr_auc")
 # Of fewer windows the resamples have less than six blocks, and their interval means nothing.
 MIN_WINDOWS = 30
 # So much worse a candidate must not be: where it does worse, its interval has to rule that out. Of
@@ -35,11 +34,11 @@ NUM_PLACES = 9  # sums in another order differ beyond, and are no defeat
 class Compared:
     """One figure of both."""
 
-    name: str  # as in summary.LABELS
+    name: str  # a key of LABELS
     candidate: float | None
     champion: float | None
     difference: float | None  # the candidate's minus the champion's
-    interval: Interval  # 95 %, of the difference; None where it is not defined
+    interval: Interval | None  # 95 %, of the difference; None where it is not defined
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +58,7 @@ def hold_contest(
     windows: Artifact,
     candidate: Artifact,
     champion: Artifact,
-    line: Sequence[Decision],
+    lineage: Sequence[Decision],
     *,
     report: Artifact,
 ) -> Contest:
@@ -67,16 +66,17 @@ def hold_contest(
 
     Args:
         candidate, champion: predictions of these windows.
-        line: the champion and the models that it goes back to.
+        lineage: the champion and the models that it goes back to.
         report: on the candidate, which tells whether it learned too little.
     """
-    known = [store.data_dir / "windows" / windows.dataset / made.windows for made in line]
+    known = [store.data_dir / "windows" / windows.dataset / made.windows for made in lineage]
     fair = newer_windows(windows, known, TRAINED_ON)
     labels = read_windows(windows, "test").is_anomalous
     assert labels is not None, "unlabelled windows train no candidate"
-    contest = compete(labels, _scores(candidate), _scores(champion), fair)
-    if shortfall := read_report(report)["learned"]["shortfall"]:
-        contest = held_back(contest, shortfall)
+    contest = compete(labels, read_scores(candidate, "test"), read_scores(champion, "test"), fair)
+    learned = read_report(report).learned
+    if learned and learned.shortfall:
+        contest = held_back(contest, learned.shortfall)
     logger.info("{}: {}", windows.dataset, contest.reason)
     return contest
 
@@ -94,8 +94,8 @@ def compete(is_anomalous: Labels, candidate: Scores, champion: Scores, fair: New
         fair: the windows that neither was trained on.
     """
     chosen = fair.are_newer
-    labels, own, other = is_anomalous[chosen], candidate[chosen], champion[chosen]
-    figures = tuple(_compared(name, labels, own, other) for name in FIGURES)
+    labels = is_anomalous[chosen]
+    figures = tuple(_compared(name, labels, candidate[chosen], champion[chosen]) for name in PAIRED)
     is_promoted, reason = _decided(labels, figures)
     return Contest(
         num_windows=len(labels),
@@ -113,42 +113,33 @@ def held_back(contest: Contest, shortfall: str) -> Contest:
     return replace(contest, is_promoted=False, reason=f"{stays} {shortfall}. {contest.reason}")
 
 
-def told(compared: Compared) -> str:
+def in_words(compared: Compared) -> str:
     """A figure of both in words."""
-    own, other = shown(compared.candidate), shown(compared.champion)
-    if compared.difference is None:
-        return f"{LABELS[compared.name]} {own} against {other}"
-    return (
-        f"{LABELS[compared.name]} {own} against {other} ({compared.difference:+.3f}, "
-        f"95 % {shown_interval(compared.interval)})"
+    words = (
+        f"{LABELS[compared.name]} {shown(compared.candidate)} against {shown(compared.champion)}"
     )
+    if compared.difference is None:
+        return words
+    return f"{words} ({compared.difference:+.3f}, 95 % {shown_interval(compared.interval)})"
 
 
-def _scores(predictions: Artifact) -> Scores:
-    table = tables.read(predictions.path / "split=test", tables.PREDICTIONS, ["probability"])
-    found: Scores = table["probability"].to_numpy()
-    return found
-
-
-def _compared(
-    name: Literal["f1", "pr_auc"], labels: Labels, own: Scores, other: Scores
-) -> Compared:
+def _compared(name: PairedFigure, labels: Labels, candidate: Scores, champion: Scores) -> Compared:
     def figure(scores: Scores) -> float | None:
         return judge(labels, scores).f1 if name == "f1" else rank(labels, scores).pr_auc
 
-    found = difference(labels, own, other, name) if len(labels) else None
+    paired = difference(labels, candidate, champion, name) if len(labels) else None
     return Compared(
         name=name,
-        candidate=figure(own),
-        champion=figure(other),
-        difference=found and found[0],
-        interval=found and found[1],
+        candidate=figure(candidate),
+        champion=figure(champion),
+        difference=paired.difference if paired else None,
+        interval=paired.interval if paired else None,
     )
 
 
 def _decided(labels: Labels, figures: Sequence[Compared]) -> tuple[bool, str]:
     num_windows, num_anomalous = len(labels), int(labels.sum())
-    words = " and ".join(map(told, figures))
+    words = " and ".join(map(in_words, figures))
     on = f"on {num_windows:,} new windows, {num_anomalous:,} anomalous"
     if num_windows < MIN_WINDOWS:
         return False, (
@@ -160,7 +151,7 @@ def _decided(labels: Labels, figures: Sequence[Compared]) -> tuple[bool, str]:
     worse = [
         LABELS[compared.name]
         for compared in figures
-        if compared.interval and round(compared.interval[1], NUM_PLACES) < 0
+        if compared.interval and round(compared.interval.high, NUM_PLACES) < 0
     ]
     if worse:
         return False, f"The candidate is worse in {' and '.join(worse)}: {words}, {on}."
@@ -177,4 +168,4 @@ def _may_lose(compared: Compared) -> bool:
     """Whether it does worse, and nothing rules out that it is much worse."""
     if compared.difference is None or compared.interval is None:
         return False
-    return round(compared.difference, NUM_PLACES) < 0 and compared.interval[0] < -MAX_LOSS
+    return round(compared.difference, NUM_PLACES) < 0 and compared.interval.low < -MAX_LOSS

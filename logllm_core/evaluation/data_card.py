@@ -1,15 +1,15 @@
 """The data card: where the log came from, what was read, kept and dropped, and how it was split."""
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
 
 from logllm_core import tables
 from logllm_core.evaluation.measures.metrics import Labels, best_f1
+from logllm_core.evaluation.results.data_card import DataCard, Repeats, SplitCounts
 from logllm_core.logs.catalog.catalog import Dataset, FieldLabels
 from logllm_core.logs.windows.window_artifact import Windows
-from logllm_core.store.store import Artifact, Json
+from logllm_core.store.store import Artifact
 
 NO_LABEL = "no label"
 NUM_SHOWN_LABELS = 20  # of dropped lines; the others are counted together
@@ -19,33 +19,34 @@ NUM_SHOWN_CHARACTERS = 80  # of such a label
 
 def data_card(
     dataset: Dataset,
+    *,
     raw: Artifact,
     messages: Artifact,
     windows: Artifact,
     train: Windows,
     test: Windows,
-) -> dict[str, Json]:
+) -> DataCard:
     """Counts of the log, its windows, and how much of the test split repeats the training split."""
-    source: dict[str, Any] = raw.results
     assert train.is_anomalous is not None
     assert test.is_anomalous is not None
+    counts = windows.results
     known = {message for ids in train.message_ids for message in ids}
-    return {
-        "source": source,
-        "log": messages.results,
-        "labels_of_dropped": labels_of_dropped(dataset, messages),
-        "splits": windows.results["splits"],
-        "requested": windows.results["requested"],
-        "obtained": windows.results["obtained"],
-        "num_lines_with_guessed_time": windows.results.get("num_lines_with_guessed_time", 0),
-        "num_labels_without_lines": windows.results.get("num_labels_without_lines", 0),
-        "num_anomalous_runs": num_runs(test.is_anomalous),
-        "repeats": repeats(train, test, train.is_anomalous, test.is_anomalous),
-        "f1_ceiling": f1_ceiling(test, test.is_anomalous),
-        "num_test_messages_unseen_in_training": len(
+    return DataCard(
+        source=raw.results,
+        log=messages.results,
+        labels_of_dropped=labels_of_dropped(dataset, messages),
+        splits={split: SplitCounts(**of_split) for split, of_split in counts["splits"].items()},
+        requested=counts["requested"],
+        obtained=counts["obtained"],
+        num_lines_with_guessed_time=counts.get("num_lines_with_guessed_time", 0),
+        num_labels_without_lines=counts.get("num_labels_without_lines", 0),
+        num_anomalous_runs=num_runs(test.is_anomalous),
+        repeats=repeats(train, test, train.is_anomalous, test.is_anomalous),
+        f1_ceiling=f1_ceiling(test, test.is_anomalous),
+        num_test_messages_unseen_in_training=len(
             {message for ids in test.message_ids for message in ids} - known
         ),
-    }
+    )
 
 
 def labels_of_dropped(dataset: Dataset, messages: Artifact) -> dict[str, int] | None:
@@ -57,38 +58,33 @@ def labels_of_dropped(dataset: Dataset, messages: Artifact) -> dict[str, int] | 
     labels, fields = dataset.labels, dataset.line.fields
     if not isinstance(labels, FieldLabels) or dataset.line.pattern is not None:
         return None
-    place = fields.index(labels.field)
+    before = fields.index(labels.field)  # so many fields
     counts: Counter[str] = Counter()
     for batch in tables.opened(messages.path / "rejects.parquet").iter_batches(columns=["line"]):
         for line in batch["line"].to_pylist():
-            words = line.split(maxsplit=place + 1)
-            counts[words[place][:NUM_SHOWN_CHARACTERS] if len(words) > place else NO_LABEL] += 1
+            words = line.split(maxsplit=before + 1)
+            counts[words[before][:NUM_SHOWN_CHARACTERS] if len(words) > before else NO_LABEL] += 1
     shown = dict(counts.most_common(NUM_SHOWN_LABELS))
     if num_others := counts.total() - sum(shown.values()):
         shown[OTHER_LABELS] = shown.get(OTHER_LABELS, 0) + num_others
     return shown
 
 
-def repeats(
-    train: Windows, test: Windows, train_labels: Labels, test_labels: Labels
-) -> dict[str, int]:
-    """Test windows that repeat a training window message for message, by the latter's labels.
-
-    `both_labels`: the sequence is in training with either label.
-    """
+def repeats(train: Windows, test: Windows, train_labels: Labels, test_labels: Labels) -> Repeats:
+    """Test windows that repeat a training window message for message."""
     seen: dict[tuple[int, ...], set[bool]] = {}
     for ids, label in zip(train.message_ids, train_labels.tolist(), strict=True):
         seen.setdefault(ids, set()).add(label)
-    found = Counter(
-        "both_labels"
-        if len(seen[ids]) == 2
-        else "same_label"
-        if label in seen[ids]
-        else "other_label"
+    repeating = [
+        (seen[ids], label)
         for ids, label in zip(test.message_ids, test_labels.tolist(), strict=True)
         if ids in seen
+    ]
+    return Repeats(
+        same_label=sum(labels == {label} for labels, label in repeating),
+        other_label=sum(label not in labels for labels, label in repeating),
+        both_labels=sum(len(labels) == 2 for labels, _ in repeating),
     )
-    return {name: found[name] for name in ("same_label", "other_label", "both_labels")}
 
 
 def num_runs(is_anomalous: Labels) -> int:

@@ -43,12 +43,12 @@ def list_models(store: Store, dataset: str | None = None) -> list[ListedModel]:
     """
     folders = (store.data_dir / "models").glob("[!.]*/")
     names = sorted(folder.name for folder in folders)
-    found = [one for name in names if dataset in (None, name) for one in _listed(store, name)]
-    if dataset is not None and not found:
+    models = [model for name in names if dataset in (None, name) for model in _listed(store, name)]
+    if dataset is not None and not models:
         raise LogLLMError(
             f'There is no model of "{dataset}" in {store.data_dir}. Train one: logllm train NAME'
         )
-    return found
+    return models
 
 
 def decision_markdown(dataset: str, contest: Contest, decision: Decision) -> str:
@@ -56,13 +56,13 @@ def decision_markdown(dataset: str, contest: Contest, decision: Decision) -> str
     outcome = "is promoted" if decision.is_promoted else "is turned down"
     rows = [
         [
-            LABELS[one.name],
-            shown(one.candidate),
-            shown(one.champion),
-            "" if one.difference is None else f"{one.difference:+.3f}",
-            shown_interval(one.interval),
+            LABELS[figure.name],
+            shown(figure.candidate),
+            shown(figure.champion),
+            "" if figure.difference is None else f"{figure.difference:+.3f}",
+            shown_interval(figure.interval),
         ]
-        for one in contest.figures
+        for figure in contest.figures
     ]
     counts = (
         f"{contest.num_windows:,} new windows, {contest.num_anomalous:,} of them anomalous; "
@@ -87,8 +87,8 @@ def drift_markdown(drift: Drift) -> str:
     """The measures, and how the scores of both periods are spread."""
     bars = zip(_bars(drift.reference_counts), _bars(drift.new_counts), strict=True)
     spread = [
-        f"{place / NUM_BINS:.1f}-{(place + 1) / NUM_BINS:.1f}  {before:<{NUM_BLOCKS + 8}}{after}"
-        for place, (before, after) in enumerate(bars)
+        f"{bin_ / NUM_BINS:.1f}-{(bin_ + 1) / NUM_BINS:.1f}  {before:<{NUM_BLOCKS + 8}}{after}"
+        for bin_, (before, after) in enumerate(bars)
     ]
     columns = ["measure", "training period", "new", "change", "chance", "limit", "exceeded"]
     lines = [
@@ -113,11 +113,11 @@ def drift_markdown(drift: Drift) -> str:
 
 def _listed(store: Store, dataset: str) -> list[ListedModel]:
     decisions = read_decisions(store, dataset)
-    found = []
+    models = []
     for made in reversed(decisions.decisions):
         run = store.newest("runs", dataset, made.run)
         figures = run.results["figures"] if run else {}
-        found.append(
+        models.append(
             ListedModel(
                 dataset=dataset,
                 run=made.run,
@@ -135,7 +135,7 @@ def _listed(store: Store, dataset: str) -> list[ListedModel]:
                 is_there=is_whole(store.data_dir / "models" / dataset / made.trained),
             )
         )
-    return found
+    return models
 
 
 def _row(measure: Measure) -> list[str]:

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 
-from logllm_core.evaluation.detector_figures import Judged
+from logllm_core.evaluation.judged_splits import Judged
 from logllm_core.evaluation.measures.intervals import difference
 from logllm_core.evaluation.measures.metrics import rank
-from logllm_core.pages import MODEL
+from logllm_core.evaluation.results import MODEL
+from logllm_core.evaluation.results.training import Learned
 from logllm_core.pages.figures_as_text import shown
 from logllm_core.training.recipes import Recipe
 
@@ -34,25 +35,6 @@ MIN_SHARE = 0.1
 MIN_DEFEAT = 0.1
 # Of fewer, the resamples hold the same handful again and again, and the interval is too narrow.
 MIN_ANOMALOUS = 10
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Learned:
-    """What came of a training."""
-
-    is_too_little: bool
-    last_loss: float  # token-mean cross entropy, mean of the last stage's last ten steps
-    prior_loss: float  # the same of answers by the classes' shares alone
-    pr_auc: float | None  # on the validation split; None without one, or with one class
-    rival: str | None  # the simple detector with the highest PR-AUC there
-    rival_pr_auc: float | None
-    shortfall: str | None  # "learned too little: ...", for a sentence about the model
-    advice: str | None  # what to do about it, in one sentence
-
-    @property
-    def warning(self) -> str | None:
-        """Both as sentences; None where it learned enough."""
-        return f"This model {self.shortfall}. {self.advice}" if self.is_too_little else None
 
 
 def judge_training(
@@ -78,34 +60,35 @@ def judge_training(
         other_seeds: that the same was trained with, so that a further one can be advised.
         is_chosen: whether the validation split chose among all these.
     """
-    by_shares = prior_loss(anomalous_share, beta=recipe.beta)
-    standing = _Standing.of(validation)
-    has_high_loss = last_loss > MAX_LOSS_FRACTION * by_shares
-    is_excused = last_loss < by_shares and standing.is_unbeaten
-    is_rare = _rarer_share(anomalous_share, recipe.beta) < MIN_SHARE
-    is_loss_too_high = has_high_loss and not is_excused and not is_rare
-    reasons = []
-    if is_loss_too_high:
-        reasons.append(
-            f"its loss ended at {shown(last_loss)}, where answering by the classes' shares alone "
-            f"costs {shown(by_shares)}"
-        )
-    if standing.is_defeated:
-        reasons.append(
-            f"on the validation split (PR-AUC {shown(standing.pr_auc)}) it is behind "
-            f"{standing.rival} ({shown(standing.rival_pr_auc)}) by more than chance explains"
-        )
-    longer = _longer(recipe) if is_loss_too_high else ""
+    beside = _BesideRival.of(validation)
+    high_loss = _high_loss(last_loss, anomalous_share, recipe, beside)
+    reasons = [reason for reason in (high_loss, beside.defeat) if reason]
+    longer = _longer(recipe) if high_loss else ""
     seeds = _further_seeds(recipe, other_seeds, is_chosen=is_chosen)
     return Learned(
         is_too_little=bool(reasons),
         last_loss=last_loss,
-        prior_loss=by_shares,
-        pr_auc=standing.pr_auc,
-        rival=standing.rival,
-        rival_pr_auc=standing.rival_pr_auc,
+        prior_loss=prior_loss(anomalous_share, beta=recipe.beta),
+        pr_auc=beside.pr_auc,
+        rival=beside.rival,
+        rival_pr_auc=beside.rival_pr_auc,
         shortfall=f"learned too little: {', and '.join(reasons)}" if reasons else None,
         advice=f"Train {longer}with another seed ({seeds})." if reasons else None,
+    )
+
+
+def _high_loss(
+    last_loss: float, anomalous_share: float, recipe: Recipe, beside: "_BesideRival"
+) -> str | None:
+    """What speaks against the loss; None where nothing does."""
+    by_shares = prior_loss(anomalous_share, beta=recipe.beta)
+    is_excused = last_loss < by_shares and beside.is_unbeaten
+    is_rare = _rarer_share(anomalous_share, recipe.beta) < MIN_SHARE
+    if last_loss <= MAX_LOSS_FRACTION * by_shares or is_excused or is_rare:
+        return None
+    return (
+        f"its loss ended at {shown(last_loss)}, where answering by the classes' shares alone "
+        f"costs {shown(by_shares)}"
     )
 
 
@@ -126,7 +109,7 @@ def _rarer_share(anomalous_share: float, beta: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Standing:
+class _BesideRival:
     """The model beside the strongest simple detector, by PR-AUC on the validation split."""
 
     pr_auc: float | None = None
@@ -135,8 +118,17 @@ class _Standing:
     is_unbeaten: bool = False
     is_defeated: bool = False  # by much, and beyond chance
 
+    @property
+    def defeat(self) -> str | None:
+        if not self.is_defeated:
+            return None
+        return (
+            f"on the validation split (PR-AUC {shown(self.pr_auc)}) it is behind "
+            f"{self.rival} ({shown(self.rival_pr_auc)}) by more than chance explains"
+        )
+
     @classmethod
-    def of(cls, validation: Judged | None) -> "_Standing":
+    def of(cls, validation: Judged | None) -> "_BesideRival":
         if validation is None:
             return cls()
         pr_aucs = {
@@ -169,8 +161,8 @@ def _is_sure(validation: Judged, rival: str) -> bool:
     if validation.is_anomalous.sum() < MIN_ANOMALOUS:
         return False
     model, other = validation.scores[MODEL], validation.scores[rival]
-    both = difference(validation.is_anomalous, model, other, "pr_auc")
-    return bool(both and both[1] and both[1][1] < 0)
+    paired = difference(validation.is_anomalous, model, other, "pr_auc")
+    return bool(paired and paired.interval and paired.interval.high < 0)
 
 
 def _longer(recipe: Recipe) -> str:

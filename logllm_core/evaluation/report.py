@@ -1,49 +1,56 @@
 """The report of a run: `report.json` for programs, `report.html` for people."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from loguru import logger
 
 from logllm_core import tables
-from logllm_core.errors import LogLLMError
+from logllm_core.evaluation.cost import scoring_figures, stage_figures
 from logllm_core.evaluation.data_card import data_card
 from logllm_core.evaluation.detector_figures import (
-    Judged,
     detector_figures,
-    differences,
     over_seeds,
+    to_strongest,
     verdict,
 )
-from logllm_core.evaluation.learned import Learned, judge_training
+from logllm_core.evaluation.judged_splits import Judged, JudgedSplits, judge_splits, read_splits
+from logllm_core.evaluation.learned import judge_training
 from logllm_core.evaluation.measures.alert_types import (
     read_alert_rates,
     read_alert_types,
     recall_by_alert,
 )
-from logllm_core.evaluation.measures.baselines import Evidence, fit_baselines
 from logllm_core.evaluation.measures.calibration import calibrate
 from logllm_core.evaluation.measures.line_ranking import localization, read_contributions
-from logllm_core.evaluation.measures.metrics import Labels, Scores, judge, rank
+from logllm_core.evaluation.measures.metrics import Scores, judge, rank
 from logllm_core.evaluation.measures.novelty import subsets
-from logllm_core.evaluation.seed_choice import Kept
-from logllm_core.evaluation.shown_windows import choose_cases
+from logllm_core.evaluation.measures.scored_windows import read_scores
+from logllm_core.evaluation.results import MODEL, json_files
+from logllm_core.evaluation.results.data_card import DataCard
+from logllm_core.evaluation.results.figures import KeptSeed
+from logllm_core.evaluation.results.report import (
+    DATASET_FACTS,
+    PAGE_NAME,
+    Alerts,
+    LineRankings,
+    Report,
+    ValidationFigures,
+)
+from logllm_core.evaluation.results.training import Learned
+from logllm_core.evaluation.shown_windows import Chosen, choose_windows
 from logllm_core.logs.catalog.catalog import Dataset
-from logllm_core.logs.windows.splits import Split
-from logllm_core.logs.windows.window_artifact import Windows, read_windows
-from logllm_core.pages import MODEL, charts, report_page
-from logllm_core.scoring.encoder_vectors import read_vectors
+from logllm_core.logs.windows.window_artifact import Windows
+from logllm_core.pages import charts, report_page
 from logllm_core.store.store import Artifact, Json, Store
 from logllm_core.training.recipes import Recipe
 
 VERSION = 6
-DATASET_FACTS = ("title", "page", "licence", "citation")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
+class ReportedRun:
     """The artifacts that a report is about."""
 
     raw: Artifact
@@ -53,11 +60,11 @@ class Run:
     predictions: Artifact
     vectors: Artifact | None  # the frozen encoder's; None where messages are too many
     others: Mapping[int, Artifact]  # predictions of the further seeds, by seed
-    kept: Kept | None = None  # how the seed was chosen; None where it is the first
+    kept: KeptSeed | None = None  # how the seed was chosen; None where it is the first
 
 
 def build_report(
-    store: Store, dataset: Dataset, *, recipe: Recipe, backbones: str, run: Run
+    store: Store, dataset: Dataset, *, recipe: Recipe, backbones: str, run: ReportedRun
 ) -> Artifact:
     """Evaluate the predictions on the test split beside the baselines, and write both reports.
 
@@ -65,14 +72,9 @@ def build_report(
         recipe: of the seed that all but the spread over seeds is about: the first, or the one
             that was kept.
     """
-    inputs = {
-        "raw": run.raw,
-        "messages": run.messages,
-        "windows": run.windows,
-        "predictions": run.predictions,
-    }
-    if run.vectors:
-        inputs["vectors"] = run.vectors
+    given = {"raw": run.raw, "messages": run.messages, "windows": run.windows}
+    scored = {"predictions": run.predictions} | ({"vectors": run.vectors} if run.vectors else {})
+    others = {f"predictions of seed {seed}": scores for seed, scores in run.others.items()}
     return store.reuse_or_build(
         "runs",
         dataset.name,
@@ -80,176 +82,165 @@ def build_report(
             "recipe": recipe.model_dump(mode="json"),
             "backbones": backbones,
             "keep": "best" if run.kept else "first",
-            "dataset": dataset.model_dump(mode="json", include=set(DATASET_FACTS)),
+            "dataset": dataset.model_dump(mode="json", include=DATASET_FACTS),
         },
-        inputs=inputs | {f"predictions of seed {seed}": p for seed, p in run.others.items()},
+        inputs=given | scored | others,
         version=VERSION,
         build=lambda out_dir: _build(out_dir, dataset, recipe, backbones, run),
     )
 
 
 def _build(
-    out_dir: Path, dataset: Dataset, recipe: Recipe, backbones: str, run: Run
+    out_dir: Path, dataset: Dataset, recipe: Recipe, backbones: str, run: ReportedRun
 ) -> dict[str, Json]:
-    content, test = _measured(dataset, recipe, backbones, run)
-    (out_dir / "report.json").write_text(
-        json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8"
-    )
+    report, test = _measured(dataset, recipe, backbones, run)
+    json_files.write(out_dir / json_files.REPORT_NAME, report)
     columns = tables.read(
         run.windows.path / "split=test", tables.WINDOWS, ["window_id", "start_time"]
     )
     pictures = charts.draw(
-        content,
+        report,
         is_anomalous=test.is_anomalous,
-        scores=test.scores,
+        scores=test.scores[MODEL],
         stages=[(stage.manifest["config"]["stage"]["name"], stage.path) for stage in run.stages],
         window_ids=columns["window_id"].to_pylist(),
         times=columns["start_time"].to_pylist(),
     )
-    (out_dir / "report.html").write_text(report_page.render(content, pictures), encoding="utf-8")
-    tell = logger.warning if content["learned"]["is_too_little"] else logger.info
-    tell("{}: {}", dataset.name, content["verdict"])
+    (out_dir / PAGE_NAME).write_text(report_page.render(report, pictures), encoding="utf-8")
+    is_doubtful = report.learned and report.learned.is_too_little
+    tell = logger.warning if is_doubtful else logger.info
+    tell("{}: {}", dataset.name, report.verdict)
     return {
-        "verdict": content["verdict"],
-        "figures": content["detectors"][MODEL],
+        "verdict": report.verdict,
+        "figures": json_files.as_json(report.model),
         "source": run.raw.results,
     }
 
 
-def _measured(
-    dataset: Dataset, recipe: Recipe, backbones: str, run: Run
-) -> tuple[dict[str, Json], Judged]:
-    """All that `report.json` holds, and the test split's scores."""
-    windows: dict[Split, Windows] = {
-        split: read_windows(run.windows, split) for split in ("train", "validation", "test")
-    }
-    train, test_windows = windows["train"], windows["test"]
-    rates = read_alert_rates(run.messages, run.windows)
-    judged, not_applicable = _judge(dataset, run, windows, rates)
-    test, validation = judged["test"], judged.get("validation")
-    detectors = detector_figures(test, validation)
-    to_best = differences(detectors, test)
-    learned = _judge_training(recipe, run, train, validation)
-    types = read_alert_types(run.messages, run.windows, test_windows.window_ids)
-    contributions = read_contributions(run.predictions)
-    own = test.scores[MODEL]
-    cases = choose_cases(
-        run.messages, run.windows, test_windows.message_ids, test.is_anomalous, own, contributions
-    )
-    others = {seed: _scores(predictions, "test") for seed, predictions in run.others.items()}
-    return {
-        "dataset": dataset.name,
-        **{fact: getattr(dataset, fact) for fact in DATASET_FACTS},
-        "recipe": recipe.name,
-        "backbones": backbones,
-        "verdict": verdict(detectors, to_best, learned.warning),
-        "learned": asdict(learned),
-        "detectors": detectors,
-        "not_applicable": not_applicable,
-        "differences": to_best,
-        "seeds": over_seeds(test.is_anomalous, {recipe.seed: own} | others, run.kept),
-        "validation": validation and _validation_figures(validation),
-        "subsets": subsets(train, test_windows, test.is_anomalous, test.scores),
-        "alerts": types and recall_by_alert(types, test.is_anomalous, test.scores),
-        "lines": None
-        if rates is None
-        else localization(run.windows, run.predictions, contributions, rates),
-        "calibration": asdict(calibrate(test.is_anomalous, own)),
-        "data_card": data_card(dataset, run.raw, run.messages, run.windows, train, test_windows),
-        "stages": [_describe_stage(stage) for stage in run.stages],
-        "scoring": _describe_scoring(run.predictions),
-        "settings": recipe.model_dump(mode="json"),
-        "confusion": cases.confusion,
-        "windows": cases.windows,
-        # Where it was trained, which need not be where the report is written.
-        "versions": run.stages[-1].manifest["versions"],
-        "machine": run.stages[-1].manifest["machine"],
-    }, test
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Material:
+    """What all that is measured is measured on."""
 
+    train: Windows
+    test: Windows
+    splits: JudgedSplits
+    alert_rates: Scores | None  # by message id; None where lines have no labels
 
-def _judge(
-    dataset: Dataset, run: Run, windows: Mapping[Split, Windows], rates: Scores | None
-) -> tuple[dict[Split, Judged], dict[str, str]]:
-    """The scored splits as each detector judges them, and why some detectors cannot.
-
-    Without windows for it, there is no validation split.
-    """
-    labels = {split: _labels(dataset, found) for split, found in windows.items()}
-    vectors_ME = read_vectors(run.vectors) if run.vectors else None
-    baselines = fit_baselines(
-        Evidence(train=windows["train"], alert_rates=rates, vectors_ME=vectors_ME)
-    )
-    scored: tuple[Split, ...] = ("validation", "test") if len(windows["validation"]) else ("test",)
-    judged = {
-        split: Judged(
-            is_anomalous=labels[split],
-            scores={
-                MODEL: _scores(run.predictions, split),
-                **{name: score(windows[split]) for name, score in baselines.scorers.items()},
-            },
+    @classmethod
+    def of(cls, run: ReportedRun) -> "_Material":
+        windows = read_splits(run.windows)
+        rates = read_alert_rates(run.messages, run.windows)
+        return cls(
+            train=windows["train"],
+            test=windows["test"],
+            splits=judge_splits(
+                windows,
+                lambda split: {MODEL: read_scores(run.predictions, split)},
+                alert_rates=rates,
+                vectors=run.vectors,
+            ),
+            alert_rates=rates,
         )
-        for split in scored
-    }
-    return judged, baselines.not_applicable
 
 
-def _judge_training(recipe: Recipe, run: Run, train: Windows, validation: Judged | None) -> Learned:
-    assert train.is_anomalous is not None, "unlabelled windows train no model"
+def _measured(
+    dataset: Dataset, recipe: Recipe, backbones: str, run: ReportedRun
+) -> tuple[Report, Judged]:
+    """All that the report holds, and the test split's scores."""
+    material = _Material.of(run)
+    test, validation = material.splits.test, material.splits.validation
+    labels, scores = test.is_anomalous, test.scores[MODEL]
+    detectors = detector_figures(test, validation)
+    differences = to_strongest(detectors, test)
+    learned = _judge_training(recipe, run, material)
+    chosen, lines = _in_lines(run, material)
+    return Report(
+        dataset=dataset.name,
+        title=dataset.title,
+        dataset_page=dataset.page,
+        licence=dataset.licence,
+        citation=dataset.citation,
+        recipe=recipe.name,
+        backbones=backbones,
+        verdict=verdict(detectors, differences, learned.warning),
+        learned=learned,
+        detectors=detectors,
+        not_applicable=material.splits.not_applicable,
+        differences=differences,
+        seeds=over_seeds(labels, {recipe.seed: scores} | _other_scores(run), run.kept),
+        validation=_validation_figures(validation) if validation else None,
+        subsets=subsets(material.train, material.test, labels, test.scores),
+        alerts=_alerts(run, material),
+        lines=lines,
+        calibration=calibrate(labels, scores),
+        data_card=_data_card(dataset, run, material),
+        stages=tuple(map(stage_figures, run.stages)),
+        scoring=scoring_figures(run.predictions),
+        settings=recipe.model_dump(mode="json"),
+        confusion=chosen.confusion,
+        windows=chosen.windows,
+        # Where it was trained, which need not be where the report is written.
+        versions=run.stages[-1].manifest["versions"],
+        machine=run.stages[-1].manifest["machine"],
+    ), test
+
+
+def _other_scores(run: ReportedRun) -> dict[int, Scores]:
+    return {seed: read_scores(predictions, "test") for seed, predictions in run.others.items()}
+
+
+def _in_lines(run: ReportedRun, material: _Material) -> tuple[Chosen, LineRankings | None]:
+    """The windows to show, and whether the lines that carried alarms are those with labels."""
+    contributions = read_contributions(run.predictions)
+    chosen = choose_windows(
+        run.messages,
+        run.windows,
+        message_ids=material.test.message_ids,
+        is_anomalous=material.splits.test.is_anomalous,
+        scores=material.splits.test.scores[MODEL],
+        contributions=contributions,
+    )
+    if material.alert_rates is None:
+        return chosen, None
+    rates = material.alert_rates
+    return chosen, localization(run.windows, run.predictions, contributions, rates)
+
+
+def _alerts(run: ReportedRun, material: _Material) -> Alerts | None:
+    types = read_alert_types(run.messages, run.windows, material.test.window_ids)
+    test = material.splits.test
+    return recall_by_alert(types, test.is_anomalous, test.scores) if types else None
+
+
+def _data_card(dataset: Dataset, run: ReportedRun, material: _Material) -> DataCard:
+    return data_card(
+        dataset,
+        raw=run.raw,
+        messages=run.messages,
+        windows=run.windows,
+        train=material.train,
+        test=material.test,
+    )
+
+
+def _judge_training(recipe: Recipe, run: ReportedRun, material: _Material) -> Learned:
+    labels = material.train.is_anomalous
+    assert labels is not None, "unlabelled windows train no model"
     return judge_training(
         run.stages[-1].results["last_loss"],
-        float(train.is_anomalous.mean()),
+        float(labels.mean()),
         recipe,
-        validation,
+        material.splits.validation,
         other_seeds=tuple(run.others),
         is_chosen=run.kept is not None,
     )
 
 
-def _labels(dataset: Dataset, windows: Windows) -> Labels:
-    if windows.is_anomalous is None:
-        raise LogLLMError(
-            f"{dataset.name} is not labelled, so there is nothing to measure against. Give "
-            "[labels] in the data set's file."
-        )
-    return windows.is_anomalous
-
-
-def _scores(predictions: Artifact, split: Split) -> Scores:
-    table = tables.read(predictions.path / f"split={split}", tables.PREDICTIONS)
-    scores: Scores = table["probability"].to_numpy()
-    return scores
-
-
-def _validation_figures(validation: Judged) -> dict[str, Json]:
-    scores = validation.scores[MODEL]
-    return {
-        "num_windows": len(scores),
-        "num_anomalous": int(validation.is_anomalous.sum()),
-        "f1": judge(validation.is_anomalous, scores).f1,
-        "pr_auc": rank(validation.is_anomalous, scores).pr_auc,
-    }
-
-
-def _describe_stage(stage: Artifact) -> dict[str, Json]:
-    asked, found = stage.manifest["config"]["stage"], stage.results
-    seconds = found["training_seconds"]
-    return {
-        **{key: asked[key] for key in ("name", "trains", "learning_rate")},
-        "artifact": stage.fingerprint,
-        **found,
-        "windows_a_second": found["num_samples"] / seconds if seconds else None,
-    }
-
-
-def _describe_scoring(predictions: Artifact) -> dict[str, Json]:
-    """Of the test split; seconds and memory are those of both scored splits together."""
-    results = predictions.results
-    counts, costs = results["test"], {k: v for k, v in results.items() if not isinstance(v, dict)}
-    num_scored = sum(results[split]["num_windows"] for split in ("validation", "test"))
-    seconds = costs["scoring_seconds"]
-    return {
-        **counts,
-        **costs,
-        "rounding": results["rounding"],
-        "windows_a_second": num_scored / seconds if seconds else None,
-    }
+def _validation_figures(validation: Judged) -> ValidationFigures:
+    labels, scores = validation.is_anomalous, validation.scores[MODEL]
+    return ValidationFigures(
+        num_windows=len(scores),
+        num_anomalous=int(labels.sum()),
+        f1=judge(labels, scores).f1,
+        pr_auc=rank(labels, scores).pr_auc,
+    )

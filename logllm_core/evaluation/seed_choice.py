@@ -1,35 +1,18 @@
 """Of several trainings the one that a report is about, chosen by the validation split alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
-from logllm_core import tables
-from logllm_core.evaluation.measures.metrics import Labels, Scores, rank
+from logllm_core.evaluation.measures.metrics import rank
+from logllm_core.evaluation.measures.scored_windows import read_labels, read_scores
+from logllm_core.evaluation.results.figures import KeptSeed, SeedFigures
 from logllm_core.store.store import Artifact
 
 LEAST = float(np.finfo(np.float64).eps)  # a probability of 0 for what is so would cost infinitely
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SeedFigures:
-    """What the validation split says of one seed."""
-
-    seed: int
-    pr_auc: float | None  # None with one class
-    log_loss: float  # in nats a window
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Kept:
-    """The seed that was kept, and what decided."""
-
-    seed: int
-    validation: tuple[SeedFigures, ...]  # of all seeds
-
-
-def choose_seed(predictions: Mapping[int, Artifact]) -> Kept:
+def choose_seed(predictions: Mapping[int, Artifact]) -> KeptSeed:
     """The seed with the highest PR-AUC on the validation split.
 
     Of equals that with the lower log loss, then the smaller seed. With one class, where there is
@@ -39,7 +22,7 @@ def choose_seed(predictions: Mapping[int, Artifact]) -> Kept:
         predictions: by seed, all of the same windows, one validation window at least.
     """
     figures = tuple(_figures(seed, made) for seed, made in predictions.items())
-    return Kept(seed=min(figures, key=_order).seed, validation=figures)
+    return KeptSeed(seed=min(figures, key=_order).seed, validation=figures)
 
 
 def _order(figures: SeedFigures) -> tuple[float, float, int]:
@@ -48,10 +31,7 @@ def _order(figures: SeedFigures) -> tuple[float, float, int]:
 
 
 def _figures(seed: int, predictions: Artifact) -> SeedFigures:
-    columns = ["probability", "is_anomalous"]
-    table = tables.read(predictions.path / "split=validation", tables.PREDICTIONS, columns)
-    labels: Labels = table["is_anomalous"].to_numpy().astype(bool)
-    scores: Scores = table["probability"].to_numpy()
+    labels, scores = read_labels(predictions, "validation"), read_scores(predictions, "validation")
     assert len(labels)
     of_label = np.maximum(np.where(labels, scores, 1 - scores), LEAST)
     return SeedFigures(

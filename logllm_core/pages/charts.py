@@ -1,11 +1,10 @@
 """The report's pictures, as SVG that takes its colours from the page (light and dark)."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,33 +13,23 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 from sklearn.metrics import precision_recall_curve
 
-from logllm_core.pages import MODEL
+from logllm_core.evaluation.results import MODEL
+from logllm_core.evaluation.results.figures import ThresholdFigures
+from logllm_core.evaluation.results.report import Calibration, Report
+from logllm_core.pages.alert_bars import alert_recall
 from logllm_core.pages.figures_as_text import shown, shown_threshold
-from logllm_core.pages.svg import (
-    ACCENT,
-    ALARM,
-    CARD,
-    DIM,
-    HALF,
-    INK,
-    QUIET,
-    RULE,
-    as_svg,
-    mark,
-    visible,
-)
+from logllm_core.pages.svg import ACCENT, ALARM, CARD, DIM, HALF, INK, QUIET, RULE, as_svg, mark
 from logllm_core.pages.timeline import Labels, Scores, probability_over_time
 from logllm_core.scoring import DECISION
 
-MAX_ALERT_TYPES = 24  # as bars; the page's table has all
 _MARKERS = "s^v<>pPXh*"
 
 
 def draw(
-    content: Mapping[str, Any],
+    report: Report,
     *,
     is_anomalous: Labels,
-    scores: Mapping[str, Scores],
+    scores: Scores,
     stages: Sequence[tuple[str, Path]],
     window_ids: Sequence[int],
     times: Sequence[datetime | None],
@@ -48,32 +37,27 @@ def draw(
     """The pictures of a report, by name.
 
     Args:
-        content: the report, as in report.json.
         is_anomalous: the labels of the test windows, in log order.
-        scores: by detector, of the same windows.
+        scores: the model's, of the same windows.
         stages: name and folder (with metrics.jsonl) of each training stage.
         window_ids: of each test window; those that the page shows are linked.
         times: when each test window starts.
     """
-    found = {
-        "curve": precision_recall(content, is_anomalous, scores[MODEL]),
-        "curve_key": curve_key(content),
+    pictures = {
+        "curve": precision_recall(report, is_anomalous, scores),
+        "curve_key": curve_key(report),
         "timeline": probability_over_time(
-            content,
-            is_anomalous,
-            scores[MODEL],
-            times,
-            window_ids,
+            report, is_anomalous, scores, times=times, window_ids=window_ids
         ),
         "losses": losses(stages),
-        "reliability": reliability(content["calibration"]),
+        "reliability": reliability(report.calibration),
     }
-    if content["alerts"] and content["alerts"]["types"]:
-        found["alert_recall"] = alert_recall(content)
-    return found
+    if report.alerts and report.alerts.types:
+        pictures["alert_recall"] = alert_recall(report.alerts, report.differences)
+    return pictures
 
 
-def precision_recall(content: Mapping[str, Any], is_anomalous: Labels, scores: Scores) -> str:
+def precision_recall(report: Report, is_anomalous: Labels, scores: Scores) -> str:
     """The model's curve with its two decisions marked, and each other detector as a point."""
 
     def plot(figure: Figure) -> None:
@@ -84,22 +68,21 @@ def precision_recall(content: Mapping[str, Any], is_anomalous: Labels, scores: S
                 is_anomalous, scores, drop_intermediate=True
             )
             axes.step(recall, precision, where="post", color=ACCENT, linewidth=1.8, clip_on=False)
-        for line, found in _curve_marks(content):
-            if found["precision"] is not None and found["recall"] is not None:
-                line.set_data([found["recall"]], [found["precision"]])
+        for line, figures in _curve_marks(report):
+            if figures.precision.value is not None and figures.recall.value is not None:
+                line.set_data([figures.recall.value], [figures.precision.value])
                 line.set_clip_on(False)
                 axes.add_line(line)
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="recall", ylabel="precision", aspect="equal")
 
-    model = content["detectors"][MODEL]
-    label = f"Precision against recall of {MODEL}; PR-AUC {shown(model['pr_auc'])}"
+    label = f"Precision against recall of {MODEL}; PR-AUC {shown(report.pr_auc.value)}"
     return as_svg("curve", label, (HALF, 4.4), plot)
 
 
-def curve_key(content: Mapping[str, Any]) -> str:
+def curve_key(report: Report) -> str:
     """What the marks of the curve mean; a picture of its own, so that it can stand below it."""
     curve = Line2D([], [], color=ACCENT, linewidth=1.8, label=f"{MODEL} at every threshold")
-    marks = [curve, *(line for line, _ in _curve_marks(content))]
+    marks = [curve, *(line for line, _ in _curve_marks(report))]
 
     def plot(figure: Figure) -> None:
         figure.legend(
@@ -116,21 +99,17 @@ def curve_key(content: Mapping[str, Any]) -> str:
     return as_svg("curve-key", f"Key of the curve: {names}", (3.95, 0.25 * len(marks) + 0.1), plot)
 
 
-def _curve_marks(content: Mapping[str, Any]) -> list[tuple[Line2D, Mapping[str, Any]]]:
+def _curve_marks(report: Report) -> list[tuple[Line2D, ThresholdFigures]]:
     """A mark of each decision that the curve shows, with its figures."""
-    marks = []
-    shapes = cycle(_MARKERS)
-    own = content["detectors"][MODEL]
-    chosen = own["at_validation_threshold"]
-    for name, detector in content["detectors"].items():
-        if name != MODEL:
-            line = mark(next(shapes), INK, "none", name)
-            marks.append((line, detector["at_decision"]))
-    if chosen:
-        label = f"threshold {shown_threshold(chosen['threshold'])}, chosen on validation"
-        marks.insert(0, (mark("D", ACCENT, CARD, label, size=7, width=1.8), chosen))
     label = f"threshold {DECISION}, the more likely answer"
-    marks.insert(0, (mark("o", CARD, ACCENT, label, size=9, width=1.2), own["at_decision"]))
+    decided = mark("o", CARD, ACCENT, label, size=9, width=1.2)
+    marks = [(decided, report.model.at_decision)]
+    if chosen := report.model.at_validation_threshold:
+        label = f"threshold {shown_threshold(chosen.threshold)}, chosen on validation"
+        marks.append((mark("D", ACCENT, CARD, label, size=7, width=1.8), chosen))
+    others = [name for name in report.detectors if name != MODEL]
+    for name, shape in zip(others, cycle(_MARKERS), strict=False):
+        marks.append((mark(shape, INK, "none", name), report.detectors[name].at_decision))
     return marks
 
 
@@ -141,10 +120,10 @@ def _equal_f1_lines(axes: Axes) -> None:
         recall = np.linspace(value / (2 - value), 1, 60)
         precision = value * recall / (2 * recall - value)
         axes.plot(recall, precision, color=RULE, linewidth=0.8, zorder=1)
-        place = (1.0, value / (2 - value))
+        end = (1.0, value / (2 - value))
         axes.annotate(
             f"F1 {value}",
-            place,
+            end,
             (4, 0),
             textcoords="offset points",
             fontsize=7.5,
@@ -180,26 +159,24 @@ def losses(stages: Sequence[tuple[str, Path]]) -> str:
     return as_svg("losses", "Training loss by optimiser step", (HALF, 3.4), plot)
 
 
-def reliability(calibration: Mapping[str, Any]) -> str:
+def reliability(calibration: Calibration) -> str:
     """What share of windows was anomalous where the model said so much, and how many they were."""
-    bins = calibration["bins"]
-    held = [entry for entry in bins if entry["num_windows"]]
+    held = [bin_ for bin_ in calibration.bins if bin_.num_windows]
 
     def plot(figure: Figure) -> None:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         upper.plot([0, 1], [0, 1], color=DIM, linewidth=0.9, linestyle=(0, (4, 3)))
-        means = [entry["mean_probability"] for entry in held]
-        shares = [entry["anomalous_fraction"] for entry in held]
+        means = np.array([bin_.mean_probability for bin_ in held])
+        shares = np.array([bin_.anomalous_fraction for bin_ in held])
         upper.vlines(means, means, shares, color=ALARM, linewidth=1.2)
         upper.plot(means, shares, "o-", color=ACCENT, linewidth=1.2, markersize=5, clip_on=False)
         upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="share anomalous")
-        places = [(entry["low"] + entry["high"]) / 2 for entry in held]
-        counts = [entry["num_windows"] for entry in held]
-        lower.bar(places, counts, width=0.085, color=QUIET, linewidth=0)
-        for place, count in zip(places, counts, strict=True):
-            at = (place, count)
+        middles = [(bin_.low + bin_.high) / 2 for bin_ in held]
+        counts = [bin_.num_windows for bin_ in held]
+        lower.bar(middles, counts, width=0.085, color=QUIET, linewidth=0)
+        for at in zip(middles, counts, strict=True):
             lower.annotate(
-                f"{count:,}", at, (0, 2), textcoords="offset points", ha="center", fontsize=7
+                f"{at[1]:,}", at, (0, 2), textcoords="offset points", ha="center", fontsize=7
             )
         if counts:
             lower.set_yscale("log")
@@ -208,61 +185,5 @@ def reliability(calibration: Mapping[str, Any]) -> str:
         lower.minorticks_off()
         lower.grid(visible=False)
 
-    label = f"Reliability curve; expected calibration error {shown(calibration['ece'])}"
+    label = f"Reliability curve; expected calibration error {shown(calibration.ece)}"
     return as_svg("reliability", label, (HALF, 4.2), plot)
-
-
-def alert_recall(content: Mapping[str, Any]) -> str:
-    """Recall by alert type: the model's as bars, the strongest other detector's as marks."""
-    types = content["alerts"]["types"][:MAX_ALERT_TYPES]
-    strongest = content["differences"]["f1"]
-    other = strongest["detector"] if strongest else None
-    plot = _alert_bars(types, other)
-    label = f"Recall by alert type, {len(types)} types"
-    return as_svg("alert-recall", label, (HALF, 0.26 * len(types) + 1.3), plot)
-
-
-def _alert_bars(types: Sequence[Mapping[str, Any]], other: str | None) -> Callable[[Figure], None]:
-    def plot(figure: Figure) -> None:
-        axes = figure.subplots()
-        for is_seen, name in ((True, "type seen in training"), (False, "new type")):
-            rows = [row for row, kind in enumerate(types) if kind["is_in_training"] == is_seen]
-            if not rows:
-                continue
-            axes.barh(
-                rows,
-                [types[row]["recall"].get(MODEL) or 0 for row in rows],
-                height=0.62,
-                facecolor=ACCENT if is_seen else "none",
-                edgecolor=ACCENT,
-                hatch=None if is_seen else "/////",
-                label=f"{MODEL}, {name}",
-            )
-        if other:
-            recalls = [kind["recall"].get(other) for kind in types]
-            axes.plot(
-                [np.nan if recall is None else recall for recall in recalls],
-                range(len(types)),
-                "D",
-                markersize=5,
-                markeredgecolor=INK,
-                markerfacecolor=CARD,
-                label=other,
-                clip_on=False,
-            )
-        axes.set_yticks(range(len(types)), [visible(kind["alert"], 18) for kind in types])
-        for row, kind in enumerate(types):
-            count = f"{kind['num_test_windows']:,}"
-            axes.annotate(count, (1.1, row), ha="right", va="center", annotation_clip=False)
-        axes.annotate(
-            "windows", (1.1, -0.85), ha="right", color=DIM, fontsize=8, annotation_clip=False
-        )
-        axes.set(xlim=(0, 1), ylim=(len(types) - 0.4, -0.6), xlabel="recall")
-        axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="y", length=0)
-        bars, names = axes.get_legend_handles_labels()
-        order = sorted(range(len(bars)), key=lambda place: names[place] == other)
-        handles = [bars[place] for place in order]
-        figure.legend(handles=handles, loc="outside upper left", borderaxespad=0.2)
-
-    return plot

@@ -1,13 +1,14 @@
 """The report's figures in short, as rows of tables: for Prefect, a terminal, a comparison."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-from logllm_core.pages import MODEL
-from logllm_core.store.store import Json
+from logllm_core.evaluation.results import MODEL
+from logllm_core.evaluation.results.figures import PAIRED, DetectorFigures, Interval, OverSeeds
+from logllm_core.evaluation.results.report import Alerts
+from logllm_core.evaluation.results.training import ScoringFigures
 
-Content = Mapping[str, Any]  # of report.json
+Row = dict[str, str | int | float | None]  # of a table, by column
 
 UNDEFINED = "undefined"
 NUM_SHOWN_ALERTS = 100  # types of alerts, those of most windows first
@@ -27,9 +28,6 @@ LABELS = {
     "hit_at_1": "hit@1",
     "hit_at_3": "hit@3",
 }
-AT_DECISION = ("precision", "recall", "f1", "mcc", "specificity", "false_alarms_per_10000")
-AT_ANY_THRESHOLD = ("pr_auc", "roc_auc", "oracle_f1")
-PEAKS = ("peak_memory_bytes", "peak_gpu_memory_bytes")
 
 
 def shown(value: float | None, *, key: str = "") -> str:
@@ -44,32 +42,28 @@ def shown_threshold(value: float) -> str:
     return f"{value:.3f}" if 0.001 <= value <= 0.999 or value in (0, 1) else repr(value)
 
 
-def shown_interval(bounds: Sequence[float] | None, *, key: str = "") -> str:
+def shown_interval(bounds: Interval | None, *, key: str = "") -> str:
     if bounds is None:
         return UNDEFINED
-    low, high = bounds
-    between = "-" if low >= 0 else " to "
-    return f"{shown(low, key=key)}{between}{shown(high, key=key)}"
+    between = "-" if bounds.low >= 0 else " to "
+    return f"{shown(bounds.low, key=key)}{between}{shown(bounds.high, key=key)}"
 
 
-def rounding_sentence(content: Content) -> str | None:
+def rounding_sentence(scoring: ScoringFigures) -> str | None:
     """How many test windows rounding may judge otherwise; None where none were compared."""
-    scoring = content["scoring"]
-    rounding, number = scoring["rounding"], scoring["num_windows_within_rounding"]
-    if not rounding["num_windows"]:
+    rounding, number = scoring.rounding, scoring.num_windows_within_rounding
+    if rounding is None or not rounding.num_windows:
         return None
-    compared = (
-        "1 window" if rounding["num_windows"] == 1 else f"{rounding['num_windows']:,} windows"
-    )
+    compared = "1 window" if rounding.num_windows == 1 else f"{rounding.num_windows:,} windows"
     measured = (
-        f"rounding (log-odds {_shown_log_odds(rounding['log_odds'])}, measured on {compared}, "
-        f"{' and '.join(rounding['by_way'])})"
+        f"rounding (log-odds {_shown_log_odds(rounding.log_odds)}, measured on {compared}, "
+        f"{' and '.join(rounding.by_way)})"
     )
     if not number:
         return f"No test window lies nearer to the decision than {measured}."
     lie, their = ("lies", "its") if number == 1 else ("lie", "their")
     return (
-        f"{number:,} of {scoring['num_windows']:,} test windows {lie} nearer to the decision than "
+        f"{number:,} of {scoring.num_windows:,} test windows {lie} nearer to the decision than "
         f"{measured}; on another processor {their} verdict may differ."
     )
 
@@ -78,59 +72,44 @@ def _shown_log_odds(value: float) -> str:
     return f"{value:.3f}" if value >= MIN_SHOWN_LOG_ODDS else f"below {MIN_SHOWN_LOG_ODDS}"
 
 
-def figures_of(detector: Content) -> dict[str, tuple[float | None, Sequence[float] | None]]:
-    """A detector's figures and their 95 % intervals, by the names of `LABELS`."""
-    intervals = detector["intervals"]
-    chosen, bounds = detector["at_validation_threshold"], intervals["at_validation_threshold"]
-    found = {
-        key: (detector["at_decision"][key], intervals["at_decision"][key]) for key in AT_DECISION
-    }
-    found["f1_at_validation_threshold"] = (chosen and chosen["f1"], bounds and bounds["f1"])
-    return found | {key: (detector[key], intervals.get(key)) for key in AT_ANY_THRESHOLD}
-
-
-def figure_rows(content: Content) -> list[dict[str, Json]]:
+def figure_rows(detectors: Mapping[str, DetectorFigures]) -> list[Row]:
     """A row a detector, the model first; what is undefined says so."""
-    with_interval = {"f1", "pr_auc"}
     rows = []
-    for name, detector in content["detectors"].items():
-        row: dict[str, Json] = {"detector": name}
-        for key, (value, bounds) in figures_of(detector).items():
-            row[key] = _rounded(value, key=key)
-            if key in with_interval:
-                row[f"{key}_interval"] = shown_interval(bounds)
+    for name, detector in detectors.items():
+        row: Row = {"detector": name}
+        for key, figure in detector.by_name.items():
+            row[key] = _rounded(figure.value, key=key)
+            if key in PAIRED:
+                row[f"{key}_interval"] = shown_interval(figure.interval)
         rows.append(row)
     return rows
 
 
-def seed_choice(seeds: Content | None) -> str | None:
+def seed_choice(seeds: OverSeeds | None) -> str | None:
     """Which of several seeds was kept and why, as a sentence; None where it is the first."""
-    kept = seeds and seeds["kept"]
-    if not kept:
+    if seeds is None or seeds.kept is None:
         return None
     figures = "; ".join(
-        f"seed {found['seed']}: PR-AUC {shown(found['pr_auc'])}, "
-        f"log loss {shown(found['log_loss'])}"
-        for found in sorted(kept["validation"], key=lambda found: int(found["seed"]))
+        f"seed {of_seed.seed}: PR-AUC {shown(of_seed.pr_auc)}, log loss {shown(of_seed.log_loss)}"
+        for of_seed in sorted(seeds.kept.validation, key=lambda of_seed: of_seed.seed)
     )
     return (
-        f"Seed {kept['seed']} is kept, which the validation split prefers by PR-AUC, then by log "
-        f"loss, then as the smaller seed ({figures}); the test split had no say."
+        f"Seed {seeds.kept.seed} is kept, which the validation split prefers by PR-AUC, then by "
+        f"log loss, then as the smaller seed ({figures}); the test split had no say."
     )
 
 
-def alert_rows(content: Content) -> list[dict[str, Json]]:
+def alert_rows(alerts: Alerts | None) -> list[Row]:
     """A row an alert type, those of most test windows first; none where lines have no labels."""
-    alerts = content["alerts"]
     return [
         {
-            "alert": cut(found["alert"]),
-            "is_in_training": found["is_in_training"],
-            "num_train_windows": found["num_train_windows"],
-            "num_test_windows": found["num_test_windows"],
-            "recall": _rounded(found["recall"][MODEL]),
+            "alert": cut(kind.alert),
+            "is_in_training": kind.is_in_training,
+            "num_train_windows": kind.num_train_windows,
+            "num_test_windows": kind.num_test_windows,
+            "recall": _rounded(kind.recall[MODEL]),
         }
-        for found in (alerts["types"] if alerts else [])[:NUM_SHOWN_ALERTS]
+        for kind in (alerts.types if alerts else ())[:NUM_SHOWN_ALERTS]
     ]
 
 
@@ -140,12 +119,12 @@ def cut(text: str) -> str:
     return text[:NUM_SHOWN_CHARACTERS] + "\N{HORIZONTAL ELLIPSIS}" * is_long
 
 
-def as_setting(value: Json) -> str:
+def as_setting(value: object) -> str:
     """The value of a setting, or several by their names, as a person reads them."""
     if value is None:
         return "not set"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} = {as_setting(one)}" for name, one in value.items())
+        return ", ".join(f"{name} = {as_setting(part)}" for name, part in value.items())
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -8,28 +8,31 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jinja2
 from markupsafe import Markup
 
+from logllm_core.evaluation.results.shown_windows import ShownLine
 from logllm_core.pages.figures_as_text import shown_threshold
 from logllm_core.pages.svg import visible
-from logllm_core.store.store import Json
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPT = "report.js"
 STYLES = ("report.css", "windows.css")
-NUM_SHOWN_CHARACTERS = 500  # of a line
-NUM_SHOWN_LINES = 24  # of a window
 PREPROCESSINGS = {"regex": "masked by regular expressions", "none": "as logged"}
 
 
 def render_page(
     template: str,
-    content: Mapping[str, Any],
+    content: "DataclassInstance",
     pictures: Mapping[str, str],
+    more: Mapping[str, object],
     *,
     folder: Path = TEMPLATES,
 ) -> str:
@@ -37,15 +40,17 @@ def render_page(
 
     Args:
         template: its name in the folder; it extends `page.html.j2`, which lies here.
-        content: what the template shows.
-        pictures: SVG by name, as `pictures.as_svg` makes them.
+        content: what the template shows, field by field.
+        pictures: SVG by name, as `svg.as_svg` makes them.
+        more: by name, what it shows beside these.
     """
     script, style = _source(SCRIPT), "\n".join(map(_source, STYLES))
     return (
         _environment(folder)
         .get_template(template)
         .render(
-            **content,
+            **{part.name: getattr(content, part.name) for part in fields(content)},
+            **more,
             pictures={name: Markup(picture) for name, picture in pictures.items()},  # noqa: S704
             script=Markup(script),  # noqa: S704
             style=Markup(style),  # noqa: S704
@@ -75,17 +80,19 @@ def _environment(folder: Path) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters: dict[str, Callable[..., Any]] = {
+    filters: dict[str, Callable[..., object]] = {
         "alarms": lambda value: "undefined" if value is None else f"{value:,.1f}",
         "count": lambda value: "unknown" if value is None else f"{value:,}",
         "figure": figure,
         "gigabytes": lambda size: f"{size / 1e9:.2f}" if size else "none",
         "log_text": visible,
+        "num_left": num_left,
         "percent": percent,
         "plain": plain,
         "rows": lambda settings: list(flattened(settings)),
         "seconds": lambda value: f"{value:,.1f}",
         "threshold": shown_threshold,
+        "tinted": tinted,
         "signed": lambda value: f"{value:+.3f}".replace("-", "\N{MINUS SIGN}"),
         "preprocessing": lambda name: PREPROCESSINGS.get(name, "Drain's templates"),
     }
@@ -104,8 +111,8 @@ def percent(part: float | None, whole: float = 1) -> str:
     if part is None or not whole:
         return "undefined"
     share = 100 * part / whole
-    places = 0 if share in (0, 100) else 1 if share >= 1 else 2
-    return f"{share:.{places}f} %"
+    num_places = 0 if share in (0, 100) else 1 if share >= 1 else 2
+    return f"{share:.{num_places}f} %"
 
 
 def plain(value: object) -> str:
@@ -115,47 +122,28 @@ def plain(value: object) -> str:
     return visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
-def flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flattened(settings: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Names and values of nested settings; a stage's as `stages.NAME.setting`."""
     for key, value in settings.items():
         if isinstance(value, Mapping):
             yield from flattened(value, f"{prefix}{key}.")
         elif isinstance(value, list) and value and isinstance(value[0], Mapping):
-            for place, entry in enumerate(value):
-                yield from flattened(entry, f"{prefix}{key}.{entry.get('name', place)}.")
+            for number, entry in enumerate(value):
+                yield from flattened(entry, f"{prefix}{key}.{entry.get('name', number)}.")
         else:
             yield prefix + key, plain(value)
 
 
-def shown_line(
-    number: int,
-    content: str,
-    alert: str | None,
-    *,
-    contribution: float | None,
-    is_carrier: bool,
-    num_skipped: int,
-) -> dict[str, Json]:
-    """A line as the templates show it, cut where it is long; an alert is a name cut already."""
-    return {
-        "number": number,
-        "content": content[:NUM_SHOWN_CHARACTERS],
-        "num_cut_characters": max(len(content) - NUM_SHOWN_CHARACTERS, 0),
-        "alert": alert,
-        "contribution": contribution,
-        "is_carrier": is_carrier,
-        "num_skipped": num_skipped,
-    }
-
-
-def tinted(window: Mapping[str, Any]) -> dict[str, Any]:
-    """The window with a `tint` for each line: its contribution as a share of the greatest."""
-    lines: Sequence[Mapping[str, Any]] = window["lines"]
-    contributions = [max(line["contribution"] or 0.0, 0.0) for line in lines]
+def tinted(lines: Sequence[ShownLine]) -> list[tuple[ShownLine, float]]:
+    """Each line with its tint: its contribution as a share of the greatest."""
+    contributions = [max(line.contribution or 0.0, 0.0) for line in lines]
     greatest = max(contributions, default=0.0)
-    shown = [
-        {**line, "tint": round(share / greatest, 2) if greatest else 0.0}
+    return [
+        (line, round(share / greatest, 2) if greatest else 0.0)
         for line, share in zip(lines, contributions, strict=True)
     ]
-    num_after = window["num_lines"] - len(lines) - sum(line["num_skipped"] for line in lines)
-    return {**window, "lines": shown, "num_after": num_after}
+
+
+def num_left(lines: Sequence[ShownLine], num_lines: int) -> int:
+    """How many lines of a window come after the last that is shown."""
+    return num_lines - len(lines) - sum(line.num_skipped for line in lines)

@@ -131,7 +131,7 @@ def _fit_for_page(text: str, name: str, label: str) -> str:
     # A style element would be the whole page's.
     text = re.sub(r"<style[^>]*>.*?</style>\n?", "", text, count=1, flags=re.DOTALL)
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
-    text = re.sub(r"<[^>]*>", lambda found: _fit_tag(found[0], name), text)
+    text = re.sub(r"<[^>]*>", lambda match: _fit_tag(match[0], name), text)
     return text.replace("<svg", f'<svg role="img" aria-label={quoteattr(label)}', 1)
 
 
@@ -149,8 +149,8 @@ def _with_links(text: str, links: Sequence[Link]) -> str:
     """Hundreds of links: a pointer reaches them, Tab passes them by."""
     titles = {link.target: link.title for link in links}
 
-    def link(found: re.Match[str]) -> str:
-        target = found[1]
+    def link(match: re.Match[str]) -> str:
+        target = match[1]
         return f'<a tabindex="-1" href="{target}"><title>{escape(titles[target])}</title>'
 
     return re.sub(r'<a xlink:href="(#window-\d+)"[^>]*>', link, text)

@@ -4,7 +4,6 @@ A run is an artifact of the kind "runs": the folder of one report. Its manifest 
 list needs, so that no report is read for it.
 """
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -89,12 +88,6 @@ def find_run(store: Store, given: str) -> Artifact:
         f'There is no run "{given}". {have}. Name one by its folder, or by {MIN_LENGTH} or more '
         "digits of its fingerprint; logllm runs lists them."
     )
-
-
-def read_report(run: Artifact) -> dict[str, Any]:
-    """What its `report.json` holds."""
-    content: dict[str, Any] = json.loads((run.path / "report.json").read_text(encoding="utf-8"))
-    return content
 
 
 def seeds_of(run: Artifact) -> list[int]:

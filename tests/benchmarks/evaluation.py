@@ -15,9 +15,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from logllm_core.evaluation.measures.baselines import BASELINES, Evidence, fit_baselines
+from logllm_core.evaluation.measures.baselines import BASELINES, fit_baselines
 from logllm_core.evaluation.measures.intervals import intervals
 from logllm_core.evaluation.measures.metrics import Scores
+from logllm_core.evaluation.measures.training_bags import Evidence
 from logllm_core.logs.windows.window_artifact import Windows
 
 Out = TypeVar("Out")

@@ -12,7 +12,7 @@ import argparse
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -245,12 +245,13 @@ def measure(data_dir: Path, dataset: str, model_of: str, precision: str | None) 
             "seconds": time.perf_counter() - begun,
             "cpu_seconds": time.process_time() - begun_cpu,
         }
-        rows[name] = {**ranking_figures(flagged, found), **seconds}
+        rows[name] = asdict(ranking_figures(flagged, found)) | seconds
     texts = read_vocabulary(messages)
     rates, overall = alert_rates(learned_messages, learned_windows)
     by_rate = [{m: rates.get(texts[m], overall) for m in window} for window in asked]
-    rows["highest training alert rate"] = ranking_figures(flagged, by_rate)
-    rows["a random line"] = ranking_figures(flagged, [dict.fromkeys(ids, 0.0) for ids in asked])
+    rows["highest training alert rate"] = asdict(ranking_figures(flagged, by_rate))
+    by_chance = [dict.fromkeys(ids, 0.0) for ids in asked]
+    rows["a random line"] = asdict(ranking_figures(flagged, by_chance))
     return {
         "dataset": dataset,
         "model_of": model_of,

@@ -160,7 +160,7 @@ def test_a_report_with_figures_of_an_earlier_version_is_one_error(
     content = make_content(1)
     content["detectors"]["LogLLM"] = {"f1": 0.5, "pr_auc": 0.5}
     run = make_run(store, content, make_windows(store, "regex"), make_predictions(store, 1, [1.0]))
-    with pytest.raises(LogLLMError, match="it lacks figures at a threshold"):
+    with pytest.raises(LogLLMError, match=r"it lacks detectors\.LogLLM\.at_decision"):
         compare(run, one)
     (listed,) = (found for found in list_runs(store) if found.run == run.fingerprint)
     assert (listed.f1, listed.pr_auc) == (0.5, 0.5)
@@ -168,8 +168,8 @@ def test_a_report_with_figures_of_an_earlier_version_is_one_error(
 
 def test_means_over_seeds_are_told_where_a_run_has_several(store: Store) -> None:
     several, single = make_content(0), make_content(1)
-    figures = dict.fromkeys(("f1", "pr_auc"))
-    several["seeds"] = {"seeds": [0, 1], "figures": figures | {"f1": {"mean": 0.25}}}
+    f1 = {"values": [0.0, 0.5], "mean": 0.25, "std": 0.35, "min": 0.0, "max": 0.5}
+    several["seeds"] = {"seeds": [0, 1], "figures": {"f1": f1, "pr_auc": None}}
     single["seeds"] = None
     windows, predictions = make_windows(store, "regex"), make_predictions(store, 0, [1.0] * 16)
     runs = [make_run(store, content, windows, predictions) for content in (several, single)]

@@ -55,8 +55,8 @@ def test_one_that_is_worse_by_chance_alone_is_promoted() -> None:
     f1 = contest.figures[0]
     assert f1.difference == pytest.approx(2 * 59 / (2 * 59 + 1) - 1)
     assert f1.interval
-    assert f1.interval[1] == 0
-    assert f1.interval[0] > -0.1
+    assert f1.interval.high == 0
+    assert f1.interval.low > -0.1
     assert contest.is_promoted
 
 
@@ -66,8 +66,8 @@ def test_one_that_may_be_much_worse_is_not_promoted_because_there_are_few_window
     f1 = contest.figures[0]
     assert f1.difference == pytest.approx(22 / 23 - 1)
     assert f1.interval
-    assert f1.interval[1] == 0
-    assert f1.interval[0] < -0.1
+    assert f1.interval.high == 0
+    assert f1.interval.low < -0.1
     assert not contest.is_promoted
     assert contest.reason.startswith("The champion stays: the candidate does worse in F1 and PR-")
 
@@ -88,7 +88,7 @@ def test_one_that_is_worse_beyond_chance_is_turned_down() -> None:
     assert contest.reason.startswith("The candidate is worse in F1 and PR-AUC: F1 0.400 against")
     for figure in contest.figures:
         assert figure.interval
-        assert figure.interval[1] < 0
+        assert figure.interval.high < 0
 
 
 def test_one_figure_that_is_worse_is_enough() -> None:
@@ -103,7 +103,7 @@ def test_one_figure_that_is_worse_is_enough() -> None:
 def test_the_same_model_is_not_worse_than_itself() -> None:
     contest = held(finding(7, 3), finding(7, 3))
     assert [figure.difference for figure in contest.figures] == [0, 0]
-    assert [figure.interval for figure in contest.figures] == [[0, 0], [0, 0]]
+    assert [figure.interval for figure in contest.figures] == [(0, 0), (0, 0)]
     assert contest.is_promoted
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from logllm_core.evaluation.data_card import f1_ceiling, labels_of_dropped, num_runs, repeats
+from logllm_core.evaluation.results.data_card import Repeats
 from logllm_core.logs.windows.window_artifact import read_windows
 from tests.evaluation.labelled import prepared
 from tests.evaluation.measures.test_baselines import windows as windows_of
@@ -40,7 +41,7 @@ def test_repeated_windows_are_told_apart_by_the_labels_of_those_they_repeat(
     assert train.is_anomalous is not None
     assert test.is_anomalous is not None
     found = repeats(train, test, train.is_anomalous, test.is_anomalous)
-    assert found == {"same_label": 3, "other_label": 1, "both_labels": 1}
+    assert found == Repeats(same_label=3, other_label=1, both_labels=1)
 
 
 def test_conflicting_labels_of_one_sequence_set_a_ceiling() -> None:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from logllm_core import tables
-from logllm_core.evaluation.measures.baselines import BASELINES, Evidence, fit_baselines
+from logllm_core.evaluation.measures.baselines import BASELINES, fit_baselines
 from logllm_core.evaluation.measures.metrics import judge
+from logllm_core.evaluation.measures.training_bags import Evidence
 from logllm_core.logs.catalog.catalog import find_dataset
 from logllm_core.logs.messages.log_messages import read_vocabulary
 from logllm_core.logs.windows.window_artifact import Windows, build_windows, read_windows

@@ -13,13 +13,16 @@ import pytest
 from logllm_core import tables
 from logllm_core.errors import LogLLMError
 from logllm_core.evaluation import report
-from logllm_core.evaluation.seed_choice import Kept, SeedFigures
+from logllm_core.evaluation.results.data_card import Repeats
+from logllm_core.evaluation.results.figures import KeptSeed, SeedFigures
+from logllm_core.evaluation.results.json_files import as_json, read_report
+from logllm_core.evaluation.results.report import Report, ValidationFigures
+from logllm_core.evaluation.results.training import RoundingFigures
 from logllm_core.logs.catalog.catalog import Dataset
 from logllm_core.logs.messages.log_messages import read_vocabulary
 from logllm_core.logs.sources.raw_log import obtain_log
 from logllm_core.logs.windows.splits import Split
 from logllm_core.logs.windows.window_artifact import build_windows, read_windows
-from logllm_core.store.runs import read_report
 from logllm_core.store.store import Artifact, Store
 from logllm_core.training.recipes import recipe_named
 from tests.logs.samples import labelled_by_line, messages_of
@@ -32,7 +35,11 @@ STAGE = {"stage": {"name": "1", "trains": ["decoder"], "learning_rate": 5e-4}}
 # third window is an alert: in the first of validation, in the second and the fifth of test. One of
 # these two is found, and one normal window is a false alarm.
 TEST = [0.1, 0.9, 0.7, 0.2, 0.4, 0.3]
-ROUNDING = {"log_odds": 0.08, "num_windows": 6, "by_way": {"in batches of four": 0.08}}
+ROUNDING: dict[str, Any] = {
+    "log_odds": 0.08,
+    "num_windows": 6,
+    "by_way": {"in batches of four": 0.08},
+}
 OTHER_SEED = [0.1, 0.9, 0.1, 0.2, 0.6, 0.3]  # makes no mistake
 VALIDATION = [0.3, 0.2]  # anomalous, normal
 
@@ -60,14 +67,14 @@ def dataset(folder: Path) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def run(folder: Path, dataset: Dataset) -> report.Run:
+def run(folder: Path, dataset: Dataset) -> report.ReportedRun:
     store = Store(data_dir=folder / "data")
     messages = messages_of(store, dataset)
     windows = build_windows(store, dataset, messages, validation_fraction=1 / 7)
     stage = store.reuse_or_build(
         "models", "hostile", config=STAGE, inputs={}, version=1, build=_train
     )
-    return report.Run(
+    return report.ReportedRun(
         raw=obtain_log(store, dataset, mirror=None),
         messages=messages,
         windows=windows,
@@ -90,9 +97,6 @@ def _train(out_dir: Path) -> dict[str, object]:
         "first_loss": 0.5,
         "last_loss": 0.5,
         **STAGE_RESULTS,
-        "micro_batch_size": 8,
-        "dtype": "torch.float32",
-        "overrides": {},
     }
 
 
@@ -155,142 +159,139 @@ def _write(
     tables.write(out_dir / "contributions" / part, pa.table(columns), tables.CONTRIBUTIONS)
 
 
-def _report(folder: Path, dataset: Dataset, run: report.Run) -> Artifact:
+def _report(folder: Path, dataset: Dataset, run: report.ReportedRun) -> Artifact:
     store = Store(data_dir=folder / "data")
     return report.build_report(store, dataset, recipe=RECIPE, backbones="small", run=run)
 
 
 @pytest.fixture(scope="module")
-def built(folder: Path, dataset: Dataset, run: report.Run) -> Artifact:
+def built(folder: Path, dataset: Dataset, run: report.ReportedRun) -> Artifact:
     return _report(folder, dataset, run)
 
 
-@pytest.fixture
-def content(built: Artifact) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def told(built: Artifact) -> Report:
     return read_report(built)
 
 
-def test_the_figures_are_those_of_the_predictions(content: dict[str, Any]) -> None:
-    model = content["detectors"]["LogLLM"]
-    found = model["at_decision"]
-    counts = [
-        found[f"{kind}_{sign}"] for kind in ("true", "false") for sign in ("positives", "negatives")
-    ]
-    assert counts == [1, 3, 1, 1]
-    assert found["precision"] == 0.5
+def test_the_figures_are_those_of_the_predictions(told: Report) -> None:
+    decided = told.model.at_decision
+    assert (decided.true_positives, decided.true_negatives) == (1, 3)
+    assert (decided.false_positives, decided.false_negatives) == (1, 1)
+    assert decided.precision.value == 0.5
     # One false alarm in six windows.
-    assert found["false_alarms_per_10000"] == pytest.approx(10_000 / 6)
+    assert decided.false_alarms_per_10000.value == pytest.approx(10_000 / 6)
     # Ranked: hit (.9), false (.7), hit (.4), ...: (1/1 + 2/3) / 2.
-    assert model["pr_auc"] == pytest.approx(5 / 6)
+    assert told.pr_auc.value == pytest.approx(5 / 6)
 
 
-def test_the_threshold_is_the_validation_splits(content: dict[str, Any]) -> None:
+def test_the_threshold_is_the_validation_splits(told: Report) -> None:
     # Midway between .2 (normal) and .3 (anomalous): .9, .7, .4 and .3 are alarms, two are right.
-    found = content["detectors"]["LogLLM"]["at_validation_threshold"]
-    assert found["threshold"] == pytest.approx(0.25)
-    assert (found["true_positives"], found["false_positives"]) == (2, 2)
-    assert content["validation"] == {
-        "num_windows": 2,
-        "num_anomalous": 1,
-        "f1": 0.0,
-        "pr_auc": 1.0,
-    }
+    chosen = told.model.at_validation_threshold
+    assert chosen
+    assert chosen.threshold == pytest.approx(0.25)
+    assert (chosen.true_positives, chosen.false_positives) == (2, 2)
+    assert told.validation == ValidationFigures(num_windows=2, num_anomalous=1, f1=0.0, pr_auc=1.0)
 
 
-def test_every_detector_stands_on_the_same_windows(content: dict[str, Any]) -> None:
-    assert len(content["detectors"]) + len(content["not_applicable"]) == 10
-    assert list(content["not_applicable"]) == ["logistic regression on the encoder's mean vector"]
-    for detector in content["detectors"].values():
-        found = detector["at_decision"]
-        assert found["true_positives"] + found["false_negatives"] == 2
-        assert found["false_positives"] + found["true_negatives"] == 4
+def test_every_detector_stands_on_the_same_windows(told: Report) -> None:
+    assert len(told.detectors) + len(told.not_applicable) == 10
+    assert list(told.not_applicable) == ["logistic regression on the encoder's mean vector"]
+    for detector in told.detectors.values():
+        decided = detector.at_decision
+        assert decided.true_positives + decided.false_negatives == 2
+        assert decided.false_positives + decided.true_negatives == 4
 
 
-def test_the_spread_over_seeds_is_reported(content: dict[str, Any]) -> None:
-    assert content["seeds"]["seeds"] == [0, 1]
-    assert content["seeds"]["figures"]["f1"]["values"] == [0.5, 1.0]
-    assert content["seeds"]["kept"] is None
+def test_the_spread_over_seeds_is_reported(told: Report) -> None:
+    assert told.seeds
+    assert told.seeds.seeds == (0, 1)
+    f1 = told.seeds.figures["f1"]
+    assert f1
+    assert f1.values == (0.5, 1.0)
+    assert told.seeds.kept is None
 
 
-def test_how_the_seed_was_kept_is_reported(folder: Path, dataset: Dataset, run: report.Run) -> None:
+def test_how_the_seed_was_kept_is_reported(
+    folder: Path, dataset: Dataset, run: report.ReportedRun
+) -> None:
     figures = tuple(
         SeedFigures(seed=seed, pr_auc=pr_auc, log_loss=0.5) for seed, pr_auc in ((0, 1.0), (1, 0.5))
     )
-    chosen = replace(run, kept=Kept(seed=0, validation=figures))
-    built = _report(folder, dataset, chosen)
+    kept = KeptSeed(seed=0, validation=figures)
+    built = _report(folder, dataset, replace(run, kept=kept))
     assert built != _report(folder, dataset, run)
-    assert read_report(built)["seeds"]["kept"] == {
-        "seed": 0,
-        "validation": [
-            {"seed": 0, "pr_auc": 1.0, "log_loss": 0.5},
-            {"seed": 1, "pr_auc": 0.5, "log_loss": 0.5},
-        ],
-    }
-    advice = read_report(built)["learned"]["advice"]
-    assert advice == "Train longer (--set stages.3.num_epochs=2) or with another seed (--seed 2)."
-    text = (built.path / "report.html").read_text()
-    assert "Seed 0 is kept, which the validation split prefers" in text
+    found = read_report(built)
+    assert found.seeds
+    assert found.seeds.kept == kept
+    assert found.learned
+    assert found.learned.advice == (
+        "Train longer (--set stages.3.num_epochs=2) or with another seed (--seed 2)."
+    )
+    assert "Seed 0 is kept, which the validation split prefers" in found.page.read_text()
 
 
-def test_a_model_that_learned_too_little_is_told_in_the_first_paragraph(
-    content: dict[str, Any],
-) -> None:
+def test_a_model_that_learned_too_little_is_told_in_the_first_paragraph(told: Report) -> None:
     # Of twelve training windows four are anomalous: (1/3 ln 3 + 2/3 ln 3/2) / 6 a token.
-    learned = content["learned"]
-    assert learned["is_too_little"]
-    assert (learned["last_loss"], learned["prior_loss"]) == (0.5, pytest.approx(0.1060857))
-    assert (learned["pr_auc"], learned["rival_pr_auc"]) == (1, 1)
-    assert content["verdict"].startswith(
+    learned = told.learned
+    assert learned
+    assert learned.is_too_little
+    assert (learned.last_loss, learned.prior_loss) == pytest.approx((0.5, 0.1060857))
+    assert (learned.pr_auc, learned.rival_pr_auc) == (1, 1)
+    assert told.verdict.startswith(
         "This model learned too little: its loss ended at 0.500, where answering by the classes' "
         "shares alone costs 0.106. Train longer (--set stages.3.num_epochs=2) or with another seed "
         "(--seed 2, or --seeds 3 --keep best). LogLLM reaches F1 "
     )
 
 
-def test_alert_types_lines_and_repeats_are_reported(content: dict[str, Any]) -> None:
-    (alert,) = content["alerts"]["types"]
-    assert (alert["alert"], alert["num_test_windows"]) == ("BAD", 2)
-    assert alert["recall"]["LogLLM"] == 0.5
+def test_alert_types_lines_and_repeats_are_reported(told: Report) -> None:
+    assert told.alerts
+    assert told.lines
+    (alert,) = told.alerts.types
+    assert (alert.alert, alert.num_test_windows) == ("BAD", 2)
+    assert alert.recall["LogLLM"] == 0.5
     # The found window's alert is on its fifth line; the false alarm has none.
-    assert content["lines"]["num_windows_with_alerts"] == 1
-    assert content["lines"]["rankings"]["LogLLM"]["hit_at_1"] == 1.0
+    assert told.lines.num_windows_with_alerts == 1
+    assert told.lines.rankings["LogLLM"].hit_at_1 == 1.0
     # Numbers are masked, so all windows are one of two sequences.
-    assert content["data_card"]["repeats"] == {"same_label": 6, "other_label": 0, "both_labels": 0}
-    assert content["subsets"]["unseen_sequences"]["num_windows"] == 0
-    assert content["data_card"]["f1_ceiling"] == 1.0
+    assert told.data_card.repeats == Repeats(same_label=6, other_label=0, both_labels=0)
+    assert told.subsets.unseen_sequences.num_windows == 0
+    assert told.data_card.f1_ceiling == 1.0
 
 
-def test_the_cost_is_reported(content: dict[str, Any]) -> None:
+def test_the_cost_is_reported(told: Report) -> None:
     # 180 windows in 90 s; eight windows of two splits in 4 s.
-    assert content["stages"][0]["windows_a_second"] == 2.0
-    assert content["scoring"]["windows_a_second"] == 2.0
-    assert content["scoring"]["num_windows"] == 6
-    assert content["scoring"]["rounding"] == ROUNDING
-    assert content["scoring"]["num_windows_within_rounding"] == 1
+    assert told.stages[0].windows_a_second == 2.0
+    assert told.scoring.windows_a_second == 2.0
+    assert told.scoring.num_windows == 6
+    assert told.scoring.rounding == RoundingFigures(**ROUNDING)
+    assert told.scoring.num_windows_within_rounding == 1
 
 
-def test_the_environment_is_that_of_the_training(content: dict[str, Any], run: report.Run) -> None:
+def test_the_environment_is_that_of_the_training(told: Report, run: report.ReportedRun) -> None:
     manifest = run.stages[-1].manifest
-    assert content["versions"] == manifest["versions"]
-    assert content["machine"] == manifest["machine"]
+    assert told.versions == manifest["versions"]
+    assert told.machine == manifest["machine"]
 
 
-def test_the_windows_shown_lead_back_to_raw_lines(content: dict[str, Any]) -> None:
-    found = {window["kind"]: window for window in content["windows"]}
-    assert set(found) == {"missed", "false alarm", "found", "passed"}
-    lines = found["found"]["lines"]
-    assert [line["number"] for line in lines] == [75, 76, 77, 78, 79]
-    (carrier,) = (line for line in lines if line["is_carrier"])
-    assert (carrier["content"], carrier["alert"]) == (f"{HOSTILE} {carrier['number']}", "BAD")
+def test_the_windows_shown_lead_back_to_raw_lines(told: Report) -> None:
+    shown = {window.kind: window for window in told.windows}
+    assert set(shown) == {"missed", "false alarm", "found", "passed"}
+    lines = shown["found"].lines
+    assert [line.number for line in lines] == [75, 76, 77, 78, 79]
+    (carrier,) = (line for line in lines if line.is_carrier)
+    assert (carrier.content, carrier.alert) == (f"{HOSTILE} {carrier.number}", "BAD")
 
 
-def test_the_page_shows_what_the_json_holds_and_no_log_text_as_html(built: Artifact) -> None:
-    text = (built.path / "report.html").read_text()
-    content = read_report(built)
-    assert content["verdict"] in text.replace("&#39;", "'")
+def test_the_page_shows_what_the_report_holds_and_no_log_text_as_html(
+    built: Artifact, told: Report
+) -> None:
+    text = told.page.read_text()
+    assert told.verdict in text.replace("&#39;", "'")
     assert "<script>alert(1)" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
-    assert built.results["figures"] == content["detectors"]["LogLLM"]
+    assert built.results["figures"] == as_json(told.model)
 
 
 def test_the_report_holds_no_number_that_json_does_not_know(built: Artifact) -> None:
@@ -303,13 +304,13 @@ def test_the_report_holds_no_number_that_json_does_not_know(built: Artifact) -> 
 
 
 def test_a_log_without_labels_is_not_measured(
-    folder: Path, dataset: Dataset, run: report.Run
+    folder: Path, dataset: Dataset, run: report.ReportedRun
 ) -> None:
     store = Store(data_dir=folder / "data")
     unlabelled = dataset.model_copy(update={"labels": None})
     messages = messages_of(store, unlabelled)
     windows = build_windows(store, unlabelled, messages, validation_fraction=0.0)
-    bare = report.Run(
+    bare = report.ReportedRun(
         raw=run.raw,
         messages=messages,
         windows=windows,

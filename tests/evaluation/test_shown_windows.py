@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from logllm_core.evaluation import shown_windows
-from logllm_core.evaluation.shown_windows import carriers_of, choose_cases, chosen_lines
+from logllm_core.evaluation.results import shown_windows as values
+from logllm_core.evaluation.results.shown_windows import ShownCounts, ShownLine, ShownWindow
+from logllm_core.evaluation.shown_windows import carriers_of, choose_windows, chosen_lines
 from logllm_core.logs.messages.log_messages import read_vocabulary
 from logllm_core.logs.windows.window_artifact import read_windows
-from logllm_core.pages import html
 from tests.evaluation.labelled import prepared
 
 
@@ -17,54 +18,38 @@ def test_windows_of_each_kind_lead_back_to_their_lines(tmp_path: Path) -> None:
     assert test.is_anomalous is not None
     ids = {text: number for number, text in enumerate(read_vocabulary(messages))}
     first, _, third, _ = test.window_ids.tolist()
-    found = choose_cases(
+    chosen = choose_windows(
         messages,
         windows,
-        test.message_ids,
-        test.is_anomalous,
-        np.array([0.9, 0.4, 0.8, 0.1]),
-        {
+        message_ids=test.message_ids,
+        is_anomalous=test.is_anomalous,
+        scores=np.array([0.9, 0.4, 0.8, 0.1]),
+        contributions={
             first: {ids["up"]: -0.25, ids["disk failed"]: 2.0},
             third: {ids["up"]: 0.5, ids["link lost"]: 1.5},
         },
     )
-    one = {"num_windows": 1, "num_shown": 1}
     kinds = ("missed", "false alarm", "found", "passed")
-    assert found.confusion == dict.fromkeys(kinds, one)
-    assert [window["kind"] for window in found.windows] == list(kinds)
-    missed, false_alarm, hit, passed = found.windows
-    assert hit.pop("start_time") == "2005-06-03T22:43:06"
-    assert hit == {
-        "kind": "found",
-        "probability": 0.9,
-        "window_id": first,
-        "session_id": None,
-        "alerts": ["DISK"],
-        "num_lines": 2,
-        "lines": [
-            {
-                "number": 16,
-                "content": "up",
-                "num_cut_characters": 0,
-                "alert": None,
-                "contribution": -0.25,
-                "is_carrier": False,
-                "num_skipped": 0,
-            },
-            {
-                "number": 17,
-                "content": "disk failed",
-                "num_cut_characters": 0,
-                "alert": "DISK",
-                "contribution": 2.0,
-                "is_carrier": True,
-                "num_skipped": 0,
-            },
-        ],
-    }
-    assert [line["is_carrier"] for line in false_alarm["lines"]] == [True, True]
-    assert [line["contribution"] for line in missed["lines"]] == [None, None]
-    assert [line["number"] for line in passed["lines"]] == [22, 23]
+    assert chosen.confusion == dict.fromkeys(kinds, ShownCounts(num_windows=1, num_shown=1))
+    assert tuple(window.kind for window in chosen.windows) == kinds
+    missed, false_alarm, hit, passed = chosen.windows
+    up = ShownLine.of(16, "up", contribution=-0.25)
+    assert hit == ShownWindow(
+        kind="found",
+        probability=0.9,
+        window_id=first,
+        session_id=None,
+        start_time="2005-06-03T22:43:06",
+        alerts=("DISK",),
+        num_lines=2,
+        lines=(
+            up,
+            ShownLine.of(17, "disk failed", alert="DISK", contribution=2.0, is_carrier=True),
+        ),
+    )
+    assert [line.is_carrier for line in false_alarm.lines] == [True, True]
+    assert [line.contribution for line in missed.lines] == [None, None]
+    assert [line.number for line in passed.lines] == [22, 23]
 
 
 def test_no_sequence_comes_twice_while_others_wait(
@@ -76,9 +61,16 @@ def test_no_sequence_comes_twice_while_others_wait(
     message_ids = [(1,), (2,), (3,), (3,)]
     nothing = np.zeros(4, dtype=bool)
     scores = np.array([0.6, 0.7, 0.8, 0.9])
-    found = choose_cases(messages, windows, message_ids, nothing, scores, {})
-    assert found.confusion["false alarm"] == {"num_windows": 4, "num_shown": 2}
-    assert [window["probability"] for window in found.windows] == [0.9, 0.7]
+    chosen = choose_windows(
+        messages,
+        windows,
+        message_ids=message_ids,
+        is_anomalous=nothing,
+        scores=scores,
+        contributions={},
+    )
+    assert chosen.confusion["false alarm"] == ShownCounts(num_windows=4, num_shown=2)
+    assert [window.probability for window in chosen.windows] == [0.9, 0.7]
 
 
 def test_lines_of_carriers_and_alerts_come_first_with_their_neighbours() -> None:
@@ -122,11 +114,7 @@ def test_a_short_window_is_shown_whole() -> None:
     assert chosen_lines([1, 1, 2], [None] * 3, []) == [(0, 0), (1, 0), (2, 0)]
 
 
-def test_long_lines_are_cut_and_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, messages, windows = prepared(tmp_path)
-    monkeypatch.setattr(html, "NUM_SHOWN_CHARACTERS", 4)
-    test = read_windows(windows, "test")
-    assert test.is_anomalous is not None
-    found = choose_cases(messages, windows, test.message_ids, test.is_anomalous, np.zeros(4), {})
-    line = found.windows[0]["lines"][1]
-    assert (line["content"], line["num_cut_characters"]) == ("disk", 7)
+def test_long_lines_are_cut_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(values, "NUM_SHOWN_CHARACTERS", 4)
+    line = ShownLine.of(0, "disk failed")
+    assert (line.content, line.num_cut_characters) == ("disk", 7)

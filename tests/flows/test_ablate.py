@@ -15,7 +15,7 @@ import pytest
 from flows.ablate import ablate_logllm
 from flows.settings import AblateSettings
 from logllm_core.errors import LogLLMError
-from logllm_core.paper.experiments.ablation_page import ablation_rows, read_ablation
+from logllm_core.paper.experiments.ablation import Ablation, ablation_rows, read_ablation
 from logllm_core.paper.experiments.ablation_table import GROUPS, NOT_ASKED
 from logllm_core.paper.experiments.run_variant import Job, run_variant
 from logllm_core.query.views import query
@@ -61,9 +61,9 @@ def num_models(settings: AblateSettings) -> int:
     return len(manifests(settings, "models"))
 
 
-def reasons(content: dict[str, Any]) -> dict[str, str | None]:
+def reasons(content: Ablation) -> dict[str, str | None]:
     """By variant, why it was not run."""
-    return {row["name"]: row["why_not"] for group in content["groups"] for row in group["rows"]}
+    return {row.name: row.why_not for group in content.groups for row in group.rows}
 
 
 def test_what_is_wrong_with_the_settings_is_told_before_any_work(settings: AblateSettings) -> None:
@@ -119,11 +119,11 @@ def test_variants_share_what_they_have_in_common_and_the_rest_says_why(
     assert why_not["beta-0.3"] is None  # that is the recipe itself
     runs = {run.run: run for run in list_runs(settings.store, "small-log")}
     assert len(runs) == 2
-    rows = {row["name"]: row for group in content["groups"] for row in group["rows"]}
-    assert runs[rows["without-3"]["run"]].overrides == {"stages.3.num_epochs": 0}
-    assert runs[rows["all-stages"]["run"]].overrides == {}
+    shown_runs = {row.name: row.run or "" for group in content.groups for row in group.rows}
+    assert runs[shown_runs["without-3"]].overrides == {"stages.3.num_epochs": 0}
+    assert runs[shown_runs["all-stages"]].overrides == {}
     # The views show the recipe itself, and the command says the same without any work.
-    own = rows["all-stages"]["run"]
+    own = shown_runs["all-stages"]
     (recipe,) = [r for r in settings.store.all("runs", "small-log") if r.fingerprint == own]
     (shown,) = query(settings.store, 'select fsum(probability) from "small-log".predictions')[1]
     folder = settings.data_dir / "predictions" / "small-log"
@@ -148,11 +148,12 @@ def test_variants_share_what_they_have_in_common_and_the_rest_says_why(
 def test_every_variant_is_run_in_full(settings: AblateSettings, without_prefect: Published) -> None:
     built = ablate_logllm("small-log", settings)
     content = read_ablation(built)
-    assert [group["name"] for group in content["groups"]] == [*GROUPS][1:]
+    assert [group.name for group in content.groups] == [*GROUPS][1:]
     assert {*reasons(content).values()} == {None}
-    assert content["seeds"]["seeds"] == [0, 1, 2]
-    lengths = {row["name"]: row for row in content["groups"][-2]["rows"]}
-    assert lengths["length-200"]["changes"] == {"max_window_messages": 200}
+    assert content.seeds
+    assert content.seeds.seeds == (0, 1, 2)
+    lengths = {row.name: row for row in content.groups[-2].rows}
+    assert lengths["length-200"].changes == {"max_window_messages": 200}
     num_setups = 1 + 3 + 1 + 4 + 8 + 3 + 2
     assert len(list_runs(settings.store, "small-log")) == num_setups
     page = (built.path / "ablation.html").read_text()

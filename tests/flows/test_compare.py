@@ -14,9 +14,8 @@ import pytest
 from flows.compare import compare_detectors
 from flows.settings import CompareSettings
 from logllm_core.paper.detectors.table import METHODS
-from logllm_core.paper.experiments.compare_methods import read_comparison
+from logllm_core.paper.experiments.comparison import comparison_rows, read_comparison
 from logllm_core.paper.experiments.contenders import NOT_ASKED
-from logllm_core.paper.experiments.standing import comparison_rows
 from logllm_core.query.views import query
 from tests.flows.conftest import Published, Run, check_error
 from tests.flows.served import ended_after
@@ -68,11 +67,11 @@ def test_the_chosen_ones_are_compared_and_the_others_are_rows_that_say_so(
         *("LogAnomaly", "PLELog", "FastLogAD", "LogBERT", "LogRobust", "NeuralLog", "RAPID"),
         "LogLLM",
     ]
-    assert {"CNN", "DeepLog", "decision tree on message counts"} < content["detectors"].keys()
-    found = {one["name"]: one for one in content["contenders"]}
-    assert found["cnn"]["changes"] == {"num_epochs": 1, "max_samples": 40, "batch_size": 20}
+    assert {"CNN", "DeepLog", "decision tree on message counts"} < content.detectors.keys()
+    found = {method.name: method for method in content.contenders}
+    assert found["cnn"].changes == {"num_epochs": 1, "max_samples": 40, "batch_size": 20}
     assert not manifests(settings, "models")
-    num_windows = content["data_card"]["splits"]["test"]["num_windows"]
+    num_windows = content.data_card.splits["test"].num_windows
     assert ("cnn", "test", num_windows) in alarms(settings)
     assert (
         "Detectors <span>on</span> small-log" in (comparison.path / "comparison.html").read_text()
@@ -107,23 +106,24 @@ def test_a_method_that_cannot_be_run_is_a_row_and_the_others_go_on(
     (folder / "calm.toml").write_text(text.replace(simulated, 'kind = "file"\npath = "calm.log"\n'))
 
     content = read_comparison(compare_detectors("calm", only(settings, "deeplog", "cnn", "logllm")))
-    found = {one["name"]: one for one in content["contenders"]}
+    found = {method.name: method for method in content.contenders}
     for name in ("cnn", "logllm"):
-        assert "holds no anomalous ones" in found[name]["not_run"]
-        assert found[name]["cost"] is None
-    assert found["deeplog"]["not_run"] is None
-    assert "DeepLog" in content["detectors"]
-    assert content["not_applicable"]["decision tree on message counts"]
-    assert content["verdict"].startswith("LogLLM was not run. Of the other methods of the paper")
+        assert "holds no anomalous ones" in (found[name].not_run or "")
+        assert found[name].cost is None
+    assert found["deeplog"].not_run is None
+    assert "DeepLog" in content.detectors
+    assert content.not_applicable["decision tree on message counts"]
+    assert content.verdict.startswith("LogLLM was not run. Of the other methods of the paper")
 
 
 @pytest.mark.slow
 def test_several_seeds_have_a_spread(settings: CompareSettings) -> None:
     chosen = only(settings, "cnn", seed=5, num_seeds=2)
     content = read_comparison(compare_detectors("small-log", chosen))
-    assert content["seeds"] == [5, 6]
-    found = next(one for one in content["contenders"] if one["name"] == "cnn")
-    assert found["seeds"]["seeds"] == [5, 6]
+    assert content.seeds == (5, 6)
+    cnn = next(method for method in content.contenders if method.name == "cnn")
+    assert cnn.seeds
+    assert cnn.seeds.seeds == (5, 6)
     newest = settings.store.newest("detectors", "small-log")
     assert newest is not None
     assert newest.manifest["config"]["seed"] == 5  # whose scores the view shows
@@ -165,9 +165,9 @@ def test_the_command_prints_the_table_or_json(
 def test_all_ten_in_full(settings: CompareSettings) -> None:
     comparison = compare_detectors("small-log", settings)
     content = read_comparison(comparison)
-    assert [one["not_run"] for one in content["contenders"]] == [None] * 10
-    assert all(one["cost"]["fit_seconds"] >= 0 for one in content["contenders"])
-    assert len(content["differences"]) == len(content["detectors"]) - 1
+    assert [method.not_run for method in content.contenders] == [None] * 10
+    assert all(method.cost and method.cost.fit_seconds >= 0 for method in content.contenders)
+    assert len(content.differences) == len(content.detectors) - 1
     assert len(alarms(settings)) == 2 * 9  # the validation and the test split of each
     before = manifests(settings)
     assert compare_detectors("small-log", settings) == comparison

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 from flows.settings import TrainSettings
 from flows.train import train_logllm
 from logllm_core import tables
-from logllm_core.store.runs import read_report
+from logllm_core.evaluation.results.figures import DetectorFigures
+from logllm_core.evaluation.results.json_files import read_report
+from logllm_core.evaluation.results.report import Report
 from logllm_core.store.store import Artifact, Store
 from tests import tiny
 
@@ -95,13 +98,15 @@ def test_labels_that_are_drawn_are_not_found(
 ) -> None:
     generator = np.random.default_rng(0)
     content = read_report(train("drawn", draw_contents(generator), draw_labels(generator)))
-    test = content["data_card"]["splits"]["test"]
-    base_rate = test["num_anomalous"] / test["num_windows"]
-    assert test["num_windows"] == 900
-    assert sum(content["data_card"]["repeats"].values()) > 500  # memory would help, if anything did
+    test = content.data_card.splits["test"]
+    base_rate = test.num_anomalous / test.num_windows
+    assert test.num_windows == 900
+    assert (
+        sum(asdict(content.data_card.repeats).values()) > 500
+    )  # memory would help, if anything did
     assert base_rate == pytest.approx(0.3, abs=0.05)
-    assert len(content["detectors"]) == 10  # the model and nine others
-    found = {name: detector["pr_auc"] for name, detector in content["detectors"].items()}
+    assert len(content.detectors) == 10  # the model and nine others
+    found = {name: detector.pr_auc.value for name, detector in content.detectors.items()}
     assert found == {name: pytest.approx(base_rate, abs=TOLERANCE) for name in found}
 
 
@@ -120,34 +125,35 @@ def test_nothing_chosen_depends_on_the_labels_of_the_test_split(
 
     store = Store(data_dir=data_dir)
     first, second = read_report(true), read_report(noisy)
-    chosen = {name: threshold(detector) for name, detector in first["detectors"].items()}
+    chosen = {name: threshold(detector) for name, detector in first.detectors.items()}
     assert len(chosen) == 10
     assert None not in chosen.values()
-    assert chosen == {name: threshold(found) for name, found in second["detectors"].items()}
-    assert first["validation"] == second["validation"]
-    assert [stage["best_validation"] for stage in first["stages"]] == [
-        stage["best_validation"] for stage in second["stages"]
+    assert chosen == {name: threshold(found) for name, found in second.detectors.items()}
+    assert first.validation == second.validation
+    assert [stage.best_validation for stage in first.stages] == [
+        stage.best_validation for stage in second.stages
     ]
-    assert all(stage["best_validation"] for stage in first["stages"])
+    assert all(stage.best_validation for stage in first.stages)
     assert weights(store, "true", first) == weights(store, "noisy", second)
     assert probabilities(store, true) == probabilities(store, noisy)
 
     for name in ("LogLLM", "decision tree on message counts"):
-        figures = [report["detectors"][name]["at_decision"] for report in (first, second)]
+        figures = [report.detectors[name].at_decision for report in (first, second)]
         assert figures[0] != figures[1]
     # There was something to learn, and in the noise there is not.
-    assert first["detectors"]["decision tree on message counts"]["pr_auc"] > 0.7
-    assert second["detectors"]["decision tree on message counts"]["pr_auc"] < 0.4
+    tree = "decision tree on message counts"
+    assert (first.detectors[tree].pr_auc.value or 0) > 0.7
+    assert (second.detectors[tree].pr_auc.value or 1) < 0.4
 
 
-def threshold(detector: dict[str, Any]) -> float | None:
-    found = detector["at_validation_threshold"]
-    return found and float(found["threshold"])
+def threshold(detector: DetectorFigures) -> float | None:
+    chosen = detector.at_validation_threshold
+    return chosen.threshold if chosen else None
 
 
-def weights(store: Store, dataset: str, content: dict[str, Any]) -> list[str]:
+def weights(store: Store, dataset: str, report: Report) -> list[str]:
     """A checksum of each stage's weights."""
-    folders = (store.data_dir / "models" / dataset / s["artifact"] for s in content["stages"])
+    folders = (store.data_dir / "models" / dataset / stage.artifact for stage in report.stages)
     return [
         hashlib.sha256((folder / "trainable.safetensors").read_bytes()).hexdigest()
         for folder in folders

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from logllm_core.pages import report_page
 from logllm_core.store.store import Store
-from tests.pages.sample_report import pictures_of, small_content
+from tests.pages.sample_report import pictures_of, report_of, small_content
 
 
 @pytest.fixture
@@ -106,7 +106,8 @@ def open_report(open_file: Open, tmp_path: Path, small_pictures: dict[str, str])
         content: dict[str, Any], *, change: Callable[[str], str] = str, **options: Any
     ) -> Opened:
         path = tmp_path / "report.html"
-        path.write_text(change(report_page.render(content, small_pictures)), encoding="utf-8")
+        html = report_page.render(report_of(content), small_pictures)
+        path.write_text(change(html), encoding="utf-8")
         return open_file(path, **options)
 
     return open_it

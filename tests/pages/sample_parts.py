@@ -53,7 +53,7 @@ def detector(
     def intervals(found: Mapping[str, Any]) -> dict[str, Any]:
         rates = {name: around(found[name]) for name in FIGURES[:-1]}
         alarms = found["false_alarms_per_10000"]
-        return {**rates, FIGURES[-1]: alarms and [alarms * 0.6, alarms * 1.5]}
+        return {**rates, FIGURES[-1]: None if alarms is None else [alarms * 0.6, alarms * 1.5]}
 
     return {
         "at_decision": decided,
@@ -191,6 +191,9 @@ STAGE_RESULTS = {
     "num_resumes": 2,
     "best_validation": {"step": 7, "pr_auc": 0.875},
     "is_stopped_early": True,
+    "micro_batch_size": 8,
+    "dtype": "torch.float32",
+    "overrides": {},
 }
 
 
@@ -209,4 +212,5 @@ def stage_content(name: str, trains: list[str], **more: Any) -> dict[str, Any]:
         "first_loss": 3.13,
         "last_loss": 0.133,
         **STAGE_RESULTS,
+        "windows_a_second": 160 / 90,
     } | more

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from logllm_core.evaluation.results.json_files import from_json
+from logllm_core.evaluation.results.report import Report
 from logllm_core.pages import charts
 from tests.pages.sample_parts import (
     HOSTILE,
@@ -23,6 +25,10 @@ from tests.pages.sample_parts import (
 )
 
 START = datetime(2005, 6, 3, 15, 42, 50)
+
+
+def report_of(content: Mapping[str, Any]) -> Report:
+    return from_json(Report, content)
 
 
 def small_content() -> dict[str, Any]:
@@ -107,6 +113,8 @@ def small_content() -> dict[str, Any]:
             "num_long_windows": 2,
             "num_windows_flagged_late": 1,
             "num_cut_lines": 3,
+            "num_flagged_windows": 4,
+            "num_localized_windows": 3,
             "num_windows_within_rounding": 3,
             "rounding": {
                 "log_odds": 0.0816,
@@ -180,9 +188,9 @@ def pictures_of(content: Mapping[str, Any], folder: Path) -> dict[str, str]:
     scores = np.array([0.1, 0.2, 0.3, 0.9, 0.95, 0.8, 0.2, 0.1, 0.3, 0.4])
     is_anomalous = np.array([False] * 4 + [True] * 2 + [False] + [True] * 2 + [False])
     return charts.draw(
-        content,
+        report_of(content),
         is_anomalous=is_anomalous if content["windows"] else ~np.ones(10, dtype=bool),
-        scores=dict.fromkeys(content["detectors"], scores),
+        scores=scores,
         stages=[("1", folder)],
         times=[START + timedelta(minutes=5 * n) for n in range(9)] + [None],
         window_ids=range(10),

@@ -6,7 +6,7 @@ import pytest
 
 from logllm_core.daily.ledger.cursors import new_dir
 from logllm_core.errors import LogLLMError
-from logllm_core.pages import alarms_page
+from logllm_core.pages import alarms_page, judged_tables
 from logllm_core.pages.alarms_page import write_page
 from logllm_core.store.store import Store
 from tests.pages.sample_alarms import JUDGED, STARTED, judged, write_source
@@ -18,9 +18,10 @@ def page_of(store: Store) -> Page:
     return Page(write_page(store, "own").read_text(encoding="utf-8"))
 
 
-@pytest.fixture
-def told(store: Store) -> Page:
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Page:
     """Two logs: five windows of which two are anomalous, and one of two, judged a night before."""
+    store = Store(data_dir=tmp_path_factory.mktemp("told"))
     rows = [
         judged(0),
         judged(1, lines=[(17, "disk failed", 2.5), (12, "disk slow", 0.25)], num_unseen_lines=1),
@@ -75,8 +76,8 @@ def test_the_page_tells(text: str, told: Page) -> None:
 def test_the_newest_verdicts_come_first_and_the_later_of_one_log_before_the_earlier(
     told: Page,
 ) -> None:
-    places = [told.text.index(text) for text in ("fan failed 30", "disk slow 17", "link down 15")]
-    assert places == sorted(places)
+    starts = [told.text.index(text) for text in ("fan failed 30", "disk slow 17", "link down 15")]
+    assert starts == sorted(starts)
 
 
 def test_the_tint_of_a_line_is_its_share_of_the_strongest(told: Page) -> None:
@@ -172,7 +173,7 @@ def test_an_alarm_whose_lines_were_not_looked_into_says_so(store: Store) -> None
 def test_so_many_alarms_are_shown_and_the_others_counted(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alarms_page, "NUM_SHOWN_ALARMS", 2)
+    monkeypatch.setattr(judged_tables, "NUM_SHOWN_ALARMS", 2)
     monkeypatch.setattr(alarms_page, "NUM_SHOWN_LOGS", 1)
     for name in ("aa", "bb"):
         rows = [judged(n, lines=[(n, f"{name}{n}", 1.0)]) for n in range(3)]
@@ -279,6 +280,7 @@ def test_headings_begin_with_one_of_the_first_level(told: Page) -> None:
     assert levels.count("h1") == 1
 
 
+@pytest.mark.slow
 def test_windows_of_megabytes_are_read_although_duckdb_may_not_hold_them(store: Store) -> None:
     rows = [
         judged(n, lines=[(k, random.Random(n).randbytes(50_000).hex(), 1.0) for k in range(10)])

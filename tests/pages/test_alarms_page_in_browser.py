@@ -11,6 +11,8 @@ from tests.pages.sample_alarms import judged, write_source
 from tests.pages.sample_parts import HOSTILE
 from tests.pages.test_report_page_in_browser import INJECTED
 
+pytestmark = pytest.mark.slow
+
 LONG = "x" * 400
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from logllm_core.pages import charts, timeline
+from logllm_core.pages import alert_bars, charts, timeline
 from logllm_core.pages import svg as pictures
 from tests.pages.sample_parts import MODEL, OTHERS
-from tests.pages.sample_report import START, bare_content, pictures_of, small_content
+from tests.pages.sample_report import START, bare_content, pictures_of, report_of, small_content
 
 XLINK = "{http://www.w3.org/1999/xlink}href"
 
@@ -38,11 +38,11 @@ def over_time(
     window_ids: tuple[int, ...] = (),
 ) -> str:
     return timeline.probability_over_time(
-        content or small_content() | {"windows": []},
+        report_of(content or small_content() | {"windows": []}),
         np.array(is_anomalous),
         np.array(probabilities),
-        times or [None] * len(probabilities),
-        window_ids,
+        times=times or [None] * len(probabilities),
+        window_ids=window_ids,
     )
 
 
@@ -99,7 +99,8 @@ def test_the_key_names_the_decisions_and_every_other_detector(
 
 def test_without_a_chosen_threshold_none_is_shown() -> None:
     content = bare_content()
-    assert not [text for text in words(charts.curve_key(content)) if "validation" in text]
+    key = words(charts.curve_key(report_of(content)))
+    assert not [text for text in key if "validation" in text]
     assert "chosen on validation" not in over_time([0.1], [False], content=content)
 
 
@@ -177,6 +178,12 @@ def test_no_more_points_are_drawn_than_allowed_and_shown_windows_not_twice(
     )
 
 
+def alert_picture(content: dict[str, Any]) -> str:
+    report = report_of(content)
+    assert report.alerts
+    return alert_bars.alert_recall(report.alerts, report.differences)
+
+
 def test_hostile_alert_names_stay_text(small_pictures: dict[str, str]) -> None:
     found = words(small_pictures["alert_recall"])
     assert "$\\frac{" in found  # not read as mathematics
@@ -187,13 +194,13 @@ def test_hostile_alert_names_stay_text(small_pictures: dict[str, str]) -> None:
 def test_what_looks_like_an_id_or_a_colour_in_a_name_is_left_alone() -> None:
     content = small_content()
     content["alerts"]["types"][0]["alert"] = ' id="x" #010101'
-    assert ' id="x" #010101' in words(charts.alert_recall(content))
+    assert ' id="x" #010101' in words(alert_picture(content))
 
 
 def test_glyphs_that_the_measuring_font_lacks_are_no_complaint() -> None:
     content = small_content()
     content["alerts"]["types"][0]["alert"] = "故障 \N{PILE OF POO}"
-    assert "故障 \N{PILE OF POO}" in words(charts.alert_recall(content))
+    assert "故障 \N{PILE OF POO}" in words(alert_picture(content))
 
 
 def test_the_reliability_picture_counts_the_windows_of_each_bin(

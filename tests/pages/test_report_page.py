@@ -10,7 +10,7 @@ import pytest
 from logllm_core.pages import report_page
 from logllm_core.pages.html import TEMPLATES, flattened, percent
 from tests.pages.sample_parts import HOSTILE
-from tests.pages.sample_report import bare_content, pictures_of, small_content
+from tests.pages.sample_report import bare_content, pictures_of, report_of, small_content
 
 
 class Page(HTMLParser):
@@ -48,7 +48,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def small_html(small_pictures: dict[str, str]) -> str:
-    return report_page.render(small_content(), small_pictures)
+    return report_page.render(report_of(small_content()), small_pictures)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,8 @@ def small(small_html: str) -> Page:
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Page:
     content = bare_content()
-    return Page(report_page.render(content, pictures_of(content, tmp_path_factory.mktemp("bare"))))
+    pictures = pictures_of(content, tmp_path_factory.mktemp("bare"))
+    return Page(report_page.render(report_of(content), pictures))
 
 
 def test_hostile_text_shows_as_text_and_makes_no_tag(small: Page) -> None:
@@ -85,7 +86,7 @@ def test_a_data_sets_page_that_is_no_web_address_is_not_linked(
     small_pictures: dict[str, str],
 ) -> None:
     content = small_content() | {"page": "javascript:alert(1)"}
-    assert "javascript:" not in report_page.render(content, small_pictures)
+    assert "javascript:" not in report_page.render(report_of(content), small_pictures)
 
 
 def test_control_characters_and_marks_of_direction_are_spelt_out(small: Page) -> None:

@@ -9,6 +9,8 @@ from tests.pages.conftest import Open
 from tests.pages.sample_parts import HOSTILE, line, window
 from tests.pages.sample_report import bare_content, small_content
 
+pytestmark = pytest.mark.slow
+
 NARROW = {"viewport": {"width": 360, "height": 800}}
 INJECTED = (
     "<script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\">"

@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score
 from logllm_core.logs.windows.window_artifact import Windows
 from logllm_core.paper.building_blocks.events import learn_events
 from logllm_core.paper.building_blocks.interface import Ids, Method, Scorer, Scores, Training
-from logllm_core.paper.detectors.detector_scores import training_windows
+from logllm_core.paper.building_blocks.training_windows import training_windows
 
 # A healthy program says the first four in turn, beginning anywhere; the others are its troubles.
 TEXTS = [

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logllm_core.evaluation.measures.metrics import Labels, Scores
+from logllm_core.evaluation.results.report import AlertGroup, Alerts, AlertType
 from logllm_core.logs.messages.log_messages import message_files
 from logllm_core.logs.windows.splits import Split
 from logllm_core.logs.windows.window_artifact import split_files
 from logllm_core.scoring import DECISION
 from logllm_core.store.database import bounded_connection
-from logllm_core.store.store import Artifact, Json
+from logllm_core.store.store import Artifact
 
 NUM_SHOWN_CHARACTERS = 80  # of an alert's name
 _ALERTS_OF_WINDOWS = """
@@ -46,10 +47,10 @@ def read_alert_types(
     if not _has_line_labels(messages):
         return None
     train = Counter(alert for _, alert in _alerts(messages, windows, "train"))
-    found: dict[int, set[str]] = {}
+    test: dict[int, set[str]] = {}
     for window_id, alert in _alerts(messages, windows, "test"):
-        found.setdefault(window_id, set()).add(alert)
-    of_test = [frozenset(found.get(window_id, ())) for window_id in test_ids.tolist()]
+        test.setdefault(window_id, set()).add(alert)
+    of_test = [frozenset(test.get(window_id, ())) for window_id in test_ids.tolist()]
     return AlertTypes(of_test=of_test, num_train_windows=train)
 
 
@@ -70,13 +71,13 @@ def read_alert_rates(messages: Artifact, windows: Artifact) -> Scores | None:
     if not _has_line_labels(messages):
         return None
     with bounded_connection() as connection:
-        found = connection.execute(
+        counts = connection.execute(
             _ALERTS_OF_MESSAGES, {"windows": split_files(windows, "train")}
         ).fetchnumpy()
-    num_lines, num_alerts = found["num_lines"], found["num_alerts"].astype(np.float64)
+    num_lines, num_alerts = counts["num_lines"], counts["num_alerts"].astype(np.float64)
     overall = num_alerts.sum() / max(num_lines.sum(), 1)
     rates = np.full(messages.results["num_distinct_messages"], overall)
-    rates[found["message_id"]] = num_alerts / num_lines
+    rates[counts["message_id"]] = num_alerts / num_lines
     return rates
 
 
@@ -93,37 +94,39 @@ def shown_alert(alert: str) -> str:
 
 def recall_by_alert(
     types: AlertTypes, is_anomalous: Labels, scores: Mapping[str, Scores]
-) -> dict[str, Json]:
+) -> Alerts:
     """How many of the test windows that hold an alert type are found, type by type.
 
     A window counts for each of its types, whichever line it was found by. `seen` and `unseen` part
     the anomalous windows by whether any of their types is in a training window.
     """
-    verdicts = {name: found > DECISION for name, found in scores.items()}
-    places: dict[str, list[int]] = {}
-    for place, held in enumerate(types.of_test):
+    verdicts = {name: of_detector > DECISION for name, of_detector in scores.items()}
+
+    def recall(windows: Labels | list[int]) -> dict[str, float | None]:
+        return {name: _share(flagged[windows]) for name, flagged in verdicts.items()}
+
+    holding: dict[str, list[int]] = {}
+    for number, held in enumerate(types.of_test):
         for alert in held:
-            places.setdefault(alert, []).append(place)
-    entries = []
-    for alert, holds in sorted(places.items(), key=lambda entry: (-len(entry[1]), entry[0])):
-        entries.append(
-            {
-                "alert": shown_alert(alert),
-                "is_in_training": alert in types.num_train_windows,
-                "num_train_windows": types.num_train_windows.get(alert, 0),
-                "num_test_windows": len(holds),
-                "recall": {name: _share(found[holds]) for name, found in verdicts.items()},
-            }
-        )
+            holding.setdefault(alert, []).append(number)
     is_seen = np.array([bool(held & types.num_train_windows.keys()) for held in types.of_test])
-    groups = {"seen": is_anomalous & is_seen, "unseen": is_anomalous & ~is_seen}
-    return {"types": entries} | {
-        group: {
-            "num_windows": int(chosen.sum()),
-            "recall": {name: _share(found[chosen]) for name, found in verdicts.items()},
-        }
-        for group, chosen in groups.items()
-    }
+    seen, unseen = is_anomalous & is_seen, is_anomalous & ~is_seen
+    return Alerts(
+        types=tuple(
+            AlertType(
+                alert=shown_alert(alert),
+                is_in_training=alert in types.num_train_windows,
+                num_train_windows=types.num_train_windows.get(alert, 0),
+                num_test_windows=len(windows),
+                recall=recall(windows),
+            )
+            for alert, windows in sorted(
+                holding.items(), key=lambda entry: (-len(entry[1]), entry[0])
+            )
+        ),
+        seen=AlertGroup(num_windows=int(seen.sum()), recall=recall(seen)),
+        unseen=AlertGroup(num_windows=int(unseen.sum()), recall=recall(unseen)),
+    )
 
 
 def _share(verdicts: Labels) -> float | None:

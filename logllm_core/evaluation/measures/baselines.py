@@ -4,7 +4,7 @@ Each is fitted on the training windows alone and scores the windows that the mod
 above 0.5 is an alarm. Where one of these is as good as the model, the report says so.
 
 Windows repeat: of the 460,048 training sessions of HDFS, 26,814 differ. A window is its *bag* here,
-its messages with their numbers but without their order. Models are fitted on the distinct pairs of
+see `bags`. Models are fitted on the distinct pairs of
 bag and label, each weighted by its windows. For the regressions that is the sum over all windows
 with equal terms taken together, so the same optimum; the optimiser may stop a little elsewhere. For
 the trees it is the same fit: equal bags never part, so impurities and leaves are those of all
@@ -14,7 +14,7 @@ another of them, which may put a bag that training lacks into another leaf.
 Axis names: `B` bags, `M` messages, `E` encoder width.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,28 +25,20 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from logllm_core.evaluation.measures.metrics import Labels, Scores
+from logllm_core.evaluation.measures.bags import Ids, count_messages, distinct, distinct_bags
+from logllm_core.evaluation.measures.metrics import Scores
+from logllm_core.evaluation.measures.training_bags import (
+    Evidence,
+    NotApplicableError,
+    TrainingBags,
+)
 from logllm_core.logs.windows.window_artifact import Windows
 
-Ids = tuple[int, ...]
 Scorer = Callable[[Windows], Scores]
 ALWAYS = "always anomalous"
 MAX_ITERATIONS = 2_000  # of the regression on counts
 NUM_CELLS = 1 << 22  # of distances in memory at once
 MAX_TREE_MESSAGES = 50_000  # a tree looks at each message at each branch: minutes, then hours
-MAX_BAGS = 200_000  # distinct ones of training: each is compared with each new one, or has a vector
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Evidence:
-    """What the baselines may learn from."""
-
-    train: Windows
-    # By message id: the share of its lines in training windows that are alerts; of all lines for a
-    # message that training lacks. None where lines have no labels.
-    alert_rates: NDArray[np.float64] | None
-    # The frozen encoder's, by message id. None where there are too many messages to encode.
-    vectors_ME: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,107 +53,23 @@ def fit_baselines(evidence: Evidence) -> Baselines:
     """Fit every baseline that the training windows allow, by the names the report shows."""
     scorers: dict[str, Scorer] = {}
     not_applicable: dict[str, str] = {}
-    training = _Training.of(evidence)
+    training = TrainingBags.of(evidence)
     for name, fit in BASELINES.items():
         try:
             if not len(evidence.train) and name != ALWAYS:
-                raise _NotApplicableError("There are no training windows.")
+                raise NotApplicableError("There are no training windows.")
             scorers[name] = fit(training)
-        except _NotApplicableError as reason:
+        except NotApplicableError as reason:
             not_applicable[name] = str(reason)
     return Baselines(scorers=scorers, not_applicable=not_applicable)
-
-
-def count_messages(bags: Sequence[Ids], columns: NDArray[np.int64]) -> csr_matrix:
-    """How often each message occurs in each bag, [B, M].
-
-    Args:
-        columns: by message id, its column; messages beyond, or with -1, are left out.
-    """
-    rows = np.repeat(np.arange(len(bags)), [len(ids) for ids in bags])
-    ids = np.fromiter((message for bag in bags for message in bag), dtype=np.int64)
-    found = np.append(columns, -1)[np.minimum(ids, len(columns))]
-    is_known = found >= 0
-    places = (rows[is_known], found[is_known])
-    return csr_matrix(
-        (np.ones(len(places[0])), places), shape=(len(bags), int(columns.max(initial=-1)) + 1)
-    )
-
-
-class _NotApplicableError(Exception):
-    """Why a baseline cannot be fitted here, as a short sentence."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Training:
-    """The training windows, each distinct bag once."""
-
-    evidence: Evidence
-    labels: Labels
-    bags: list[Ids]
-    places: NDArray[np.int64]  # by window, its bag
-    columns: NDArray[np.int64]  # by message id, its column among the messages of training, or -1
-    counts_BM: csr_matrix
-
-    @classmethod
-    def of(cls, evidence: Evidence) -> "_Training":
-        assert evidence.train.is_anomalous is not None
-        bags, places = _distinct_bags(evidence.train)
-        known = np.unique(np.fromiter((i for bag in bags for i in bag), dtype=np.int64))
-        columns = np.full(known.max(initial=-1) + 1, -1, dtype=np.int64)
-        columns[known] = np.arange(len(known))
-        return cls(
-            evidence=evidence,
-            labels=evidence.train.is_anomalous,
-            bags=bags,
-            places=places,
-            columns=columns,
-            counts_BM=count_messages(bags, columns),
-        )
-
-    def tally(self) -> tuple[Scores, Scores]:
-        """The normal and the anomalous windows of each bag."""
-        normal, anomalous = (
-            np.bincount(self.places[self.labels == label], minlength=len(self.bags))
-            for label in (False, True)
-        )
-        return normal.astype(np.float64), anomalous.astype(np.float64)
-
-    def check_size(self) -> None:
-        if len(self.bags) > MAX_BAGS:
-            raise _NotApplicableError(
-                f"More than {MAX_BAGS:,} training windows differ in their messages."
-            )
-
-    def rows(self) -> tuple[NDArray[np.int64], Labels, Scores]:
-        """What to fit on: bag, label and number of windows of each distinct pair."""
-        if self.labels.all() or not self.labels.any():
-            kind = "anomalous" if self.labels.any() else "normal"
-            raise _NotApplicableError(f"All training windows are {kind}.")
-        numbers = np.concatenate(self.tally())
-        pairs = np.flatnonzero(numbers)
-        return pairs % len(self.bags), pairs >= len(self.bags), numbers[pairs]
-
-
-def _distinct(keys: Iterable[Ids]) -> tuple[list[Ids], NDArray[np.int64]]:
-    """The distinct keys in order of appearance, and the place of each key among them."""
-    places: dict[Ids, int] = {}
-    found = np.fromiter((places.setdefault(key, len(places)) for key in keys), dtype=np.int64)
-    return list(places), found
-
-
-def _distinct_bags(windows: Windows) -> tuple[list[Ids], NDArray[np.int64]]:
-    sequences, place_of_window = _distinct(windows.message_ids)
-    bags, place_of_sequence = _distinct(tuple(sorted(ids)) for ids in sequences)
-    return bags, place_of_sequence[place_of_window]
 
 
 def _by_bag(score_bags: Callable[[list[Ids]], Scores]) -> Scorer:
     """Scores each distinct bag once."""
 
     def score(windows: Windows) -> Scores:
-        bags, places = _distinct_bags(windows)
-        return score_bags(bags)[places] if bags else np.zeros(0)
+        bags, bag_of_window = distinct_bags(windows.message_ids)
+        return score_bags(bags)[bag_of_window] if bags else np.zeros(0)
 
     return score
 
@@ -170,38 +78,38 @@ def _by_counts(columns: NDArray[np.int64], score_counts: Callable[[csr_matrix], 
     return _by_bag(lambda bags: score_counts(count_messages(bags, columns)))
 
 
-def _always_anomalous(_: _Training) -> Scorer:
+def _always_anomalous(_: TrainingBags) -> Scorer:
     return lambda windows: np.ones(len(windows))
 
 
-def _never_seen_message(training: _Training) -> Scorer:
+def _never_seen_message(training: TrainingBags) -> Scorer:
     """A message that no normal training window holds is an alarm."""
     normal, _ = training.tally()
-    known = {message for place in np.flatnonzero(normal) for message in training.bags[place]}
+    known = {message for bag in np.flatnonzero(normal) for message in training.bags[bag]}
     return _by_bag(lambda bags: np.array([float(not known.issuperset(bag)) for bag in bags]))
 
 
-def _highest_alert_rate(training: _Training) -> Scorer:
+def _highest_alert_rate(training: TrainingBags) -> Scorer:
     """The highest share of alerts that the lines of any of the window's messages had in training.
 
     A message that training lacks has the share of all training lines.
     """
     if training.evidence.alert_rates is None:
-        raise _NotApplicableError("The lines have no labels.")
+        raise NotApplicableError("The lines have no labels.")
     rates = training.evidence.alert_rates
     return _by_bag(lambda bags: np.array([rates[list(bag)].max() for bag in bags]))
 
 
-def _exact_sequence(training: _Training) -> Scorer:
+def _exact_sequence(training: TrainingBags) -> Scorer:
     """The anomalous share of the training windows with that very sequence; unseen: of all."""
-    sequences, places = _distinct(training.evidence.train.message_ids)
-    shares = np.bincount(places, weights=training.labels) / np.bincount(places)
+    sequences, sequence_of = distinct(training.evidence.train.message_ids)
+    shares = np.bincount(sequence_of, weights=training.labels) / np.bincount(sequence_of)
     known = dict(zip(sequences, shares.tolist(), strict=True))
     overall = float(training.labels.mean())
     return lambda windows: np.array([known.get(ids, overall) for ids in windows.message_ids])
 
 
-def _logistic_regression(training: _Training) -> Scorer:
+def _logistic_regression(training: TrainingBags) -> Scorer:
     bags, labels, weights = training.rows()
     scaler = MaxAbsScaler().fit(training.counts_BM)
     model = LogisticRegression(C=100, max_iter=MAX_ITERATIONS)
@@ -214,10 +122,10 @@ def _logistic_regression(training: _Training) -> Scorer:
 def _of_trees(make: Callable[[], DecisionTreeClassifier]) -> "Fit":
     """Trees of scikit-learn; its histogram boosting would want the counts unpacked."""
 
-    def fit(training: _Training) -> Scorer:
+    def fit(training: TrainingBags) -> Scorer:
         bags, labels, weights = training.rows()
         if training.counts_BM.shape[1] > MAX_TREE_MESSAGES:
-            raise _NotApplicableError(
+            raise NotApplicableError(
                 f"Training windows hold more than {MAX_TREE_MESSAGES:,} distinct messages."
             )
         model = make().fit(training.counts_BM[bags], labels, sample_weight=weights)
@@ -226,7 +134,7 @@ def _of_trees(make: Callable[[], DecisionTreeClassifier]) -> "Fit":
     return fit
 
 
-def _nearest_neighbour(training: _Training) -> Scorer:
+def _nearest_neighbour(training: TrainingBags) -> Scorer:
     """The anomalous share of the training windows with the nearest bag, by Euclidean distance.
 
     Distances of counts are often equal; then the windows of all nearest bags count. (scikit-learn's
@@ -253,17 +161,17 @@ def _nearest_neighbour(training: _Training) -> Scorer:
         step = max(NUM_CELLS // sum(training.counts_BM.shape), 1)
         for start in range(0, len(new), step):
             part = new[start : start + step]
-            scores[part] = score_new([bags[place] for place in part])
+            scores[part] = score_new([bags[number] for number in part])
         return scores
 
     return _by_bag(score_bags)
 
 
-def _mean_vector(training: _Training) -> Scorer:
+def _mean_vector(training: TrainingBags) -> Scorer:
     """What the frozen encoder tells without the decoder: the mean over a window's messages."""
     vectors_ME = training.evidence.vectors_ME
     if vectors_ME is None:
-        raise _NotApplicableError("There are too many messages to encode.")
+        raise NotApplicableError("There are too many messages to encode.")
     training.check_size()
     every = np.arange(len(vectors_ME))
 
@@ -282,7 +190,7 @@ def _mean_vector(training: _Training) -> Scorer:
     )
 
 
-Fit = Callable[[_Training], Scorer]
+Fit = Callable[[TrainingBags], Scorer]
 BASELINES: Mapping[str, Fit] = {
     ALWAYS: _always_anomalous,
     "message never seen in a normal training window": _never_seen_message,

@@ -20,13 +20,14 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil, sqrt
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from logllm_core.evaluation.measures.metrics import Labels, Scores, rates
+from logllm_core.evaluation.results.figures import Difference, Interval, PairedFigure
 from logllm_core.scoring import DECISION
 
 NUM_RESAMPLES = 1_000
@@ -36,16 +37,23 @@ MIN_DEFINED_FRACTION = 0.5  # of the resamples, or there is no interval
 NUM_CELLS = 1 << 22  # of a table [W, R] in memory at once
 
 Weights = NDArray[np.int32]
-Interval = list[float] | None
-Figure = Literal["f1", "pr_auc"]
-Difference = tuple[float, Interval]  # of two figures, and its 95 %
+Bounds = Mapping[str, Interval | None]  # by figure; None where too few resamples define it
 Measure = Callable[[Weights], dict[str, Scores]]  # figures of each resample, NaN where undefined
 Key = TypeVar("Key", bound=Hashable)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DetectorIntervals:
+    """The intervals of a detector's figures."""
+
+    at_decision: Bounds
+    at_validation_threshold: Bounds | None  # None without such a threshold
+    areas: Bounds
+
+
 def intervals(
     is_anomalous: Labels, scores: Mapping[str, Scores], thresholds: Mapping[str, float | None]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, DetectorIntervals]:
     """The intervals of each detector's figures; all detectors see the same resamples.
 
     Args:
@@ -54,62 +62,66 @@ def intervals(
         thresholds: each detector's own threshold, chosen elsewhere; None without one.
 
     Returns:
-        A detector's `at_decision` and `at_validation_threshold` (None without one): an interval a
-        rate; its `pr_auc` and `roc_auc`: an interval. An interval is None where fewer than half of
-        the resamples define the figure; the others are left out of it.
+        By detector. Where fewer than half of the resamples define a figure, it has no interval;
+        else those that do not are left out of it.
     """
     measures: dict[tuple[str, str], Measure] = {}
-    for name, own in scores.items():
-        measures[name, "at_decision"] = _rates_at(is_anomalous, own, DECISION)
+    for name, of_detector in scores.items():
+        measures[name, "at_decision"] = _rates_at(is_anomalous, of_detector, DECISION)
         threshold = thresholds[name]
         if threshold is not None:
-            measures[name, "at_validation_threshold"] = _rates_at(is_anomalous, own, threshold)
-        measures[name, "areas"] = Ranked.of(is_anomalous, own).areas
-    found = {
+            measures[name, "at_validation_threshold"] = _rates_at(
+                is_anomalous, of_detector, threshold
+            )
+        measures[name, "areas"] = Ranked.of(is_anomalous, of_detector).areas
+    bounds = {
         key: {figure: _interval(values) for figure, values in figures.items()}
         for key, figures in _resample(len(is_anomalous), measures).items()
     }
     return {
-        name: {
-            "at_decision": found[name, "at_decision"],
-            "at_validation_threshold": found.get((name, "at_validation_threshold")),
-            **found[name, "areas"],
-        }
+        name: DetectorIntervals(
+            at_decision=bounds[name, "at_decision"],
+            at_validation_threshold=bounds.get((name, "at_validation_threshold")),
+            areas=bounds[name, "areas"],
+        )
         for name in scores
     }
 
 
 def difference(
-    is_anomalous: Labels, one: Scores, other: Scores, figure: Figure
+    is_anomalous: Labels, scores: Scores, other: Scores, figure: PairedFigure
 ) -> Difference | None:
     """One detector's figure minus another's on the same windows, with its interval.
 
     Both are measured on the same resamples, so what is hard for both cancels out. F1 is that at
     the fixed decision. None where a figure is undefined.
     """
-    return differences(is_anomalous, one, [other], figure)[0]
+    return differences(is_anomalous, scores, [other], figure)[0]
 
 
 def differences(
-    is_anomalous: Labels, one: Scores, others: Sequence[Scores], figure: Figure
+    is_anomalous: Labels, scores: Scores, others: Sequence[Scores], figure: PairedFigure
 ) -> list[Difference | None]:
     """The same against several others, all on the same resamples."""
     measures: list[Measure] = [
-        _rates_at(is_anomalous, scores, DECISION)
+        _rates_at(is_anomalous, judged, DECISION)
         if figure == "f1"
-        else Ranked.of(is_anomalous, scores).areas
-        for scores in (one, *others)
+        else Ranked.of(is_anomalous, judged).areas
+        for judged in (scores, *others)
     ]
     once_WR = np.ones((len(is_anomalous), 1), dtype=np.int32)  # the windows as they are
-    own, *values = (measure(once_WR)[figure].item() for measure in measures)
-    if np.isnan(own) or np.isnan(values).all():
+    first, *values = (measure(once_WR)[figure].item() for measure in measures)
+    if np.isnan(first) or np.isnan(values).all():
         return [None] * len(others)
-    found = _resample(len(is_anomalous), dict(enumerate(measures)))
+    drawn = _resample(len(is_anomalous), dict(enumerate(measures)))
     return [
         None
         if np.isnan(value)
-        else (own - value, _interval(found[0][figure] - found[place][figure]))
-        for place, value in enumerate(values, start=1)
+        else Difference(
+            difference=first - value,
+            interval=_interval(drawn[0][figure] - drawn[number][figure]),
+        )
+        for number, value in enumerate(values, start=1)
     ]
 
 
@@ -120,8 +132,8 @@ def _resample(num_windows: int, measures: Mapping[Key, Measure]) -> dict[Key, di
         for key, measure in measures.items():
             parts[key].append(measure(weights_WR))
     return {
-        key: {figure: np.concatenate([part[figure] for part in found]) for figure in found[0]}
-        for key, found in parts.items()
+        key: {figure: np.concatenate([part[figure] for part in drawn]) for figure in drawn[0]}
+        for key, drawn in parts.items()
     }
 
 
@@ -191,10 +203,10 @@ class Ranked:
         """Average precision and the area under the ROC curve of each resample."""
         anomalous_GR = (self.anomalous_GW @ weights_WR).astype(np.float64)
         tied_GR = (self.tied_GW @ weights_WR).astype(np.float64)
-        found_GR = anomalous_GR.cumsum(axis=0)
+        true_GR = anomalous_GR.cumsum(axis=0)
         false_GR = (self.between_GW @ weights_WR + tied_GR).cumsum(axis=0)
-        num_anomalous, num_normal = found_GR[-1], false_GR[-1]
-        precision_GR = found_GR / np.maximum(found_GR + false_GR, 1)
+        num_anomalous, num_normal = true_GR[-1], false_GR[-1]
+        precision_GR = true_GR / np.maximum(true_GR + false_GR, 1)
         # Of the pairs of an anomalous and a normal window, those in order; tied, they count half.
         below_GR = num_normal - false_GR + tied_GR / 2
         num_in_order = (anomalous_GR * below_GR).sum(axis=0)
@@ -217,9 +229,9 @@ def _rates(members_KW: csr_matrix, weights_WR: Weights) -> dict[str, Scores]:
     return rates(tp, fp, fn, tn)
 
 
-def _interval(values: Scores) -> Interval:
+def _interval(values: Scores) -> Interval | None:
     defined = values[~np.isnan(values)]
     if len(defined) < MIN_DEFINED_FRACTION * len(values):
         return None
     low, high = np.percentile(defined, [OUTSIDE_PERCENT, 100 - OUTSIDE_PERCENT])
-    return [float(low), float(high)]
+    return Interval(float(low), float(high))

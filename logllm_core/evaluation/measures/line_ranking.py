@@ -9,8 +9,9 @@ from sklearn.metrics import average_precision_score
 
 from logllm_core import tables
 from logllm_core.evaluation.measures.metrics import Scores
-from logllm_core.pages import MODEL
-from logllm_core.store.store import Artifact, Json
+from logllm_core.evaluation.results import MODEL
+from logllm_core.evaluation.results.report import LineRankings, RankingFigures
+from logllm_core.store.store import Artifact
 
 Ranking = Mapping[int, float]  # a window's distinct messages, by id; higher is more suspicious
 CUT = -1e9  # the score of a line beside the part that decided: below any log-odds
@@ -29,12 +30,12 @@ class LocalizedWindow:
 def read_contributions(predictions: Artifact) -> dict[int, dict[int, float]]:
     """Of each flagged test window, by id: what each distinct message contributed."""
     table = tables.read(predictions.path / "contributions" / "split=test", tables.CONTRIBUTIONS)
-    found: dict[int, dict[int, float]] = {}
+    contributions: dict[int, dict[int, float]] = {}
     for window_id, message_id, contribution in zip(
         *(table[name].to_pylist() for name in tables.CONTRIBUTIONS.names), strict=True
     ):
-        found.setdefault(window_id, {})[message_id] = contribution
-    return found
+        contributions.setdefault(window_id, {})[message_id] = contribution
+    return contributions
 
 
 def localization(
@@ -42,7 +43,7 @@ def localization(
     predictions: Artifact,
     contributions: Mapping[int, Ranking],
     alert_rates: Scores,
-) -> dict[str, Json]:
+) -> LineRankings:
     """Figures of the contributions, and of two rules, against the labels of lines.
 
     Lines are told apart by their numbers: one that several windows hold counts once.
@@ -61,15 +62,17 @@ def localization(
         "a random line": [dict.fromkeys(window.message_ids, 0.0) for window in flagged],
     }
     is_alert = _labels(flagged)
-    return {
-        "num_flagged_windows": num_flagged,
-        "num_windows": len(flagged),
-        "num_windows_with_alerts": sum(any(window.is_alert) for window in flagged),
-        "num_lines": len(is_alert),
-        "num_alert_lines": sum(is_alert.values()),
-        "num_alert_lines_missed": missed,
-        "rankings": {name: ranking_figures(flagged, found) for name, found in rankings.items()},
-    }
+    return LineRankings(
+        num_flagged_windows=num_flagged,
+        num_windows=len(flagged),
+        num_windows_with_alerts=sum(any(window.is_alert) for window in flagged),
+        num_lines=len(is_alert),
+        num_alert_lines=sum(is_alert.values()),
+        num_alert_lines_missed=missed,
+        rankings={
+            name: ranking_figures(flagged, of_windows) for name, of_windows in rankings.items()
+        },
+    )
 
 
 def read_flagged(
@@ -106,7 +109,7 @@ def read_flagged(
 
 def ranking_figures(
     flagged: Sequence[LocalizedWindow], rankings: Sequence[Ranking]
-) -> dict[str, float | None]:
+) -> RankingFigures:
     """How well the lines of flagged windows are ranked by their messages.
 
     hit@k: in what share of the windows that hold an alert one of the k lines ranked highest is one;
@@ -119,11 +122,11 @@ def ranking_figures(
     pr_auc = None
     if 0 < num_alerts < len(labels):
         pr_auc = float(average_precision_score(list(labels.values()), [scores[n] for n in labels]))
-    return {
-        "hit_at_1": _mean_hit(flagged, rankings, 1),
-        "hit_at_3": _mean_hit(flagged, rankings, 3),
-        "pr_auc": pr_auc,
-    }
+    return RankingFigures(
+        hit_at_1=_mean_hit(flagged, rankings, 1),
+        hit_at_3=_mean_hit(flagged, rankings, 3),
+        pr_auc=pr_auc,
+    )
 
 
 def _mean_hit(
@@ -141,7 +144,7 @@ def expected_hit(is_alert: Sequence[bool], scores: Sequence[float], k: int) -> f
     """The chance that one of the k lines with the highest scores is an alert, ties in any order."""
     num_left = k
     for score in sorted(set(scores), reverse=True):
-        tied = [flag for flag, own in zip(is_alert, scores, strict=True) if own == score]
+        tied = [flag for flag, of_line in zip(is_alert, scores, strict=True) if of_line == score]
         if len(tied) >= num_left:  # k of them are drawn: the chance that none is an alert
             return 1 - comb(tied.count(False), num_left) / comb(len(tied), num_left)
         if any(tied):
@@ -165,8 +168,8 @@ def _labels(flagged: Sequence[LocalizedWindow]) -> dict[int, bool]:
 
 
 def _scores(flagged: Sequence[LocalizedWindow], rankings: Sequence[Ranking]) -> dict[int, float]:
-    found: dict[int, float] = {}
+    highest: dict[int, float] = {}
     for window, ranking in zip(flagged, rankings, strict=True):
         for number, score in zip(window.line_numbers, _of_lines(window, ranking), strict=True):
-            found[number] = max(found.get(number, CUT), score)
-    return found
+            highest[number] = max(highest.get(number, CUT), score)
+    return highest

@@ -54,14 +54,14 @@ def judge(is_anomalous: Labels, scores: Scores, threshold: float = DECISION) -> 
     fp = int((alarms & ~is_anomalous).sum())
     fn = int((~alarms & is_anomalous).sum())
     tn = len(scores) - tp - fp - fn
-    found = rates(*np.array([tp, fp, fn, tn], dtype=np.float64)[:, None])
+    measured = rates(*np.array([tp, fp, fn, tn], dtype=np.float64)[:, None])
     return Verdicts(
         threshold=threshold,
         true_positives=tp,
         false_positives=fp,
         false_negatives=fn,
         true_negatives=tn,
-        **{name: None if np.isnan(rate[0]) else rate.item() for name, rate in found.items()},
+        **{name: None if np.isnan(rate[0]) else rate.item() for name, rate in measured.items()},
     )
 
 
@@ -113,12 +113,12 @@ def _best_cut(is_anomalous: Labels, scores: Scores) -> tuple[float, float] | Non
     """The best F1 and its threshold."""
     if not _has_both_classes(is_anomalous):
         return None
-    values, places = np.unique(scores, return_inverse=True)  # windows of one score fall together
-    num_windows = np.bincount(places)[::-1]
-    num_anomalous = np.bincount(places, weights=is_anomalous)[::-1]
+    values, groups = np.unique(scores, return_inverse=True)  # windows of one score fall together
+    num_windows = np.bincount(groups)[::-1]
+    num_anomalous = np.bincount(groups, weights=is_anomalous)[::-1]
     values = values[::-1]
-    found = np.cumsum(num_anomalous)
-    f1 = 2 * found / (np.cumsum(num_windows) + found[-1])
+    num_true = np.cumsum(num_anomalous)
+    f1 = 2 * num_true / (np.cumsum(num_windows) + num_true[-1])
     f1[values <= 0] = 0
     best = int(np.argmax(f1))  # the first of equals: the highest score
     if not f1[best]:

@@ -19,7 +19,7 @@ ByMessage = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reading:
+class EventReading:
     """How a method reads this data set."""
 
     events: Events
@@ -31,31 +31,31 @@ class Reading:
         return [tuple(by_message[message] for message in ids) for ids in windows]
 
 
-def learn_events(reads: Reads, windows: Sequence[Ids], texts: Sequence[str]) -> Reading:
+def learn_events(reads: Reads, windows: Sequence[Ids], texts: Sequence[str]) -> EventReading:
     """The events of a method.
 
     Args:
         windows: those that it is fitted on, of message ids.
-        texts: all masked messages, by message id; a message id is one's place in the log's order.
+        texts: all masked messages, by message id; ids are in the order of the log.
     """
     known = sorted({message for ids in windows for message in ids})
     return _templates(known, texts) if reads == "templates" else _messages(known, texts)
 
 
-def _messages(known: Sequence[int], texts: Sequence[str]) -> Reading:
+def _messages(known: Sequence[int], texts: Sequence[str]) -> EventReading:
     """Each message is an event; the known ones first."""
     is_known = np.zeros(len(texts), dtype=bool)
     is_known[known] = True
     order = np.concatenate([np.flatnonzero(is_known), np.flatnonzero(~is_known)])
     event_of_message = np.empty(len(texts), dtype=np.int64)
     event_of_message[order] = np.arange(len(texts))
-    return Reading(
-        events=Events(texts=[texts[place] for place in order.tolist()], num_known=len(known)),
+    return EventReading(
+        events=Events(texts=[texts[message] for message in order.tolist()], num_known=len(known)),
         event_of_message=event_of_message,
     )
 
 
-def _templates(known: Sequence[int], texts: Sequence[str]) -> Reading:
+def _templates(known: Sequence[int], texts: Sequence[str]) -> EventReading:
     drain = Drain()  # depth 4, similarity 0.4: Drain3's own settings
     event_of_message = np.full(len(texts), -1, dtype=np.int64)
     for message in known:
@@ -67,12 +67,12 @@ def _templates(known: Sequence[int], texts: Sequence[str]) -> Reading:
     num_known = len(templates)
     for message in np.flatnonzero(event_of_message < 0).tolist():
         text = texts[message]
-        found = drain.tree_search(drain.root_node, text.split())
-        if found is None:
+        cluster = drain.tree_search(drain.root_node, text.split())
+        if cluster is None:
             event_of_message[message] = len(templates)
             templates.append(text)
         else:
-            event_of_message[message] = found.cluster_id - 1
-    return Reading(
+            event_of_message[message] = cluster.cluster_id - 1
+    return EventReading(
         events=Events(texts=templates, num_known=num_known), event_of_message=event_of_message
     )

@@ -58,19 +58,19 @@ class FrozenEncoder:
         start = 0
         with track("Encoding", total=len(texts), unit="texts") as advance:
             for group in vocabulary.encoder_input(ordered):
-                own = group.to(self._device)
+                batch = group.to(self._device)
                 hidden_NLE = encoder.bert(
-                    input_ids=own.token_ids_ML, attention_mask=own.is_token_ML.long()
+                    input_ids=batch.token_ids_ML, attention_mask=batch.is_token_ML.long()
                 ).last_hidden_state
-                num_texts = len(own.token_ids_ML)
-                yield ordered[start : start + num_texts], hidden_NLE.float(), own.is_token_ML
+                num_texts = len(batch.token_ids_ML)
+                yield ordered[start : start + num_texts], hidden_NLE.float(), batch.is_token_ML
                 start += num_texts
                 advance(num_texts)
 
     def mean_vectors(self, texts: Sequence[str]) -> Vectors:
         """[N, E]: the mean over each text's tokens, without [CLS] and [SEP]; 0 without any."""
         vectors_NE: Vectors | None = None
-        for places, hidden_NLE, is_token_NL in self.token_vectors(texts):
+        for numbers, hidden_NLE, is_token_NL in self.token_vectors(texts):
             inner_NL = is_token_NL.clone()
             inner_NL[:, 0] = False
             inner_NL[:, :-1] &= is_token_NL[:, 1:]  # the last token is [SEP]
@@ -79,5 +79,5 @@ class FrozenEncoder:
             means_NE = total_NE / inner_NL.sum(dim=1, keepdim=True).clamp(min=1)
             if vectors_NE is None:
                 vectors_NE = np.zeros((len(texts), means_NE.shape[1]), dtype=np.float32)
-            vectors_NE[places] = means_NE.cpu().numpy()
+            vectors_NE[numbers] = means_NE.cpu().numpy()
         return np.zeros((0, 1), dtype=np.float32) if vectors_NE is None else vectors_NE

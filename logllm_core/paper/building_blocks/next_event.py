@@ -81,6 +81,7 @@ def fit_next(
     name: str,
     network: nn.Module,
     windows: Sequence[Ids],
+    *,
     num_known: int,
     settings: HistorySettings,
     bench: Bench,
@@ -98,8 +99,8 @@ def fit_next(
     pair_of_sample = np.repeat(np.arange(len(pairs)), counts)
 
     def loss(samples: NDArray[np.int64]) -> Tensor:
-        found, times = np.unique(pair_of_sample[samples], return_counts=True)
-        before_BH, next_B = _tensors(pairs[found], bench.device)
+        drawn, times = np.unique(pair_of_sample[samples], return_counts=True)
+        before_BH, next_B = _tensors(pairs[drawn], bench.device)
         losses_B = functional.cross_entropy(network(before_BH), next_B, reduction="none")
         return losses_B @ torch.from_numpy(times).to(losses_B) / len(samples)
 

@@ -38,8 +38,8 @@ class BothWays(nn.Module):
         packed = pack_padded_sequence(
             vectors_BLE, is_event_BL.sum(dim=1).cpu(), batch_first=True, enforce_sorted=False
         )
-        for place, layer in enumerate(self.layers):
-            if place:
+        for number, layer in enumerate(self.layers):
+            if number:
                 packed = packed._replace(data=self.dropout(packed.data))
             packed, _ = layer(packed)
         states_BLH, _ = pad_packed_sequence(packed, batch_first=True)

@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from logllm_core.evaluation.measures.bags import distinct
 from logllm_core.paper.building_blocks.fitting import MethodSettings
 from logllm_core.paper.building_blocks.interface import Bench, Ids, Scorer, Scores, Training
 
@@ -50,36 +51,36 @@ def fit_classifier(
         rate: of learning, by step; else that of the settings.
     """
     kept = cut_windows(name, training.windows, settings.max_window_events)
-    place_of = {ids: place for place, ids in enumerate(dict.fromkeys(kept))}
-    distinct = list(place_of)
-    place_of_window = np.array([place_of[ids] for ids in kept])
+    windows, number_of = distinct(kept)
     if chances_W is None:
         chances_W = training.is_anomalous.astype(np.float64)
     targets_WC = np.stack([1 - chances_W, chances_W], axis=1)
 
     def loss(samples: NDArray[np.int64]) -> Tensor:
-        rows, row_of_sample = np.unique(place_of_window[samples], return_inverse=True)
+        rows, row_of_sample = np.unique(number_of[samples], return_inverse=True)
         counts_BC = np.zeros((len(rows), 2), dtype=np.float32)
         np.add.at(counts_BC, row_of_sample, targets_WC[samples])
-        logits_BC = network(*padded([distinct[row] for row in rows.tolist()], bench.device))
+        logits_BC = network(*padded([windows[row] for row in rows.tolist()], bench.device))
         log_probabilities_BC = functional.log_softmax(logits_BC, dim=1)
         weights_BC = torch.from_numpy(counts_BC / len(samples)).to(bench.device)
         return -(weights_BC * log_probabilities_BC).sum()
 
     bench.trainer.train(name, network, loss, num_samples=len(kept), settings=settings, rate=rate)
+    return lambda windows: _probabilities(
+        network, cut_windows(name, windows, settings.max_window_events), bench.device
+    )
 
-    @torch.no_grad()
-    def score(windows: Sequence[Ids]) -> Scores:
-        kept = cut_windows(name, windows, settings.max_window_events)
-        scores = np.zeros(len(kept))
-        for places in batches(kept):
-            logits_BC = network(*padded([kept[place] for place in places], bench.device))
-            # In double precision: windows that a network is sure of keep their order.
-            odds_B = (logits_BC[:, 1] - logits_BC[:, 0]).double()
-            scores[places] = odds_B.sigmoid().cpu().numpy()
-        return scores
 
-    return score
+@torch.no_grad()
+def _probabilities(network: nn.Module, windows: Sequence[Ids], device: torch.device) -> Scores:
+    """That each window is anomalous."""
+    scores = np.zeros(len(windows))
+    for batch in batches(windows):
+        logits_BC = network(*padded([windows[number] for number in batch], device))
+        # In double precision: windows that a network is sure of keep their order.
+        odds_B = (logits_BC[:, 1] - logits_BC[:, 0]).double()
+        scores[batch] = odds_B.sigmoid().cpu().numpy()
+    return scores
 
 
 def cut_windows(name: str, windows: Sequence[Ids], max_events: int) -> list[Ids]:
@@ -94,8 +95,8 @@ def cut_windows(name: str, windows: Sequence[Ids], max_events: int) -> list[Ids]
 
 
 def batches(windows: Sequence[Ids]) -> Iterator[list[int]]:
-    """Places of windows of like length, the longest first, at most NUM_CELLS events a batch."""
-    order = sorted(range(len(windows)), key=lambda place: -len(windows[place]))
+    """Numbers of windows of like length, the longest first, at most NUM_CELLS events a batch."""
+    order = sorted(range(len(windows)), key=lambda number: -len(windows[number]))
     start = 0
     while start < len(order):
         num_windows = max(NUM_CELLS // len(windows[order[start]]), 1)

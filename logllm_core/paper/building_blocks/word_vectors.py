@@ -50,7 +50,7 @@ def template_vectors(events: Events, encoder: FrozenEncoder) -> Vectors:
         [word for word in words_of(text) if not _STOP_WORDS.fullmatch(word)]
         for text in events.texts
     ]
-    column = {word: place for place, word in enumerate(sorted({w for ws in words_N for w in ws}))}
+    column = {word: number for number, word in enumerate(sorted({w for ws in words_N for w in ws}))}
     if not column:
         return np.zeros((len(words_N), 1), dtype=np.float32)
     num_holding = Counter(word for words in words_N[: events.num_known] for word in set(words))
@@ -75,8 +75,8 @@ def centred(vectors_WE: Vectors, is_known_W: NDArray[np.bool_]) -> Vectors:
     """
     if not is_known_W.any():
         return vectors_WE
-    found: Vectors = vectors_WE - vectors_WE[is_known_W].mean(axis=0)
-    return found
+    centred_WE: Vectors = vectors_WE - vectors_WE[is_known_W].mean(axis=0)
+    return centred_WE
 
 
 def _weights(

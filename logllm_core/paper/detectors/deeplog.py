@@ -45,7 +45,9 @@ def fit(training: Training, settings: DeepLogSettings, bench: Bench) -> Scorer:
     num_known = training.events.num_known
     bench.seed_weights(NAME)
     network = DeepLog(num_known, settings).to(bench.device)
-    return fit_next(NAME, network, training.windows, num_known, settings, bench)
+    return fit_next(
+        NAME, network, training.windows, num_known=num_known, settings=settings, bench=bench
+    )
 
 
 METHOD = Method(

@@ -22,15 +22,16 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from logllm_core.evaluation.measures.bags import distinct
 from logllm_core.paper.building_blocks import thresholds
+from logllm_core.paper.building_blocks.event_transformer import EventTransformer
 from logllm_core.paper.building_blocks.fitting import AttentionSettings
 from logllm_core.paper.building_blocks.interface import Bench, Ids, Method, Scorer, Scores, Training
+from logllm_core.paper.building_blocks.pieces import Group, cut, grouped
 from logllm_core.paper.building_blocks.window_classifier import batches, padded
 
 NAME = "fastlogad"
 LEAST = 1e-6  # a norm or a chance that is not 0
-SPREAD = 2  # a group's longest window has at most so many times its shortest one's events
-Group = tuple[Tensor, Tensor]  # events [B, L], and which of them are, [B, L]
 
 
 class FastLogAdSettings(AttentionSettings):
@@ -51,32 +52,15 @@ class FastLogAdSettings(AttentionSettings):
     limit_quantile: float = Field(default=0.99, gt=0, le=1)  # of the held-out windows' norms
 
 
-class _Transformer(nn.Module):
-    """Vectors of ids in their order."""
-
-    def __init__(self, num_ids: int, settings: FastLogAdSettings) -> None:
-        super().__init__()
-        width = settings.width
-        self.ids = nn.Embedding(num_ids, width)
-        self.places = nn.Embedding(settings.max_piece_events + 1, width)  # and [CLS]
-        self.norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(settings.dropout)
-        layer = nn.TransformerEncoderLayer(
-            width,
-            settings.num_heads,
-            dim_feedforward=width,
-            dropout=settings.dropout,
-            activation="gelu",
-            batch_first=True,
-        )
-        self.layers = nn.TransformerEncoder(layer, settings.num_layers, enable_nested_tensor=False)
-
-    def forward(self, ids_BL: Tensor, is_id_BL: Tensor) -> Tensor:
-        """[B, L, E]."""
-        place_L = torch.arange(ids_BL.shape[1], device=ids_BL.device)
-        input_BLE = self.dropout(self.norm(self.ids(ids_BL) + self.places(place_L)))
-        hidden_BLE: Tensor = self.layers(input_BLE, src_key_padding_mask=~is_id_BL)
-        return hidden_BLE
+def _transformer(num_known: int, settings: FastLogAdSettings) -> EventTransformer:
+    return EventTransformer(
+        num_known + 3,
+        max_ids=settings.max_piece_events + 1,  # and [CLS]
+        width=settings.width,
+        num_heads=settings.num_heads,
+        num_layers=settings.num_layers,
+        dropout=settings.dropout,
+    )
 
 
 class Generator(nn.Module):
@@ -86,7 +70,7 @@ class Generator(nn.Module):
         super().__init__()
         self.mask = num_known + 1
         self.mask_ratio = settings.mask_ratio
-        self.transformer = _Transformer(num_known + 3, settings)
+        self.transformer = _transformer(num_known, settings)
         self.head = nn.Sequential(
             nn.Linear(settings.width, settings.width),
             nn.GELU(),
@@ -108,7 +92,7 @@ class Discriminator(nn.Module):
     def __init__(self, num_known: int, settings: FastLogAdSettings) -> None:
         super().__init__()
         self.cls = num_known + 2
-        self.transformer = _Transformer(num_known + 3, settings)
+        self.transformer = _transformer(num_known, settings)
         self.replaced = nn.Sequential(
             nn.Linear(settings.width, settings.width), nn.GELU(), nn.Linear(settings.width, 1)
         )
@@ -151,7 +135,7 @@ def replaced(events_BL: Tensor, is_masked_BL: Tensor, logits_KV: Tensor) -> Tens
 
 def replacement_loss(pair: _Pair, groups: Sequence[Group]) -> Tensor:
     """What stood in the masked places, and which events of both kinds of windows are replaced."""
-    masked_loss = found_loss = torch.zeros((), device=groups[0][0].device)
+    masked_loss = replaced_loss = torch.zeros((), device=groups[0][0].device)
     num_masked = num_events = 0
     for events_BL, is_event_BL in groups:
         is_masked_BL, logits_KV = pair.generator(events_BL, is_event_BL)
@@ -163,7 +147,7 @@ def replacement_loss(pair: _Pair, groups: Sequence[Group]) -> Tensor:
             is_event_BL.repeat(2, 1),
         )
         is_replaced_BL = torch.cat([torch.zeros_like(is_masked_BL), is_masked_BL])
-        found_loss = found_loss + functional.binary_cross_entropy_with_logits(
+        replaced_loss = replaced_loss + functional.binary_cross_entropy_with_logits(
             pair.discriminator.replaced(hidden_BTE[:, 1:]).squeeze(-1),
             is_replaced_BL.float(),
             weight=is_event_BL.repeat(2, 1),
@@ -172,7 +156,7 @@ def replacement_loss(pair: _Pair, groups: Sequence[Group]) -> Tensor:
         num_masked += len(logits_KV)
         num_events += 2 * int(is_event_BL.sum())
     # No weights: no parameter has a part in both, and Adam does not heed a loss's scale.
-    return masked_loss / num_masked + found_loss / num_events
+    return masked_loss / num_masked + replaced_loss / num_events
 
 
 def separation_loss(normal_B: Tensor, unlikely_B: Tensor, normal_weight: float) -> Tensor:
@@ -185,7 +169,7 @@ def fit(training: Training, settings: FastLogAdSettings, bench: Bench) -> Scorer
     """Both networks first, then the discriminator alone, then its limit."""
     num_known = training.events.num_known
     kept, held = thresholds.hold_out(len(training.windows), settings.held_out_fraction, bench.seed)
-    pieces, _ = cut([training.windows[place] for place in kept], settings.max_piece_events)
+    pieces, _ = cut([training.windows[number] for number in kept], settings.max_piece_events)
     bench.seed_weights(NAME)
     pair = _Pair(num_known, settings).to(bench.device)
 
@@ -217,33 +201,9 @@ def fit(training: Training, settings: FastLogAdSettings, bench: Bench) -> Scorer
         known = [tuple(min(event, num_known) for event in ids) for ids in windows]
         return _norms(pair.discriminator, known, settings.max_piece_events, bench.device)
 
-    held_windows = [training.windows[place] for place in held.tolist()]
-    place_of = {ids: place for place, ids in enumerate(dict.fromkeys(held_windows))}
-    found = norms(list(place_of))
-    limit = thresholds.limit_of(
-        found[[place_of[ids] for ids in held_windows]], settings.limit_quantile
-    )
+    held_out, number_of = distinct(training.windows[number] for number in held.tolist())
+    limit = thresholds.limit_of(norms(held_out)[number_of], settings.limit_quantile)
     return lambda windows: thresholds.beyond(norms(windows), limit)
-
-
-def grouped(windows: Sequence[Ids], device: torch.device) -> list[Group]:
-    """The windows in groups of like length, so that a long one does not pad all others."""
-    parts: list[list[Ids]] = []
-    for ids in sorted(windows, key=len):
-        if not parts or len(ids) > SPREAD * len(parts[-1][0]):
-            parts.append([])
-        parts[-1].append(ids)
-    return [padded(part, device) for part in parts]
-
-
-def cut(windows: Sequence[Ids], max_events: int) -> tuple[list[Ids], NDArray[np.int64]]:
-    """Pieces of windows, none longer than this, and the place of each one's window."""
-    pieces = [
-        (ids[start : start + max_events], place)
-        for place, ids in enumerate(windows)
-        for start in range(0, len(ids), max_events)
-    ]
-    return [piece for piece, _ in pieces], np.array([place for _, place in pieces], dtype=np.int64)
 
 
 @torch.no_grad()
@@ -251,11 +211,11 @@ def _norms(
     discriminator: Discriminator, windows: Sequence[Ids], max_events: int, device: torch.device
 ) -> Scores:
     """The greatest norm of each window's pieces."""
-    pieces, place_of_piece = cut(windows, max_events)
+    pieces, window_of_piece = cut(windows, max_events)
     norms = np.zeros(len(windows))
-    for places in batches(pieces):
-        found_B = discriminator.norms(*padded([pieces[place] for place in places], device))
-        np.maximum.at(norms, place_of_piece[places], found_B.double().cpu().numpy())
+    for batch in batches(pieces):
+        norms_B = discriminator.norms(*padded([pieces[number] for number in batch], device))
+        np.maximum.at(norms, window_of_piece[batch], norms_B.double().cpu().numpy())
     return norms
 
 

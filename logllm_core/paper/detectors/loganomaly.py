@@ -74,7 +74,14 @@ def fit(training: Training, settings: LogAnomalySettings, bench: Bench) -> Score
     taken_for = match(vectors_NE, num_known, settings.min_similarity).tolist()
     bench.seed_weights(NAME)
     network = LogAnomaly(torch.from_numpy(vectors_NE).to(bench.device), num_known, settings)
-    score = fit_next(NAME, network.to(bench.device), training.windows, num_known, settings, bench)
+    score = fit_next(
+        NAME,
+        network.to(bench.device),
+        training.windows,
+        num_known=num_known,
+        settings=settings,
+        bench=bench,
+    )
 
     def score_matched(windows: Sequence[Ids]) -> Scores:
         return score([tuple(taken_for[event] for event in ids) for ids in windows])
@@ -88,12 +95,12 @@ def match(
     """What each event is taken for, [N]: itself, or the known event most like it."""
     lengths_N1 = np.linalg.norm(vectors_NE, axis=1, keepdims=True)
     units_NE = vectors_NE / np.maximum(lengths_N1, np.finfo(np.float32).tiny)
-    found = np.arange(len(vectors_NE))
+    taken_for = np.arange(len(vectors_NE))
     for start in range(num_known, len(vectors_NE), NUM_COMPARED):
-        part = found[start : start + NUM_COMPARED]  # a view
+        part = taken_for[start : start + NUM_COMPARED]  # a view
         cosines = units_NE[part] @ units_NE[:num_known].T
         part[:] = np.where(cosines.max(axis=1) >= min_similarity, cosines.argmax(axis=1), part)
-    return found
+    return taken_for
 
 
 METHOD = Method(

@@ -112,7 +112,7 @@ def rounds_of(noise_BL: Tensor, is_key_BL: Tensor, mask_fraction: float) -> Tens
     return (ranks_BL // num_masked_B[:, None]).masked_fill(~is_key_BL, -1)
 
 
-class Pieces:
+class DistinctPieces:
     """The distinct pieces of windows, and how often each occurs."""
 
     def __init__(self, windows: Sequence[Ids], device: torch.device) -> None:
@@ -124,21 +124,21 @@ class Pieces:
         self.of_sample = np.repeat(np.arange(len(numbers)), list(numbers.values()))
         self._device = device
 
-    def padded(self, places: Sequence[int]) -> tuple[Tensor, Tensor]:
-        return padded([self.distinct[place] for place in places], self._device)
+    def padded(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
+        return padded([self.distinct[number] for number in numbers], self._device)
 
 
 def fit(training: Training, settings: LogBertSettings, bench: Bench) -> Scorer:
     """The network on most of the windows, then the share of misses that the others have."""
     kept, held = (
-        [training.windows[place] for place in places.tolist()]
-        for places in hold_out(len(training.windows), settings.held_out_fraction, bench.seed)
+        [training.windows[number] for number in part.tolist()]
+        for part in hold_out(len(training.windows), settings.held_out_fraction, bench.seed)
     )
     bench.seed_weights(NAME)
     network = LogBert(training.events.num_known, settings).to(bench.device)
     # The same masks for all windows, so that a score does not hang on its neighbours.
     noise_L = torch.rand(MAX_KEYS).to(bench.device)  # of the same seed as the weights
-    train(network, Pieces(kept, bench.device), noise_L, settings, bench)
+    train(network, DistinctPieces(kept, bench.device), noise_L, settings, bench)
 
     def misses(windows: Sequence[Ids]) -> Scores:
         return shares_missed(network, windows, noise_L, settings)
@@ -150,7 +150,11 @@ def fit(training: Training, settings: LogBertSettings, bench: Bench) -> Scorer:
 
 
 def train(
-    network: LogBert, pieces: Pieces, noise_L: Tensor, settings: LogBertSettings, bench: Bench
+    network: LogBert,
+    pieces: DistinctPieces,
+    noise_L: Tensor,
+    settings: LogBertSettings,
+    bench: Bench,
 ) -> None:
     """Equation 6: cross-entropy of masked keys, and distance of [DIST] vectors to their center."""
 
@@ -168,13 +172,13 @@ def train(
     dice = np.random.default_rng(derived_seed(bench.seed, NAME, "center"))
     num_samples = len(pieces.of_sample)
     chosen = dice.permutation(pieces.of_sample)[: settings.max_samples or num_samples]
-    places, times = np.unique(chosen, return_counts=True)
+    drawn, times = np.unique(chosen, return_counts=True)
 
     def move_center(_: int) -> None:
         """To the mean over (so many of) the training pieces, each with one mask for good."""
         total_D = torch.zeros_like(network.center_D)
-        for part in batches([pieces.distinct[place] for place in places.tolist()]):
-            keys_BL, is_key_BL = pieces.padded(places[part].tolist())
+        for part in batches([pieces.distinct[number] for number in drawn.tolist()]):
+            keys_BL, is_key_BL = pieces.padded(drawn[part].tolist())
             noise_BL = noise_L[: keys_BL.shape[1]].expand(keys_BL.shape)
             rounds_BL = rounds_of(noise_BL, is_key_BL, settings.mask_fraction)
             dist_BD, _ = network(keys_BL, is_key_BL, rounds_BL == 0)
@@ -192,21 +196,21 @@ def shares_missed(
 ) -> Scores:
     """The share of each window's keys that are not among the likeliest when masked, [W]."""
     cut_windows = [cut(window) for window in windows]
-    pieces = [piece for own in cut_windows for piece in own]
+    pieces = [piece for parts in cut_windows for piece in parts]
     misses_P = np.zeros(len(pieces))
-    for places in batches(pieces):
-        keys_BL, is_key_BL = padded([pieces[place] for place in places], noise_L.device)
+    for batch in batches(pieces):
+        keys_BL, is_key_BL = padded([pieces[number] for number in batch], noise_L.device)
         noise_BL = noise_L[: keys_BL.shape[1]].expand(keys_BL.shape)
         rounds_BL = rounds_of(noise_BL, is_key_BL, settings.mask_fraction)
         is_missed_BL = torch.zeros_like(is_key_BL)
-        for number in range(int(rounds_BL.max()) + 1):
-            is_masked_BL = rounds_BL == number
+        for round_ in range(int(rounds_BL.max()) + 1):
+            is_masked_BL = rounds_BL == round_
             _, logits_MK = network(keys_BL, is_key_BL, is_masked_BL)
             is_missed_BL[is_masked_BL] = are_missed(
                 logits_MK, keys_BL[is_masked_BL], settings.num_candidates
             )
-        misses_P[places] = is_missed_BL.sum(dim=1).cpu().numpy()
-    window_of_piece = np.repeat(np.arange(len(windows)), [len(own) for own in cut_windows])
+        misses_P[batch] = is_missed_BL.sum(dim=1).cpu().numpy()
+    window_of_piece = np.repeat(np.arange(len(windows)), [len(parts) for parts in cut_windows])
     lengths_W = np.array([len(window) for window in windows])
     shares: Scores = np.bincount(window_of_piece, weights=misses_P) / lengths_W
     return shares

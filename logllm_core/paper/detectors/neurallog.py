@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
+from logllm_core.evaluation.measures.bags import distinct
 from logllm_core.paper.building_blocks.interface import Bench, Events, Method, Scorer, Training
 from logllm_core.paper.building_blocks.message_vectors import FrozenEncoder
 from logllm_core.paper.building_blocks.sinusoids import positions
@@ -72,9 +73,9 @@ class MessageTransformer(nn.Module):
 def message_vectors(events: Events, encoder: FrozenEncoder) -> NDArray[np.float32]:
     """[V, E]; messages of the same words are encoded once, one without words has the vector 0."""
     texts_V = [" ".join(words_of(text)) for text in events.texts]
-    place_of = {text: place for place, text in enumerate(dict.fromkeys(texts_V))}
-    vectors_NE: NDArray[np.float32] = encoder.mean_vectors(list(place_of))
-    return vectors_NE[[place_of[text] for text in texts_V]]
+    texts, text_of_event = distinct(texts_V)
+    vectors_NE: NDArray[np.float32] = encoder.mean_vectors(texts)
+    return vectors_NE[text_of_event]
 
 
 def fit(training: Training, settings: NeuralLogSettings, bench: Bench) -> Scorer:

@@ -26,6 +26,7 @@ from sklearn.cluster import HDBSCAN
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor, nn
 
+from logllm_core.evaluation.measures.bags import distinct_bags
 from logllm_core.paper.building_blocks.interface import (
     Bench,
     Ids,
@@ -107,7 +108,7 @@ def fit(training: Training, settings: PlelogSettings, bench: Bench) -> Scorer:
     vectors_VE = template_vectors(training.events, bench.encoder)
     generator = np.random.default_rng(derived_seed(bench.seed, NAME, "known windows"))
     is_known_W = known_windows(training.is_anomalous, settings.known_fraction, generator)
-    bags, bag_W = bags_of(training.windows)
+    bags, bag_W = distinct_bags(training.windows)
     reduced_GP = reduce(sums_of(bags, vectors_VE), np.bincount(bag_W), settings.num_components)
     clusters = cluster(reduced_GP, bag_W, settings, generator)
     chances_W = guess(clusters, bag_W, is_known_W)
@@ -136,15 +137,6 @@ def known_windows(is_anomalous: Labels, fraction: float, generator: np.random.Ge
     is_known = np.zeros(len(is_anomalous), dtype=bool)
     is_known[generator.permutation(normal)[:num_known]] = True
     return is_known
-
-
-def bags_of(windows: Sequence[Ids]) -> tuple[list[Ids], NDArray[np.int64]]:
-    """The distinct bags, and each window's place among them."""
-    places: dict[Ids, int] = {}
-    bag_of = {
-        ids: places.setdefault(tuple(sorted(ids)), len(places)) for ids in dict.fromkeys(windows)
-    }
-    return list(places), np.array([bag_of[ids] for ids in windows])
 
 
 def sums_of(bags: Sequence[Ids], vectors_VE: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -190,13 +182,15 @@ def cluster(
         return Clusters(
             clusters_W=np.full(len(bag_W), NO_CLUSTER), strengths_W=np.zeros(len(bag_W))
         )
-    found = HDBSCAN(min_cluster_size=least, min_samples=least, copy=True).fit(reduced_GP[sampled])
+    clustering = HDBSCAN(min_cluster_size=least, min_samples=least, copy=True).fit(
+        reduced_GP[sampled]
+    )
     bags, firsts = np.unique(sampled, return_index=True)
     nearest = NearestNeighbors(n_neighbors=1).fit(reduced_GP[bags])
     row_G = firsts[nearest.kneighbors(reduced_GP, return_distance=False)[:, 0]]
     return Clusters(
-        clusters_W=found.labels_[row_G][bag_W].astype(np.int64),
-        strengths_W=found.probabilities_[row_G][bag_W],
+        clusters_W=clustering.labels_[row_G][bag_W].astype(np.int64),
+        strengths_W=clustering.probabilities_[row_G][bag_W],
     )
 
 

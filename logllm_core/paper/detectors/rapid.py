@@ -18,6 +18,7 @@ is compared, T tokens of a core set, E encoder width.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -56,20 +57,19 @@ class Texts:
 def fit(training: Training, settings: RapidSettings, bench: Bench) -> Scorer:
     """The library of all normal texts, and the limit from windows that it was built without."""
     parts = [parts_of(ids, has_sessions=training.has_sessions) for ids in training.windows]
-    row_of = {part: row for row, part in enumerate(dict.fromkeys(p for own in parts for p in own))}
+    row_of = {part: row for row, part in enumerate(dict.fromkeys(chain.from_iterable(parts)))}
     library = _read_all([_text_of(part, training) for part in row_of], bench.encoder)
     limit = _learn_limit(parts, row_of, library, settings, bench.seed)
     every = np.arange(len(row_of))
 
     def score(windows: Sequence[Ids]) -> Scores:
         parts = [parts_of(ids, has_sessions=training.has_sessions) for ids in windows]
-        new = [
-            part for part in dict.fromkeys(p for own in parts for p in own) if part not in row_of
-        ]
+        new = [part for part in dict.fromkeys(chain.from_iterable(parts)) if part not in row_of]
         distances = dict.fromkeys(row_of, 0.0)
-        for places, some in _read([_text_of(part, training) for part in new], bench.encoder):
-            found = distances_to(library, every, some, settings.core_set_fraction)
-            distances.update(zip([new[place] for place in places], found.tolist(), strict=True))
+        for numbers, some in _read([_text_of(part, training) for part in new], bench.encoder):
+            nearest = distances_to(library, every, some, settings.core_set_fraction)
+            read = [new[number] for number in numbers]
+            distances.update(zip(read, nearest.tolist(), strict=True))
         return thresholds.beyond(_farthest(parts, distances), limit)
 
     return score
@@ -87,7 +87,7 @@ def _text_of(part: Part, training: Training) -> str:
 
 def _farthest(parts: Sequence[Sequence[Part]], distances: Mapping[Part, float]) -> Scores:
     """Of each window's parts the greatest distance."""
-    return np.array([max(distances[part] for part in own) for own in parts])
+    return np.array([max(distances[part] for part in of_window) for of_window in parts])
 
 
 def _learn_limit(
@@ -99,40 +99,40 @@ def _learn_limit(
 ) -> float:
     """What the held-out windows' distances rarely pass; the others are their library."""
     kept, held = thresholds.hold_out(len(parts), settings.held_out_fraction, seed)
-    kept_parts = {part for place in kept.tolist() for part in parts[place]}
-    own = [parts[place] for place in held.tolist()]
+    kept_parts = {part for number in kept.tolist() for part in parts[number]}
+    held_parts = [parts[number] for number in held.tolist()]
     lacking = [
-        part for part in dict.fromkeys(p for some in own for p in some) if part not in kept_parts
+        part for part in dict.fromkeys(chain.from_iterable(held_parts)) if part not in kept_parts
     ]
     rows = [row_of[part] for part in lacking]
-    found = distances_to(
+    nearest = distances_to(
         library,
         np.array(sorted(row_of[part] for part in kept_parts)),
         Texts(cls_NE=library.cls_NE[rows], tokens=[library.tokens[row] for row in rows]),
         settings.core_set_fraction,
     )
-    distances = dict.fromkeys(kept_parts, 0.0) | dict(zip(lacking, found.tolist(), strict=True))
-    return thresholds.limit_of(_farthest(own, distances), settings.limit_quantile)
+    distances = dict.fromkeys(kept_parts, 0.0) | dict(zip(lacking, nearest.tolist(), strict=True))
+    return thresholds.limit_of(_farthest(held_parts, distances), settings.limit_quantile)
 
 
 def _read_all(texts: Sequence[str], encoder: FrozenEncoder) -> Texts:
     """The encoder's vectors of all these texts, at least one."""
     cls: list[NDArray[np.float32]] = [np.zeros(0, dtype=np.float32)] * len(texts)
     tokens: list[Tokens] = [np.zeros((0, 0), dtype=np.float16)] * len(texts)
-    for places, some in _read(texts, encoder):
-        for row, place in enumerate(places):
-            cls[place] = some.cls_NE[row]
-            tokens[place] = some.tokens[row]
+    for numbers, some in _read(texts, encoder):
+        for row, number in enumerate(numbers):
+            cls[number] = some.cls_NE[row]
+            tokens[number] = some.tokens[row]
     return Texts(cls_NE=np.stack(cls), tokens=tokens)
 
 
 def _read(texts: Sequence[str], encoder: FrozenEncoder) -> Iterator[tuple[list[int], Texts]]:
-    """Some places, and what the encoder says of the texts there."""
-    for places, hidden_NLE, is_token_NL in encoder.token_vectors(texts, MAX_TOKENS):
+    """Numbers of some texts, and what the encoder says of these."""
+    for numbers, hidden_NLE, is_token_NL in encoder.token_vectors(texts, MAX_TOKENS):
         unit_NLE = torch.nn.functional.normalize(hidden_NLE, dim=-1).half().cpu().numpy()
         num_tokens_N = is_token_NL.sum(dim=1).tolist()
         yield (
-            places.tolist(),
+            numbers.tolist(),
             Texts(
                 cls_NE=hidden_NLE[:, 0].cpu().numpy(),
                 tokens=[
@@ -152,18 +152,18 @@ def distances_to(library: Texts, rows: Places, some: Texts, core_set_fraction: f
     num_core = max(int(core_set_fraction * len(rows)), 1)
     cls_DE = library.cls_NE[rows]
     lengths_D = (cls_DE**2).sum(axis=1)
-    found = np.zeros(len(some.tokens))
+    nearest = np.zeros(len(some.tokens))
     step = max(NUM_CELLS // len(rows), 1)
-    for start in range(0, len(found), step):
+    for start in range(0, len(nearest), step):
         part = slice(start, start + step)
         # The text's own square would change no order.
         squares_ND = lengths_D - 2 * some.cls_NE[part] @ cls_DE.T
         core_NK = np.argpartition(squares_ND, num_core - 1, axis=1)[:, :num_core]
-        found[part] = [
+        nearest[part] = [
             distance(own_QE, [library.tokens[row] for row in rows[core_K]])
             for own_QE, core_K in zip(some.tokens[part], core_NK, strict=True)
         ]
-    return found
+    return nearest
 
 
 def distance(own_QE: Tokens, core: Sequence[Tokens]) -> float:

@@ -119,7 +119,7 @@ class Trial:
     """A variant of one data set and recipe: what it is run with, or why it is not run."""
 
     variant: Variant
-    place: int | None  # of its setup in the plan; 0 where the variant is the recipe itself
+    setup: int | None  # its number in the plan; 0 where the variant is the recipe itself
     why_not: str = ""
 
 
@@ -130,16 +130,18 @@ class Plan:
     setups: Sequence[Setup]  # the recipe itself first
     trials: Sequence[Trial]  # in the order of the groups
 
-    def name(self, place: int) -> str:
+    def name(self, setup: int) -> str:
         """The first variant with that setup, for log lines."""
-        return next(trial.variant.name for trial in self.trials if trial.place == place)
+        return next(trial.variant.name for trial in self.trials if trial.setup == setup)
 
 
-def plan(own: Setup, *, sizes: Sequence[str], num_seeds: int, only: Sequence[str] = ()) -> Plan:
+def plan(
+    unchanged: Setup, *, sizes: Sequence[str], num_seeds: int, only: Sequence[str] = ()
+) -> Plan:
     """A trial a variant; those of the same setup share it.
 
     Args:
-        own: the recipe itself.
+        unchanged: the recipe itself.
         sizes: further backbones for Table V.
         num_seeds: so many, from the recipe's own upwards.
         only: groups and variants by name; empty: all of them.
@@ -147,80 +149,82 @@ def plan(own: Setup, *, sizes: Sequence[str], num_seeds: int, only: Sequence[str
     Raises:
         LogLLMError: a name of `only` is neither a group's nor a variant's.
     """
-    table = _table(own, sizes, num_seeds)
+    table = _table(unchanged, sizes, num_seeds)
     known = [*GROUPS, *(variant.name for variant in table)]
     if unknown := [name for name in only if name not in known]:
         raise LogLLMError(
             f"There is no variant and no group {', '.join(unknown)}. Groups: {', '.join(GROUPS)}. "
             f"Variants: {', '.join(known[len(GROUPS) :])}."
         )
-    setups, trials = [own], []
+    setups, trials = [unchanged], []
     for variant in table:
-        found = _setup(variant, own, [own.backbones, *sizes])
+        setup = _setup(variant, unchanged, [unchanged.backbones, *sizes])
         is_asked = not only or variant.name in only or variant.group in only
-        if isinstance(found, Setup) and not is_asked and not found.is_like(own):
-            found = NOT_ASKED
-        if isinstance(found, str):
-            trials.append(Trial(variant=variant, place=None, why_not=found))
+        if isinstance(setup, Setup) and not is_asked and not setup.is_like(unchanged):
+            setup = NOT_ASKED
+        if isinstance(setup, str):
+            trials.append(Trial(variant=variant, setup=None, why_not=setup))
             continue
-        if not any(found.is_like(known) for known in setups):
-            setups.append(found)
-        place = next(place for place, known in enumerate(setups) if found.is_like(known))
-        trials.append(Trial(variant=variant, place=place))
+        if not any(setup.is_like(known) for known in setups):
+            setups.append(setup)
+        number = next(number for number, known in enumerate(setups) if setup.is_like(known))
+        trials.append(Trial(variant=variant, setup=number))
     return Plan(setups=setups, trials=trials)
 
 
-def _table(own: Setup, sizes: Sequence[str], num_seeds: int) -> list[Variant]:
+def _table(unchanged: Setup, sizes: Sequence[str], num_seeds: int) -> list[Variant]:
     """The whole table, with the backbones and the seeds that this one run wants."""
-    is_published = own.dataset.name in published.EMBEDDER
-    pairs = dict.fromkeys([own.backbones, *sizes, *(DECODERS if is_published else ())])
+    is_published = unchanged.dataset.name in published.EMBEDDER
+    pairs = dict.fromkeys([unchanged.backbones, *sizes, *(DECODERS if is_published else ())])
     sizes_and_texts = [
         Variant(
             name=f"{kind}:{name}",
             group="embedder",
-            title=f"{name}, {told}",
+            title=f"{name}, {text}",
             printed=prefix + DECODERS[name] if name in DECODERS else None,
             changes={"embedder": embedder},
             backbones=name,
         )
         for name in pairs
-        for kind, embedder, told, prefix in (
+        for kind, embedder, text, prefix in (
             ("text", "none", "joined text", ""),
             ("embedder", "encoder", "with embedder", "Emb. & "),
         )
     ]
-    first = own.recipe.seed
+    first = unchanged.recipe.seed
     seeds = [
         Variant(name=f"seed-{seed}", group="seeds", title=f"seed {seed}", changes={"seed": seed})
         for seed in range(first, first + num_seeds)
     ]
     order = list(GROUPS)
-    return sorted([*VARIANTS, *sizes_and_texts, *seeds], key=lambda one: order.index(one.group))
+    return sorted(
+        [*VARIANTS, *sizes_and_texts, *seeds], key=lambda variant: order.index(variant.group)
+    )
 
 
-def _setup(variant: Variant, own: Setup, asked: Sequence[str]) -> Setup | str:
+def _setup(variant: Variant, unchanged: Setup, asked: Sequence[str]) -> Setup | str:
     """What this one is run with, or why it is not run."""
     if variant.backbones and variant.backbones not in asked:
         return f"not asked for (--size {variant.backbones})"
-    stages = {number: _stages(own.recipe, number) for number in variant.without}
+    stages = {number: _stages(unchanged.recipe, number) for number in variant.without}
     if missing := [number for number, names in stages.items() if not names]:
         return f"not applicable, the recipe has no stage {' and '.join(missing)}"
-    own_values = own.recipe.model_dump()
-    changes = {key: value for key, value in variant.changes.items() if own_values[key] != value}
+    values = unchanged.recipe.model_dump()
+    changes = {key: value for key, value in variant.changes.items() if values[key] != value}
     changes |= {f"stages.{name}.num_epochs": 0 for names in stages.values() for name in names}
-    dataset = own.dataset
+    dataset = unchanged.dataset
     if variant.window_length:
         if not isinstance(dataset.windows, CountWindows):
             kind = "sessions" if dataset.windows.kind == "session" else "spans of time"
             return f"not applicable, the windows of {dataset.name} are {kind}"
         dataset = _with_length(dataset, dataset.windows, variant.window_length)
-        if variant.window_length > own.recipe.max_window_messages:
+        if variant.window_length > unchanged.recipe.max_window_messages:
             changes["max_window_messages"] = variant.window_length  # none is to be cut
     try:
-        recipe = own.recipe.overridden(changes)
+        recipe = unchanged.recipe.overridden(changes)
     except LogLLMError as fault:
         return str(fault)
-    return Setup(dataset=dataset, recipe=recipe, backbones=variant.backbones or own.backbones)
+    return Setup(dataset=dataset, recipe=recipe, backbones=variant.backbones or unchanged.backbones)
 
 
 def _stages(recipe: Recipe, number: str) -> list[str]:
@@ -229,14 +233,14 @@ def _stages(recipe: Recipe, number: str) -> list[str]:
     return [name for name in names if name.partition("-")[0] == number]
 
 
-def _with_length(dataset: Dataset, own: CountWindows, length: int) -> Dataset:
+def _with_length(dataset: Dataset, windows: CountWindows, length: int) -> Dataset:
     """Windows of that length that overlap by the share that the data set's own do."""
-    step = own.step and -(-own.step * length // own.length)
-    windows = CountWindows(kind="count", length=length, step=step)
-    if windows == own:
+    step = windows.step and -(-windows.step * length // windows.length)
+    changed = CountWindows(kind="count", length=length, step=step)
+    if changed == windows:
         return dataset
     title = f"{dataset.title} (windows of {length} lines)"  # tells its report from the others
-    return dataset.model_copy(update={"windows": windows, "title": title})
+    return dataset.model_copy(update={"windows": changed, "title": title})
 
 
 def _settings(recipe: Recipe) -> Recipe:

@@ -7,28 +7,28 @@ from itertools import product
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from logllm_core.pages.figures_as_text import LABELS, Content
+from logllm_core.evaluation.results.figures import Interval
+from logllm_core.pages.figures_as_text import LABELS
 from logllm_core.pages.svg import ACCENT, CARD, QUIET, WHOLE, as_svg
+from logllm_core.paper.experiments.ablation import AblationRow
 
 RATES = ("precision", "recall", "f1")
 
 
-def draw(rows: Sequence[Content]) -> str:
+def draw(rows: Sequence[AblationRow]) -> str:
     """SVG of precision, recall, F1 and training minutes against beta.
 
     Args:
-        rows: of the group "beta", as `ablation.json` has them. What was not run, and what is
-            undefined, is left out.
+        rows: of the group "beta". What was not run, and what is undefined, is left out.
     """
-    ran = [row for row in rows if row["run"] is not None and row["beta"] is not None]
 
     def plot(figure: Figure) -> None:
         charts = figure.subplots(2, 2, sharex=True)
-        for (line, column), name in zip(product(range(2), range(2)), RATES, strict=False):
-            _chart(charts[line][column], _rates(ran, name))
-            charts[line][column].set(ylim=(0, 1.03), ylabel=LABELS[name])
+        for (row, column), name in zip(product(range(2), range(2)), RATES, strict=False):
+            _chart(charts[row][column], _rates(rows, name))
+            charts[row][column].set(ylim=(0, 1.03), ylabel=LABELS[name])
         minutes = charts[1][1]
-        _chart(minutes, _minutes(ran))
+        _chart(minutes, _minutes(rows))
         minutes.set(ylim=(0, None), ylabel="training, minutes")
         for chart in charts[1]:
             chart.set(xlabel="β, wanted share of the minority class")
@@ -41,33 +41,28 @@ def draw(rows: Sequence[Content]) -> str:
 class _Point:
     beta: float
     value: float
-    interval: Sequence[float] | None
+    interval: Interval | None
     is_recipe: bool
 
 
-def _rates(rows: Sequence[Content], name: str) -> list[_Point]:
+def _rates(rows: Sequence[AblationRow], name: str) -> list[_Point]:
     """Those that are defined."""
     return [
-        _Point(
-            beta=row["beta"],
-            value=found["value"],
-            interval=found["interval"],
-            is_recipe=row["is_recipe"],
-        )
+        _Point(beta=row.beta, value=value, interval=interval, is_recipe=row.is_recipe)
         for row in rows
-        if (found := row["figures"][name])["value"] is not None
+        if row.beta is not None and row.figures is not None
+        for value, interval in [(row.figures[name].value, row.figures[name].interval)]
+        if value is not None
     ]
 
 
-def _minutes(rows: Sequence[Content]) -> list[_Point]:
+def _minutes(rows: Sequence[AblationRow]) -> list[_Point]:
     return [
         _Point(
-            beta=row["beta"],
-            value=row["cost"]["training_minutes"],
-            interval=None,
-            is_recipe=row["is_recipe"],
+            beta=row.beta, value=row.cost.training_minutes, interval=None, is_recipe=row.is_recipe
         )
         for row in rows
+        if row.beta is not None and row.cost is not None
     ]
 
 
@@ -75,8 +70,8 @@ def _chart(axes: Axes, points: Sequence[_Point]) -> None:
     """A line through the points, their intervals, and a full mark for the recipe itself."""
     for point in points:
         if point.interval:
-            place = [point.beta, point.beta]
-            axes.plot(place, point.interval, color=QUIET, linewidth=1.2, zorder=2, clip_on=False)
+            upright = [point.beta, point.beta]
+            axes.plot(upright, point.interval, color=QUIET, linewidth=1.2, zorder=2, clip_on=False)
     betas, values = [p.beta for p in points], [p.value for p in points]
     axes.plot(betas, values, color=ACCENT, linewidth=1.6, zorder=3)
     for point in points:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from logllm_core.config import Settings
 from logllm_core.errors import LogLLMError
-from logllm_core.pages import MODEL
+from logllm_core.evaluation.results import MODEL
 from logllm_core.paper.building_blocks.interface import LabelsUsed, Method, Reads
 from logllm_core.paper.detectors.table import METHODS
 from logllm_core.store.store import Artifact, Json
@@ -48,6 +48,17 @@ class Contender:
     scores: Mapping[int, Artifact] = field(default_factory=dict)
     stages: Sequence[Artifact] = ()  # LogLLM's, of the first seed
     not_run: str | None = None  # why there are no scores
+
+    @property
+    def config(self) -> dict[str, Json]:
+        """What tells its part of a comparison from another."""
+        return {
+            "name": self.name,
+            "settings": self.settings,
+            "changes": self.changes,
+            "seeds": list(self.scores),
+            "not_run": self.not_run,
+        }
 
     @classmethod
     def of_method(

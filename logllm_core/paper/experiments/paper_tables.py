@@ -63,12 +63,12 @@ def _by_dataset(
     table: Mapping[str, str], cell: Callable[[Sequence[float]], Cell]
 ) -> dict[str, dict[str, Cell | None]]:
     """Rows as the paper prints them: a cell of numbers, or "-", a data set, in its order."""
-    found: dict[str, dict[str, Cell | None]] = {dataset: {} for dataset in DATASETS}
+    by_dataset: dict[str, dict[str, Cell | None]] = {dataset: {} for dataset in DATASETS}
     for row, printed in table.items():
         for dataset, words in zip(DATASETS, printed.split("|"), strict=True):
             is_there = words.split() != ["-"]
-            found[dataset][row] = cell([*map(float, words.split())]) if is_there else None
-    return found
+            by_dataset[dataset][row] = cell([*map(float, words.split())]) if is_there else None
+    return by_dataset
 
 
 def _figures(numbers: Sequence[float]) -> Published:
@@ -82,8 +82,10 @@ def _cost(numbers: Sequence[float]) -> PublishedCost:
 
 
 WINDOWS: Mapping[str, PublishedWindows] = {  # Table I
-    dataset: PublishedWindows(train=train, train_anomalous=alerts, test=test, test_anomalous=found)
-    for dataset, (train, alerts, test, found) in {
+    dataset: PublishedWindows(
+        train=train, train_anomalous=alerts, test=test, test_anomalous=test_alerts
+    )
+    for dataset, (train, alerts, test, test_alerts) in {
         "hdfs": (460_048, 13_497, 115_013, 3_341),
         "bgl": (37_708, 4_009, 9_427, 817),
         "liberty": (40_000, 34_144, 10_000, 651),

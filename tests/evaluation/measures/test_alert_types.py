@@ -9,6 +9,7 @@ from logllm_core.evaluation.measures.alert_types import (
     recall_by_alert,
     shown_alert,
 )
+from logllm_core.evaluation.results.report import AlertGroup, AlertType
 from logllm_core.logs.messages.log_messages import read_vocabulary
 from logllm_core.logs.windows.window_artifact import build_windows, read_windows
 from logllm_core.store.store import Store
@@ -40,24 +41,24 @@ def test_recall_is_told_for_each_alert_type_and_for_those_unseen_in_training(
     assert types.num_train_windows == {"DISK": 2, "NET": 1}
     scores = {"one": np.array([0.9, 0.2, 0.9, 0.1]), "two": np.array([0.5, 0.6, 0.1, 0.1])}
     found = recall_by_alert(types, test.is_anomalous, scores)
-    assert found["types"] == [
-        {
-            "alert": "DISK",
-            "is_in_training": True,
-            "num_train_windows": 2,
-            "num_test_windows": 1,
-            "recall": {"one": 1.0, "two": 0.0},
-        },
-        {
-            "alert": "FAN",
-            "is_in_training": False,
-            "num_train_windows": 0,
-            "num_test_windows": 1,
-            "recall": {"one": 0.0, "two": 1.0},
-        },
-    ]
-    assert found["seen"] == {"num_windows": 1, "recall": {"one": 1.0, "two": 0.0}}
-    assert found["unseen"] == {"num_windows": 1, "recall": {"one": 0.0, "two": 1.0}}
+    assert found.types == (
+        AlertType(
+            alert="DISK",
+            is_in_training=True,
+            num_train_windows=2,
+            num_test_windows=1,
+            recall={"one": 1.0, "two": 0.0},
+        ),
+        AlertType(
+            alert="FAN",
+            is_in_training=False,
+            num_train_windows=0,
+            num_test_windows=1,
+            recall={"one": 0.0, "two": 1.0},
+        ),
+    )
+    assert found.seen == AlertGroup(num_windows=1, recall={"one": 1.0, "two": 0.0})
+    assert found.unseen == AlertGroup(num_windows=1, recall={"one": 0.0, "two": 1.0})
 
 
 def test_a_group_without_windows_has_no_recall(tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ def test_a_group_without_windows_has_no_recall(tmp_path: Path) -> None:
     types = read_alert_types(messages, windows, test.window_ids)
     assert types is not None
     found = recall_by_alert(types, np.array([True, False, False, False]), {"one": np.ones(4)})
-    assert found["unseen"] == {"num_windows": 0, "recall": {"one": None}}
+    assert found.unseen == AlertGroup(num_windows=0, recall={"one": None})
 
 
 def test_sessions_that_are_labelled_as_a_whole_have_neither_rates_nor_types(

@@ -1,5 +1,4 @@
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +15,9 @@ from logllm_core.evaluation.measures.intervals import (
     resamples,
 )
 from logllm_core.evaluation.measures.metrics import Labels, Scores, judge, rank
+from logllm_core.evaluation.results.figures import PAIRED, Difference, Interval
 
+NO_DIFFERENCE = Difference(difference=0.0, interval=Interval(0.0, 0.0))
 ROWS = st.lists(
     st.tuples(
         st.booleans(),
@@ -39,8 +40,9 @@ def all_resamples(num_windows: int) -> np.ndarray:
     return np.concatenate(list(resamples(num_windows)), axis=1)
 
 
-def width(interval: list[float]) -> float:
-    return interval[1] - interval[0]
+def width(interval: Interval | None) -> float:
+    assert interval
+    return interval.high - interval.low
 
 
 @given(ROWS)
@@ -106,13 +108,14 @@ def test_resamples_do_not_depend_on_how_many_fit_into_memory(
 
 def test_an_interval_holds_the_figure_it_is_about() -> None:
     labels, scores = noisy(600)
-    found = intervals(labels, {"own": scores}, {"own": 0.4})["own"]
-    own = {
-        "at_decision": asdict(judge(labels, scores)),
-        "at_validation_threshold": asdict(judge(labels, scores, 0.4)),
-    }
-    for where, figures in own.items():
-        assert list(found[where]) == [
+    bounds = intervals(labels, {"rule": scores}, {"rule": 0.4})["rule"]
+    for at_threshold, threshold in (
+        (bounds.at_decision, 0.5),
+        (bounds.at_validation_threshold, 0.4),
+    ):
+        figures = asdict(judge(labels, scores, threshold))
+        assert at_threshold
+        assert list(at_threshold) == [
             "precision",
             "recall",
             "f1",
@@ -120,12 +123,14 @@ def test_an_interval_holds_the_figure_it_is_about() -> None:
             "mcc",
             "false_alarms_per_10000",
         ]
-        for rate, (low, high) in found[where].items():
-            assert low < figures[rate] < high, (where, rate)
+        for rate, interval in at_threshold.items():
+            assert interval
+            assert interval.low < figures[rate] < interval.high, (threshold, rate)
     areas = asdict(rank(labels, scores))
     for figure in ("pr_auc", "roc_auc"):
-        low, high = found[figure]
-        assert low < areas[figure] < high
+        area = bounds.areas[figure]
+        assert area
+        assert area.low < areas[figure] < area.high
 
 
 def test_independent_windows_have_the_width_that_theory_gives() -> None:
@@ -133,8 +138,10 @@ def test_independent_windows_have_the_width_that_theory_gives() -> None:
     generator = np.random.default_rng(0)
     labels = np.ones(800, dtype=bool)
     scores = generator.permutation(np.repeat([0.0, 1.0], 400))
-    found = intervals(labels, {"own": scores}, {"own": None})["own"]["at_decision"]["recall"]
-    assert width(found) == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 800), rel=0.25)
+    found = intervals(labels, {"own": scores}, {"own": None})["own"]
+    assert width(found.at_decision["recall"]) == pytest.approx(
+        2 * 1.96 * np.sqrt(0.25 / 800), rel=0.25
+    )
 
 
 def test_bursts_widen_an_interval() -> None:
@@ -144,7 +151,7 @@ def test_bursts_widen_an_interval() -> None:
     labels, in_bursts = np.ones(1_600, dtype=bool), np.repeat(runs, 40)
     strewn = generator.permutation(in_bursts)
     found = intervals(labels, {"runs": in_bursts, "strewn": strewn}, {"runs": None, "strewn": None})
-    widths = {name: width(one["at_decision"]["recall"]) for name, one in found.items()}
+    widths = {name: width(bounds.at_decision["recall"]) for name, bounds in found.items()}
     # Runs of 40 are sqrt(40) = 6.3 times as wide in the limit; blocks of 40 see a good part of it.
     assert 3 < widths["runs"] / widths["strewn"] < 6.3
 
@@ -154,7 +161,7 @@ def test_intervals_are_the_same_each_time_and_in_any_company() -> None:
     alone = intervals(labels, {"own": scores}, {"own": None})["own"]
     beside = intervals(labels, {"other": 1 - scores, "own": scores}, {"other": 0.2, "own": None})
     assert alone == beside["own"]
-    assert alone["at_validation_threshold"] is None
+    assert alone.at_validation_threshold is None
 
 
 def test_what_the_resamples_leave_undefined_has_no_interval() -> None:
@@ -162,55 +169,54 @@ def test_what_the_resamples_leave_undefined_has_no_interval() -> None:
     # No alarm: no precision, so no MCC. One anomalous window of 50: in two thirds of the resamples.
     labels = np.arange(50) == 7
     found = intervals(labels, {"own": nobody}, {"own": None})["own"]
-    assert found["at_decision"]["precision"] is None
-    assert found["at_decision"]["mcc"] is None
-    assert found["at_decision"]["recall"] == [0, 0]
-    assert found["roc_auc"] == [0.5, 0.5]
+    assert found.at_decision["precision"] is None
+    assert found.at_decision["mcc"] is None
+    assert found.at_decision["recall"] == (0, 0)
+    assert found.areas["roc_auc"] == (0.5, 0.5)
     normal = intervals(np.zeros(50, dtype=bool), {"own": nobody}, {"own": None})["own"]
-    assert normal["pr_auc"] is None
-    assert normal["at_decision"]["recall"] is None
-    assert normal["at_decision"]["false_alarms_per_10000"] == [0, 0]
+    assert normal.areas["pr_auc"] is None
+    assert normal.at_decision["recall"] is None
+    assert normal.at_decision["false_alarms_per_10000"] == (0, 0)
 
 
 def test_half_of_the_resamples_must_define_a_figure() -> None:
     values = np.array([np.nan] * 501 + [0.5] * 499)
     assert module._interval(values) is None
     values[0] = 0.5
-    assert module._interval(values) == [0.5, 0.5]
+    assert module._interval(values) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize("num_windows", [0, 1, 2, 3])
 def test_a_handful_of_windows_is_no_fault(num_windows: int) -> None:
     labels = np.arange(num_windows) % 2 == 0
     scores = np.linspace(0.1, 0.9, num_windows)
-    found: dict[str, Any] = intervals(labels, {"own": scores}, {"own": 0.5})["own"]
-    assert (found["at_decision"]["f1"] is None) == (num_windows == 0)
-    assert difference(labels, scores, scores, "pr_auc") in (None, (0, [0, 0]))
+    found = intervals(labels, {"own": scores}, {"own": 0.5})["own"]
+    assert (found.at_decision["f1"] is None) == (num_windows == 0)
+    assert difference(labels, scores, scores, "pr_auc") in (None, NO_DIFFERENCE)
 
 
 def test_a_difference_is_measured_on_the_same_resamples() -> None:
     labels, scores = noisy(400)
-    assert difference(labels, scores, scores, "f1") == (0, [0, 0])
-    assert difference(labels, scores, scores, "pr_auc") == (0, [0, 0])
+    assert difference(labels, scores, scores, "f1") == NO_DIFFERENCE
+    assert difference(labels, scores, scores, "pr_auc") == NO_DIFFERENCE
     # The other makes one mistake more, on normal windows alone: never better, whatever is drawn.
     worse = np.where(np.arange(400) == np.flatnonzero(~labels & (scores < 0.4))[0], 0.9, scores)
-    for figure in ("f1", "pr_auc"):
+    for figure in PAIRED:
         found = difference(labels, scores, worse, figure)
         assert found is not None
-        value, interval = found
-        assert interval is not None
+        assert found.interval is not None
         own = judge(labels, scores).f1 if figure == "f1" else rank(labels, scores).pr_auc
         other = judge(labels, worse).f1 if figure == "f1" else rank(labels, worse).pr_auc
         assert own is not None
         assert other is not None
-        assert value == pytest.approx(own - other)
-        assert 0 <= interval[0] <= value <= interval[1]
+        assert found.difference == pytest.approx(own - other)
+        assert 0 <= found.interval.low <= found.difference <= found.interval.high
 
 
 def test_differences_from_several_are_those_from_each() -> None:
     labels, own = noisy(200)
     others = [noisy(200, seed=seed)[1] for seed in (1, 2)]
-    for figure in ("f1", "pr_auc"):
+    for figure in PAIRED:
         alone = [difference(labels, own, other, figure) for other in others]
         assert differences(labels, own, others, figure) == alone
 

@@ -15,6 +15,7 @@ from logllm_core.evaluation.measures.line_ranking import (
     ranking_figures,
     read_contributions,
 )
+from logllm_core.evaluation.results.report import RankingFigures
 from logllm_core.logs.messages.log_messages import read_vocabulary
 from logllm_core.logs.windows.window_artifact import read_windows
 from logllm_core.store.store import Artifact
@@ -42,12 +43,16 @@ def test_a_hit_is_an_alert_among_the_first_and_ties_count_by_their_chance(
     assert expected_hit(is_alert, ranking, k) == pytest.approx(expected)
 
 
+def hits(at_1: float | None, at_3: float | None, pr_auc: float | None) -> RankingFigures:
+    return RankingFigures(hit_at_1=at_1, hit_at_3=at_3, pr_auc=pr_auc)
+
+
 def test_lines_of_messages_that_were_cut_come_last() -> None:
     window = LocalizedWindow(
         line_numbers=[7, 8], message_ids=[0, 1], is_alert=[True, False], contributions={}
     )
     found = ranking_figures([window], [{1: -5.0}])
-    assert found == {"hit_at_1": 0.0, "hit_at_3": 1.0, "pr_auc": 0.5}
+    assert found == hits(0.0, 1.0, 0.5)
 
 
 def test_a_message_that_is_seldom_an_alert_hits_as_seldom() -> None:
@@ -59,7 +64,7 @@ def test_a_message_that_is_seldom_an_alert_hits_as_seldom() -> None:
         contributions={},
     )
     found = ranking_figures([window], [{0: 2.0, 1: 1.0}])
-    assert found == {"hit_at_1": 0.25, "hit_at_3": 0.75, "pr_auc": 0.25}
+    assert found == hits(0.25, 0.75, 0.25)
 
 
 def test_a_line_that_several_windows_hold_counts_once_with_its_highest_score() -> None:
@@ -69,7 +74,7 @@ def test_a_line_that_several_windows_hold_counts_once_with_its_highest_score() -
     ]
     # Line 2 has 1 in the first window and 3 in the second; line 1 has 2, line 3 has 0.
     found = ranking_figures(windows, [{0: 2.0, 1: 1.0}, {0: 3.0, 1: 0.0}])
-    assert found == {"hit_at_1": 0.5, "hit_at_3": 1.0, "pr_auc": 1.0}
+    assert found == hits(0.5, 1.0, 1.0)
 
 
 @given(
@@ -105,15 +110,15 @@ def test_contributions_stand_beside_two_rules_on_labelled_lines(tmp_path: Path) 
     rates[ids["disk failed"]], rates[ids["link lost"]] = 0.25, 0.5
 
     found = localization(windows, predictions, read_contributions(predictions), rates)
-    assert (found["num_flagged_windows"], found["num_windows"]) == (2, 2)
-    assert found["num_windows_with_alerts"] == 1
-    assert (found["num_lines"], found["num_alert_lines"]) == (4, 1)
-    assert found["num_alert_lines_missed"] == 2  # both lines of the second window
-    model, rule, chance = found["rankings"].values()
+    assert (found.num_flagged_windows, found.num_windows) == (2, 2)
+    assert found.num_windows_with_alerts == 1
+    assert (found.num_lines, found.num_alert_lines) == (4, 1)
+    assert found.num_alert_lines_missed == 2  # both lines of the second window
+    model, rule, chance = found.rankings.values()
     # The only alert ranks second of four lines by either; all lines tie where chance decides.
-    assert model == {"hit_at_1": 1.0, "hit_at_3": 1.0, "pr_auc": 0.5}
-    assert rule == {"hit_at_1": 1.0, "hit_at_3": 1.0, "pr_auc": 0.5}
-    assert chance == {"hit_at_1": 0.5, "hit_at_3": 1.0, "pr_auc": 0.25}
+    assert model == hits(1.0, 1.0, 0.5)
+    assert rule == hits(1.0, 1.0, 0.5)
+    assert chance == hits(0.5, 1.0, 0.25)
 
 
 def test_a_flagged_window_that_was_not_localized_misses_no_alert(tmp_path: Path) -> None:
@@ -121,8 +126,8 @@ def test_a_flagged_window_that_was_not_localized_misses_no_alert(tmp_path: Path)
     window_ids = read_windows(windows, "test").window_ids.tolist()
     predictions = _predictions(tmp_path, window_ids, [True, True, False, False], [])
     found = localization(windows, predictions, read_contributions(predictions), np.zeros(4))
-    assert (found["num_flagged_windows"], found["num_windows"]) == (2, 0)
-    assert found["num_alert_lines_missed"] == 0
+    assert (found.num_flagged_windows, found.num_windows) == (2, 0)
+    assert found.num_alert_lines_missed == 0
 
 
 def test_where_nothing_was_flagged_no_ranking_is_measured(tmp_path: Path) -> None:
@@ -130,9 +135,8 @@ def test_where_nothing_was_flagged_no_ranking_is_measured(tmp_path: Path) -> Non
     window_ids = read_windows(windows, "test").window_ids.tolist()
     predictions = _predictions(tmp_path, window_ids, [False] * 4, [])
     found = localization(windows, predictions, read_contributions(predictions), np.zeros(4))
-    assert (found["num_windows"], found["num_alert_lines_missed"]) == (0, 3)
-    for figures in found["rankings"].values():
-        assert figures == {"hit_at_1": None, "hit_at_3": None, "pr_auc": None}
+    assert (found.num_windows, found.num_alert_lines_missed) == (0, 3)
+    assert set(found.rankings.values()) == {hits(None, None, None)}
 
 
 def _predictions(

@@ -54,7 +54,9 @@ def few(**changes: int) -> HistorySettings:
 def fitted(bench: Bench, network: nn.Module, windows: list[Ids]) -> tuple[Scorer, Untrained]:
     trainer = Untrained()
     own = replace(bench, trainer=trainer)  # type: ignore[arg-type]
-    return fit_next("tested", network, windows, NUM_KNOWN, few(), own), trainer
+    return fit_next(
+        "tested", network, windows, num_known=NUM_KNOWN, settings=few(), bench=own
+    ), trainer
 
 
 def worst(*windows: Ids, **changes: int) -> list[float]:

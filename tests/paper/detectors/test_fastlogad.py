@@ -6,15 +6,14 @@ import torch
 from torch.nn import functional
 
 from logllm_core.paper.building_blocks.interface import Bench, Events, Training
+from logllm_core.paper.building_blocks.pieces import cut, grouped
 from logllm_core.paper.building_blocks.window_classifier import padded
 from logllm_core.paper.detectors.fastlogad import (
     METHOD,
     Discriminator,
     FastLogAdSettings,
     Generator,
-    cut,
     fit,
-    grouped,
     masked_at_random,
     replaced,
     separation_loss,
@@ -116,6 +115,7 @@ def test_the_generator_does_not_see_what_it_is_asked_for() -> None:
     assert functional.softmax(logits, dim=1).shape == (2, 4)  # three known ones and UNKNOWN
 
 
+@pytest.mark.slow
 def test_it_learns_what_is_planted(bench: Bench) -> None:
     planted = plant(METHOD, "content")
     scorer = fit(planted.training, SMALL, bench)

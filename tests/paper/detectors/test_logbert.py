@@ -7,9 +7,9 @@ from logllm_core.paper.building_blocks.window_classifier import padded
 from logllm_core.paper.detectors import logbert
 from logllm_core.paper.detectors.logbert import (
     METHOD,
+    DistinctPieces,
     LogBert,
     LogBertSettings,
-    Pieces,
     are_missed,
     cut,
     fit,
@@ -43,7 +43,7 @@ def network() -> LogBert:
 def test_a_long_window_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logbert, "MAX_KEYS", 2)
     assert cut((5, 6, 7, 8, 9)) == [(5, 6), (7, 8), (9,)]
-    pieces = Pieces([(1, 2, 1, 2, 3), (3,), (1, 2, 1, 2, 3)], CPU)
+    pieces = DistinctPieces([(1, 2, 1, 2, 3), (3,), (1, 2, 1, 2, 3)], CPU)
     assert pieces.distinct == [(1, 2), (3,)]
     assert pieces.of_sample.tolist() == [0, 0, 0, 0, 1, 1, 1]
 
@@ -108,7 +108,7 @@ def test_the_center_is_the_mean_of_the_training_windows(bench: Bench) -> None:
     settings = SMALL.model_copy(update={"num_epochs": 1, "learning_rate": 1e-12})
     noise_L = torch.rand(logbert.MAX_KEYS)
     windows = [(0, 1, 2)] * 3 + [(2, 1)]
-    train(found, Pieces(windows, CPU), noise_L, settings, bench)
+    train(found, DistinctPieces(windows, CPU), noise_L, settings, bench)
     keys_BL, is_key_BL = padded(windows, CPU)
     is_masked_BL = rounds_of(noise_L[:3].expand(4, 3), is_key_BL, SMALL.mask_fraction) == 0
     dist_BD, _ = found(keys_BL, is_key_BL, is_masked_BL)
@@ -130,10 +130,11 @@ def test_training_draws_the_vectors_of_windows_together(bench: Bench) -> None:
 
     before = spread()
     settings = SMALL.model_copy(update={"hypersphere_weight": 10.0})
-    train(found, Pieces(windows, CPU), torch.rand(logbert.MAX_KEYS), settings, bench)
+    train(found, DistinctPieces(windows, CPU), torch.rand(logbert.MAX_KEYS), settings, bench)
     assert spread() < 0.1 * before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["order", "content"])
 def test_it_learns_a_planted_pattern(pattern: Pattern, bench: Bench) -> None:
     planted = plant(METHOD, pattern)

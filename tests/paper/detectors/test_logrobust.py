@@ -49,6 +49,7 @@ def test_checkpoints_need_not_hold_the_vectors() -> None:
     assert not dict(network().named_buffers())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["order", "content"])
 def test_it_learns_a_planted_pattern(pattern: Pattern, bench: Bench) -> None:
     planted = plant(METHOD, pattern)

@@ -76,6 +76,7 @@ def test_checkpoints_need_not_hold_the_vectors() -> None:
     assert not dict(network().named_buffers())
 
 
+@pytest.mark.slow
 def test_it_learns_a_planted_pattern(bench: Bench) -> None:
     # Its one layer and the mean over the window do not learn the planted order from 240 windows.
     planted = plant(METHOD, "content")

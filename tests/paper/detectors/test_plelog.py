@@ -19,7 +19,6 @@ from logllm_core.paper.detectors.plelog import (
     AttentionGru,
     Clusters,
     PlelogSettings,
-    bags_of,
     cluster,
     fit,
     guess,
@@ -43,12 +42,6 @@ def test_half_of_the_normal_windows_are_known_and_no_anomalous_one() -> None:
     assert is_known.sum() == 2
     assert not is_known[is_anomalous].any()
     assert known_windows(np.array([True, False]), 0.5, dice()).tolist() == [False, True]
-
-
-def test_windows_with_the_same_events_in_another_order_are_one_bag() -> None:
-    bags, bag_of_window = bags_of([(2, 0, 1), (1,), (0, 1, 2), (1, 1)])
-    assert bags == [(0, 1, 2), (1,), (1, 1)]
-    assert bag_of_window.tolist() == [0, 1, 0, 2]
 
 
 def test_a_window_is_the_sum_of_its_events_vectors() -> None:
@@ -139,6 +132,7 @@ def test_the_network_learns_the_guessed_probabilities(bench: Bench) -> None:
     assert trainer.rates[0] == 1
 
 
+@pytest.mark.slow
 def test_it_learns_what_is_planted_without_an_anomalous_label(bench: Bench) -> None:
     planted = plant(METHOD, "content")
     scorer = fit(planted.training, SMALL, bench)

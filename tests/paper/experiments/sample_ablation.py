@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from logllm_core.paper.experiments import ablation_page
+from logllm_core.evaluation.results.json_files import from_json
+from logllm_core.paper.experiments.ablation import AblationRow, verdict
 from tests.pages.sample_parts import HOSTILE
 
 FIGURES = ("precision", "recall", "f1", "f1_at_validation_threshold", "pr_auc")
@@ -80,7 +81,7 @@ def content() -> dict[str, Any]:
         "window-length": ("Window length", None, lengths),
         "seeds": ("Seeds", None, seeds),
     }
-    rows = [one for _, _, found in groups.values() for one in found]
+    rows = [variant for _, _, variants in groups.values() for variant in variants]
     spread = {"values": [0.9, 0.92], "mean": 0.91, "std": 0.0141, "min": 0.9, "max": 0.92}
     return {
         "dataset": "bgl",
@@ -93,7 +94,9 @@ def content() -> dict[str, Any]:
         "overrides": {"question": HOSTILE},
         "bounded_stages": ["1", "3"],
         "backbones": "small",
-        "verdict": ablation_page.verdict(own, rows),
+        "verdict": verdict(
+            from_json(AblationRow, own), [from_json(AblationRow, values) for values in rows]
+        ),
         "own": own,
         "groups": [
             {"name": name, "title": title, "source": source, "rows": found}

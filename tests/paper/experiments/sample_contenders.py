@@ -11,8 +11,9 @@ from logllm_core import tables
 from logllm_core.logs.catalog.catalog import Dataset
 from logllm_core.logs.windows.splits import Split
 from logllm_core.logs.windows.window_artifact import build_windows
-from logllm_core.paper.experiments.compare_methods import Material, build_comparison
+from logllm_core.paper.experiments.compare_methods import build_comparison
 from logllm_core.paper.experiments.contenders import Contender
+from logllm_core.pipeline import Prepared
 from logllm_core.store.store import Artifact, Json, Kind, Store
 from tests.logs.samples import labelled_by_line, messages_of
 
@@ -27,7 +28,7 @@ class Sample:
 
     store: Store
     dataset: Dataset
-    material: Material
+    prepared: Prepared
 
     def scores(self, name: str, test: Sequence[float], *, seed: int = 0) -> Artifact:
         """A method's artifact; both validation windows have the scores .6 and .4."""
@@ -82,7 +83,8 @@ class Sample:
             self.dataset,
             backbones="small",
             contenders=contenders,
-            material=self.material,
+            prepared=self.prepared,
+            vectors=None,
         )
 
     def _make(
@@ -99,7 +101,7 @@ class Sample:
                 tables.write(out_dir / f"split={split}" / "part-0.parquet", rows(values), schema)
             return results
 
-        inputs = {"windows": self.material.windows}
+        inputs = {"windows": self.prepared.windows}
         return self.store.reuse_or_build(
             kind, self.dataset.name, config=config, inputs=inputs, version=1, build=build
         )
@@ -126,8 +128,8 @@ def sample(folder: Path) -> Sample:
     windows = build_windows(store, dataset, messages, validation_fraction=0.2)
     raw = store.newest("raw", "hdfs")
     assert raw is not None
-    material = Material(raw=raw, messages=messages, windows=windows, vectors=None)
-    return Sample(store=store, dataset=dataset, material=material)
+    prepared = Prepared(raw=raw, messages=messages, windows=windows)
+    return Sample(store=store, dataset=dataset, prepared=prepared)
 
 
 def contender(name: str, title: str, *scores: Artifact, **more: Any) -> Contender:

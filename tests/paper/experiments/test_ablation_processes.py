@@ -52,6 +52,7 @@ def next_pid(started: "subprocess.Popen[str]") -> int:
     return next(int(line.rpartition(" ")[2]) for line in started.stdout if ": pid " in line)
 
 
+@pytest.mark.slow
 def test_what_one_variant_dies_of_is_told_and_stops_no_other(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +108,7 @@ def test_processes_that_train_together_share_a_group_of_cards(
     assert groups(8) == [()]  # the training itself says that there are too few
 
 
+@pytest.mark.slow
 def test_a_killed_parent_takes_its_variants_along(tmp_path: Path) -> None:
     with program(tmp_path, "train") as started:
         pid = next_pid(started)

@@ -26,7 +26,7 @@ def trials_of(found: Plan, group: str) -> dict[str, Trial]:
 
 
 def setup_named(found: Plan, name: str) -> Setup:
-    place = next(trial.place for trial in found.trials if trial.variant.name == name)
+    place = next(trial.setup for trial in found.trials if trial.variant.name == name)
     assert place is not None
     return found.setups[place]
 
@@ -35,7 +35,7 @@ def test_the_recipe_itself_stands_in_every_group_and_is_run_once() -> None:
     own = setup_of("paper", backbones="llama3-8b")
     found = planned(own)
     assert found.setups[0] is own
-    at_home = [trial.variant.name for trial in found.trials if trial.place == 0]
+    at_home = [trial.variant.name for trial in found.trials if trial.setup == 0]
     assert at_home == [
         *("recipe", "regex", "embedder:llama3-8b", "all-stages", "beta-0.3", "length-100"),
         "seed-0",
@@ -88,7 +88,7 @@ def test_windows_of_another_length_overlap_as_the_data_set_s_own_do() -> None:
         50: CountWindows(kind="count", length=50, step=15),
         200: CountWindows(kind="count", length=200, step=60),
     }
-    assert [t.place for t in found.trials if t.variant.name == "length-100"] == [0]
+    assert [t.setup for t in found.trials if t.variant.name == "length-100"] == [0]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_windows_of_another_length_overlap_as_the_data_set_s_own_do() -> None:
 )
 def test_what_cannot_be_run_says_why(variant: str, setup: Setup, why_not: str) -> None:
     (trial,) = (t for t in planned(setup).trials if t.variant.name == variant)
-    assert trial.place is None
+    assert trial.setup is None
     assert why_not in trial.why_not
 
 
@@ -125,7 +125,7 @@ def test_only_what_was_named_is_run_and_what_is_the_recipe_itself() -> None:
     assert names == [RECIPE, "without-1", "without-2", "without-1-2", "without-3", "beta-0.5"]
     betas = trials_of(found, "beta")
     assert betas["beta-0.4"].why_not == NOT_ASKED
-    assert betas["beta-0.3"].place == 0
+    assert betas["beta-0.3"].setup == 0
 
 
 def test_an_unknown_name_is_told_with_the_known_ones() -> None:
@@ -136,7 +136,7 @@ def test_an_unknown_name_is_told_with_the_known_ones() -> None:
 def test_sizes_are_rows_of_table_v_each_as_text_and_with_embedder() -> None:
     own = setup_of("paper", backbones="llama3-8b")
     rows = trials_of(planned(own, sizes=("llama3.2-1b", "a,b")), "embedder")
-    printed = {name: (trial.variant.printed, trial.place is None) for name, trial in rows.items()}
+    printed = {name: (trial.variant.printed, trial.setup is None) for name, trial in rows.items()}
     assert printed == {
         "text:llama3-8b": ("L.-8B", False),
         "embedder:llama3-8b": ("Emb. & L.-8B", False),

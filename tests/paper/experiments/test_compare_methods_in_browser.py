@@ -9,6 +9,8 @@ from tests.pages.conftest import Open
 from tests.pages.sample_parts import HOSTILE
 from tests.paper.experiments.sample_contenders import contender, sample
 
+pytestmark = pytest.mark.slow
+
 SCORES = [0.9, 0.1, 0.8, 0.1, 0.1, 0.7, 0.1, 0.2, 0.1, 0.1]
 NARROW = {"viewport": {"width": 360, "height": 800}}
 
