@@ -42,7 +42,8 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """
 
     def run_all(store: Store, jobs: Sequence[Job]) -> list[Artifact | str]:
-        return [outcome_of(store, job) for job in jobs]
+        # The recipe itself, which comes first, once more: the views show what was asked for last.
+        return [outcome_of(store, job) for job in [*jobs, jobs[0]]][: len(jobs)]
 
     def outcome_of(store: Store, job: Job) -> Artifact | str:
         try:
