@@ -12,6 +12,12 @@ from flows.cli import main
 from flows.settings import TrainSettings
 
 Run = Callable[..., tuple[int, str, str]]  # exit status and both outputs
+# `logllm ...` as a process of its own, without Prefect and its server.
+PLAIN_LOGLLM = (
+    *(sys.executable, "-c"),
+    "from flows.cli.main import main; from tests.flows.conftest import plain_flows\n"
+    "with plain_flows(): main()",
+)
 Published = list[tuple[str, Any]]  # the task, and what it was given first
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from logllm_core.paper.experiments.run_variant import Job, run_variant
 from logllm_core.query.views import query
 from logllm_core.store.runs import list_runs
 from logllm_core.store.store import Artifact, Store
-from tests.flows.conftest import DATASET, Published, Run, check_error
+from tests.flows.conftest import DATASET, PLAIN_LOGLLM, Published, Run, check_error
 from tests.flows.served import ended_after, wait_until
 
 pytestmark = pytest.mark.usefixtures("without_prefect")
@@ -170,20 +169,18 @@ def test_killed_in_the_middle_and_run_again_it_goes_on_from_there(
 ) -> None:
     """As `kill -9` ends it while a variant is in its last stage."""
     chosen: dict[str, Any] = {"only": ("without-2",), "num_seeds": 1}
-    chosen |= {"overrides": {"stages.3.num_epochs": 30}, "checkpoint_minutes": 0}
+    chosen |= {"overrides": {"stages.3.num_epochs": 15}, "checkpoint_minutes": 0}
     options = ["--data-dir", str(settings.data_dir), "--recipe", settings.recipe, "--seeds", "1"]
     options += ["--backbones", settings.backbones, "--checkpoint-minutes", "0"]
-    options += ["--only", "without-2", "--set", "stages.3.num_epochs=30"]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    places = {"PREFECT_HOME": tmp_path / "prefect", "TMPDIR": tmp_path / "tmp"}
+    options += ["--only", "without-2", "--set", "stages.3.num_epochs=15"]
     (tmp_path / "tmp").mkdir()
     models = settings.data_dir / "models" / "small-log"
     with (
         (tmp_path / "seen").open("w+") as seen,
         ended_after(
             subprocess.Popen(
-                [str(Path(sys.executable).with_name("logllm")), "ablate", "small-log", *options],
-                env=environment | {name: str(place) for name, place in places.items()},
+                [*PLAIN_LOGLLM, "ablate", "small-log", *options],
+                env=os.environ | {"TMPDIR": str(tmp_path / "tmp")},
                 stderr=seen,
                 start_new_session=True,
             )

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from logllm_core.paper.detectors.table import METHODS
 from logllm_core.paper.experiments.comparison import comparison_rows, read_comparison
 from logllm_core.paper.experiments.contenders import NOT_ASKED
 from logllm_core.query.views import query
-from tests.flows.conftest import Published, Run, check_error
+from tests.flows.conftest import PLAIN_LOGLLM, Published, Run, check_error
 from tests.flows.served import ended_after
 
 pytestmark = pytest.mark.usefixtures("without_prefect")
@@ -195,16 +194,12 @@ def test_killed_in_the_middle_and_run_again_it_goes_on_from_there(
     options += ["--backbones", settings.backbones, "--checkpoint-minutes", "0"]
     options += [word for name in chosen for word in ("--only", name)]
     options += [word for name, value in changes.items() for word in ("--set", f"{name}={value}")]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    environment["PREFECT_HOME"] = str(tmp_path / "prefect")
-    program = str(Path(sys.executable).with_name("logllm"))
     folder = settings.data_dir / "detectors" / "small-log"
     with (
         (tmp_path / "seen").open("w+") as seen,
         ended_after(
             subprocess.Popen(
-                [program, "compare-detectors", "small-log", *options],
-                env=environment,
+                [*PLAIN_LOGLLM, "compare-detectors", "small-log", *options],
                 stderr=seen,
                 start_new_session=True,
             )

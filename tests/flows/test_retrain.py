@@ -2,12 +2,10 @@
 With Prefect: see test_with_prefect.py."""
 
 import json
-import os
 import random
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ from logllm_core.errors import LogLLMError
 from logllm_core.query.views import query
 from logllm_core.store.store import Artifact, Store
 from logllm_core.training import stage
-from tests.flows.conftest import RECIPE, Published, Run, check_error, plain_flows
+from tests.flows.conftest import PLAIN_LOGLLM, RECIPE, Published, Run, check_error, plain_flows
 
 pytestmark = pytest.mark.usefixtures("without_prefect")
 
@@ -332,26 +330,12 @@ def test_the_command_line_lists_promotes_and_retrains(
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_of_two_retrainings_at_once_one_builds_and_the_other_finds_its_work_done(
-    growing: Growing, tmp_path: Path
+    growing: Growing,
 ) -> None:
     growing.grow()
-    command = [
-        sys.executable,
-        "-c",
-        "from flows.cli.main import main; main()",
-        "retrain",
-        "small-log",
-    ]
-    command += ["--data-dir", str(growing.data_dir), "--json"]
-    both = [
-        subprocess.Popen(
-            command,
-            env=os.environ | {"PREFECT_HOME": str(tmp_path / name)},  # a database each
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for name in ("one", "other")
-    ]
+    command = [*PLAIN_LOGLLM, "retrain", "small-log", "--json"]
+    command += ["--data-dir", str(growing.data_dir)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     outcomes = [json.loads(process.communicate(timeout=300)[0]) for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert [outcome["run"] is None for outcome in outcomes].count(True) == 1
