@@ -13,6 +13,7 @@ from logllm_core.store.store import Json
 NUMBER, TIME, CONTENT, TEXT = "line_number", "time", "content", "text"
 IS_ALERT, ARRIVED = "is_alert", "arrived"
 FIRST_KEY, LAST_KEY = "first_key", "last_key"  # of the windows by time that a line waits in
+DUE_KEY = "due_key"  # of the oldest window with which the first of these closes
 SESSION, RANK = "session_id", "rank"  # of the session that a line waits in
 UNKNOWN = np.iinfo(np.int64).min  # a time that cannot be read, a key that waits for a time
 
@@ -26,6 +27,7 @@ PENDING_LINES = pa.schema(  # a line comes once for each open session that it na
         pa.field(FIRST_KEY, pa.int64()),
         pa.field(LAST_KEY, pa.int64()),
         pa.field(SESSION, pa.string()),
+        pa.field(DUE_KEY, pa.int64()),
     ]
 )
 _TYPES: dict[str, type] = {
@@ -37,6 +39,7 @@ _TYPES: dict[str, type] = {
     ARRIVED: np.float64,
     FIRST_KEY: np.int64,
     LAST_KEY: np.int64,
+    DUE_KEY: np.int64,
     SESSION: object,
     RANK: np.int64,
 }

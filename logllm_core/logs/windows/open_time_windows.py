@@ -11,6 +11,7 @@ from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog.catalog import TimeWindows
 from logllm_core.logs.windows.open_lines import (
     ARRIVED,
+    DUE_KEY,
     FIRST_KEY,
     LAST_KEY,
     TIME,
@@ -31,6 +32,7 @@ _EVER = np.iinfo(np.int64).max - 1  # later than all keys
 _NEVER = -(1 << 62)  # earlier than all times
 MAX_LINES_BEHIND = 1_000  # in a row; then it was the clock that was set back, not a line late
 MAX_LINES_WITHOUT_TIME = 1_000  # at the log's begin
+KEYS = (FIRST_KEY, LAST_KEY, DUE_KEY)
 
 Places = NDArray[np.int64]
 
@@ -42,12 +44,16 @@ class ByTime:
     behind its end. A single one closes nothing: its time may be wrong, as no clock is that the
     next line contradicts. A log that has paused goes on with more than one line, and one that ends
     closes all its windows. So a line whose time is wrong is in a window of its own and
-    changes no other, as where chronological.py cuts a whole log: there no window ever closes,
+    changes no other, as where by_order.py cuts a whole log: there no window ever closes,
     and the windows are the same.
 
-    What should be in a closed window and comes later is late; it goes to the oldest window that is
-    still open. A line whose time cannot be read takes that of the line before it, the first ones
-    the first known; it confirms none.
+    What should be in a closed window and comes later is late. It makes a further window of the same
+    span, as the lines of a session do that was closed: no verdict is taken back, and no line is put
+    among those of another span. A further window closes together with the oldest one that is open
+    when it begins, and before it.
+
+    A line whose time cannot be read takes that of the line before it, the first ones the first
+    known; it confirms none.
     """
 
     def __init__(
@@ -69,7 +75,8 @@ class ByTime:
     def push(self, lines: Lines, session_ids: pa.ListArray) -> Closed:
         before = self._last
         if self._last is None:
-            lines = join([*self._open, lines.having(**{FIRST_KEY: UNKNOWN, LAST_KEY: UNKNOWN})])
+            no_keys = dict.fromkeys(KEYS, UNKNOWN)
+            lines = join([*self._open, lines.having(**no_keys)])
             known = lines[TIME][lines[TIME] != UNKNOWN]
             if not len(known):
                 self._hold(lines)
@@ -94,23 +101,25 @@ class ByTime:
             return nothing()
         lines = join(self._open)
         has_waited = lines[ARRIVED] <= arrived_by
+        closes_with = np.maximum(lines[LAST_KEY], lines[DUE_KEY])
         # A time that is ahead of all that came since may be wrong: it must not close their windows.
-        since = lines[LAST_KEY][~has_waited]
+        since = closes_with[~has_waited]
         if len(since):
-            has_waited &= lines[LAST_KEY] <= since.max()
-        return (
-            self._close(int(lines[LAST_KEY][has_waited].max())) if has_waited.any() else nothing()
-        )
+            has_waited &= closes_with <= since.max()
+        return self._close(int(closes_with[has_waited].max())) if has_waited.any() else nothing()
 
     def state(self) -> Json:
         return {"last": self._last, "latest": self._latest, "num_behind": self._num_behind}
 
     def table(self) -> pa.Table:
-        return join([no_lines(FIRST_KEY, LAST_KEY), *self._open]).table()
+        return join([no_lines(*KEYS), *self._open]).table()
 
     def restore(self, lines: pa.Table, *, arrived: float) -> None:
-        if len(lines):
-            self._open = [from_table(lines, FIRST_KEY, LAST_KEY, arrived=arrived)]
+        if not len(lines):
+            return
+        if DUE_KEY not in lines.column_names:  # lines of before wait for their own windows
+            lines = lines.append_column(DUE_KEY, lines[FIRST_KEY])
+        self._open = [from_table(lines, *KEYS, arrived=arrived)]
 
     def _hold(self, lines: Lines) -> None:
         """The first lines wait for the first time that can be read."""
@@ -140,8 +149,9 @@ class ByTime:
         set_back = np.flatnonzero(behind == MAX_LINES_BEHIND)
         num_taken = int(set_back[0]) + 1 if len(set_back) else len(lines)
         keys = {
-            FIRST_KEY: np.maximum(first_keys, closed + 1),
-            LAST_KEY: np.maximum(last_keys, closed + 1),
+            FIRST_KEY: first_keys,
+            LAST_KEY: last_keys,
+            DUE_KEY: np.maximum(first_keys, closed + 1),
         }
         self._open.append(lines.having(**keys).take(slice(num_taken)))
         keep_few(self._open)
@@ -155,17 +165,21 @@ class ByTime:
         return (latest - 2 * self._length) // self._step
 
     def _close(self, up_to: int) -> Closed:
-        """The open windows up to that key."""
-        if all(lines[FIRST_KEY].min() > up_to for lines in self._open):
+        """The open windows up to that key, and the further ones that close with them."""
+        if all(lines[DUE_KEY].min() > up_to for lines in self._open):
             return nothing()
         lines = join(self._open)
-        rows, keys = _places(lines, up_to)
-        is_open = lines[LAST_KEY] > up_to
-        rest = lines.take(is_open)
+        is_due = lines[DUE_KEY] <= up_to
+        rows, starts = _windows_of(lines, np.where(is_due, up_to, _NEVER))
+        rest = lines.take((lines[LAST_KEY] > up_to) | ~is_due)
         self._open = []
         if len(rest):
-            self._open = [rest.having(**{FIRST_KEY: np.maximum(rest[FIRST_KEY], up_to + 1)})]
-        starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+            is_due, first_keys = rest[DUE_KEY] <= up_to, rest[FIRST_KEY]
+            keys = {
+                FIRST_KEY: np.where(is_due, np.maximum(first_keys, up_to + 1), first_keys),
+                DUE_KEY: np.maximum(rest[DUE_KEY], up_to + 1),
+            }
+            self._open = [rest.having(**keys)]
         return Closed(lines=lines.take(rows), starts=starts)
 
 
@@ -197,11 +211,17 @@ def _run_lengths(is_so: NDArray[np.bool_], num_before: int) -> Places:
     return lengths
 
 
-def _places(lines: Lines, up_to: int) -> tuple[Places, Places]:
-    """The windows up to a key that lines are in, as pairs of row and key, window by window."""
+def _windows_of(lines: Lines, up_to: Places) -> tuple[Places, Places]:
+    """The rows of the windows that lines are in up to a key each, and where each window begins.
+
+    Windows come in the order in which they close, those that close together by their keys.
+    """
     first_keys = lines[FIRST_KEY]
     nums = np.maximum(np.minimum(lines[LAST_KEY], up_to) - first_keys + 1, 0)
     rows = np.repeat(np.arange(len(lines)), nums)
     keys = first_keys[rows] + np.arange(len(rows)) - np.repeat(np.cumsum(nums) - nums, nums)
-    order = np.argsort(keys, kind="stable")
-    return rows[order], keys[order]
+    closes_with = np.maximum(keys, lines[DUE_KEY][rows])
+    order = np.lexsort((keys, closes_with))
+    keys, closes_with = keys[order], closes_with[order]
+    is_other = (keys[1:] != keys[:-1]) | (closes_with[1:] != closes_with[:-1])
+    return rows[order], np.flatnonzero(np.append(True, is_other))

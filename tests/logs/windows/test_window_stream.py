@@ -159,12 +159,33 @@ def test_a_window_by_time_closes_when_two_lines_come_a_length_behind_its_end() -
     assert lines_of(stream.close()) == [[5], [6, 7]]
 
 
-def test_a_late_line_goes_to_the_oldest_window_that_is_open() -> None:
+def test_late_lines_make_further_windows_of_their_spans() -> None:
     stream = stream_of(by_time(10))
-    (block,) = blocks_of(log_of(5, 31, 31, 6, 12, 33))
-    # At 31 the windows up to 10..20 have closed: 6 and 12 go to 20..30, which is open still.
-    assert lines_of([*stream.push(block), *stream.close()]) == [[0], [3, 4], [1, 2, 5]]
-    assert stream.counts.num_late_lines == 2
+    (block,) = blocks_of(log_of(5, 31, 31, 6, 12, 33, 7))
+    # At 31 the windows up to 10..20 have closed: 6 and 7 make a further one of 0..10, and 12 one
+    # of 10..20. They would close together with 20..30, which is open and stays empty.
+    windows = [*stream.push(block), *stream.close()]
+    assert lines_of(windows) == [[0], [3, 6], [4], [1, 2, 5]]
+    assert stream.counts.num_late_lines == 3
+
+
+def test_a_line_that_is_late_for_the_first_of_its_windows_is_in_all_of_them() -> None:
+    stream = stream_of(by_time(20, 10))
+    (block,) = blocks_of(log_of(5, 51, 51, 15, 51))
+    # Windows of 20 s every 10 s. At 51 those up to -10..10 and 0..20 have closed; 15 is of 0..20
+    # and of 10..30: both come before 30..50, which 51 does not reach, and 40..60 and 50..70.
+    windows = [*stream.push(block), *stream.close()]
+    assert lines_of(windows) == [[0], [0], [3], [3], [1, 2, 4], [1, 2, 4]]
+    assert stream.counts.num_late_lines == 1
+
+
+def test_late_lines_of_before_wait_on_with_the_window_that_they_were_put_into() -> None:
+    stream = stream_of(by_time(10))
+    (block,) = blocks_of(log_of(5, 31, 31, 33))
+    assert lines_of(stream.push(block)) == [[0]]
+    pending = stream.pending()
+    of_before = replace(pending, lines=pending.lines.drop_columns(["due_key"]))
+    assert lines_of(stream_of(by_time(10), of_before).close()) == [[1, 2, 3]]
 
 
 def test_a_clock_that_was_set_back_does_not_make_all_lines_late(
