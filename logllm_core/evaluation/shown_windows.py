@@ -14,14 +14,13 @@ from logllm_core.evaluation.measures.metrics import Labels, Scores
 from logllm_core.logs.messages.log_messages import message_files
 from logllm_core.pages.html import NUM_SHOWN_LINES, shown_line
 from logllm_core.scoring import DECISION
+from logllm_core.scoring.verdicts import carriers_of
 from logllm_core.store.database import bounded_connection
 from logllm_core.store.store import Artifact, Json
 
 # How many windows of each kind are shown at most. "passed": normal and not flagged.
 NUM_SHOWN = {"missed": 200, "false alarm": 200, "found": 200, "passed": 50}
-# The messages that are marked as those that carried an alarm: so many at most, and none that
-# contributed less than this share of what the first did.
-NUM_CARRIERS, LEAST_SHARE = 3, 0.1
+NUM_CARRIERS = 3  # messages that are marked as those that carried an alarm, at most
 NUM_LINES_OF_A_MESSAGE = 3  # of one that repeats itself within its window
 
 Contributions = Mapping[int, Mapping[int, float]]  # by window id, by message id
@@ -93,7 +92,7 @@ def _describe(
     rows = table.take(places).to_pylist() if places else []
     found = _read(messages, "alert", {n for row in rows for n in row["line_numbers"]})
     alerts = {number: shown_alert(alert) for number, alert in found.items()}
-    carriers = [carriers_of(contributions.get(row["window_id"], {})) for row in rows]
+    carriers = [carriers_of(contributions.get(row["window_id"], {}), NUM_CARRIERS) for row in rows]
     shown = [
         chosen_lines(row["message_ids"], [alerts.get(n) for n in row["line_numbers"]], own)
         for row, own in zip(rows, carriers, strict=True)
@@ -141,13 +140,6 @@ def _read(
             f" where {column} is not null"
         ).fetchall()
     return dict(rows)
-
-
-def carriers_of(contributions: Mapping[int, float]) -> list[int]:
-    """The messages that carried an alarm, strongest first; none where none speaks for it."""
-    ordered = sorted(contributions, key=lambda message: -contributions[message])[:NUM_CARRIERS]
-    least = LEAST_SHARE * max(contributions.values(), default=0.0)
-    return [message for message in ordered if contributions[message] > max(least, 0)]
 
 
 def chosen_lines(

@@ -15,7 +15,7 @@ from loguru import logger
 
 from logllm_core.store.store import Artifact, Store
 
-VERSION = 2  # raise when a score or a vector would be another
+VERSION = 3  # raise when a score or a vector would be another
 # So many are kept: about 100 MB of windows, and 150 MB of vectors at BERT's width.
 LIMITS: Mapping[str, int] = {"windows": 500_000, "vectors": 50_000}
 CHUNK = 500  # digests of one query; older SQLite takes no more than 999 parameters

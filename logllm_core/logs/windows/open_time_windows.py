@@ -1,5 +1,6 @@
 """Windows by spans of time, of lines that come bit by bit."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,6 @@ from logllm_core.logs.windows.open_lines import (
     UNKNOWN,
     Closed,
     Lines,
-    from_table,
     join,
     keep_few,
     no_lines,
@@ -34,7 +34,7 @@ MAX_LINES_BEHIND = 1_000  # in a row; then it was the clock that was set back, n
 MAX_LINES_WITHOUT_TIME = 1_000  # at the log's begin
 KEYS = (FIRST_KEY, LAST_KEY, DUE_KEY)
 
-Places = NDArray[np.int64]
+Integers = NDArray[np.int64]
 
 
 class ByTime:
@@ -91,8 +91,8 @@ class ByTime:
             up_to = self._last_closed(self._latest)
             if self._num_behind == MAX_LINES_BEHIND:
                 self._latest, self._num_behind, up_to = _NEVER, 0, _EVER
-            found = self._close(up_to)
-            closed.append(replace(found, num_late_lines=num_late, num_lines_ahead=num_ahead))
+            windows = self._close(up_to)
+            closed.append(replace(windows, num_late_lines=num_late, num_lines_ahead=num_ahead))
             lines, previous = lines.take(slice(num_taken, None)), previous[num_taken:]
         return together(closed)
 
@@ -111,15 +111,16 @@ class ByTime:
     def state(self) -> Json:
         return {"last": self._last, "latest": self._latest, "num_behind": self._num_behind}
 
-    def table(self) -> pa.Table:
-        return join([no_lines(*KEYS), *self._open]).table()
+    def lines(self) -> Lines:
+        return join([no_lines(*KEYS), *self._open])
 
-    def restore(self, lines: pa.Table, *, arrived: float) -> None:
-        if not len(lines):
-            return
-        if DUE_KEY not in lines.column_names:  # lines of before wait for their own windows
-            lines = lines.append_column(DUE_KEY, lines[FIRST_KEY])
-        self._open = [from_table(lines, *KEYS, arrived=arrived)]
+    def restore(self, lines: Lines) -> None:
+        if DUE_KEY not in lines.names:  # lines of before wait for their own windows alone
+            lines = lines.having(**{DUE_KEY: lines[FIRST_KEY]})
+        self._open = [lines]
+
+    def change(self, changed: Callable[[Lines], Lines]) -> None:
+        self._open = [changed(lines) for lines in self._open]
 
     def _hold(self, lines: Lines) -> None:
         """The first lines wait for the first time that can be read."""
@@ -130,7 +131,7 @@ class ByTime:
             )
         self._open = [lines] if len(lines) else []
 
-    def _take_in(self, lines: Lines, previous: Places) -> tuple[int, int, int]:
+    def _take_in(self, lines: Lines, previous: Integers) -> tuple[int, int, int]:
         """Put lines into windows, up to where the clock was set back.
 
         Args:
@@ -183,35 +184,35 @@ class ByTime:
         return Closed(lines=lines.take(rows), starts=starts)
 
 
-def _known_before(times: Places, before: int | None) -> Places:
+def _known_before(times: Integers, before: int | None) -> Integers:
     """For each line with a time, that of the last such line before it; where there is none, never.
 
     Args:
         before: the last known time before all these lines.
     """
     is_known = times != UNKNOWN
-    found = np.full(len(times), _NEVER)
-    found[is_known] = np.append(_NEVER if before is None else before, times[is_known])[:-1]
-    return found
+    last_known = np.full(len(times), _NEVER)
+    last_known[is_known] = np.append(_NEVER if before is None else before, times[is_known])[:-1]
+    return last_known
 
 
-def _filled(times: Places, last: int) -> Places:
+def _filled(times: Integers, last: int) -> Integers:
     """Times, where unknown, of the line before."""
     times = np.append(last, times)
     known = np.maximum.accumulate(np.where(times == UNKNOWN, 0, np.arange(len(times))))
-    filled: Places = times[known][1:]
+    filled: Integers = times[known][1:]
     return filled
 
 
-def _run_lengths(is_so: NDArray[np.bool_], num_before: int) -> Places:
+def _run_lengths(is_so: NDArray[np.bool_], num_before: int) -> Integers:
     """How many in a row, up to each, are so; `num_before` were so before the first."""
-    places = np.arange(len(is_so))
-    last_not = np.maximum.accumulate(np.where(is_so, -1 - num_before, places))
-    lengths: Places = places - last_not
+    numbers = np.arange(len(is_so))
+    last_not = np.maximum.accumulate(np.where(is_so, -1 - num_before, numbers))
+    lengths: Integers = numbers - last_not
     return lengths
 
 
-def _windows_of(lines: Lines, up_to: Places) -> tuple[Places, Places]:
+def _windows_of(lines: Lines, up_to: Integers) -> tuple[Integers, Integers]:
     """The rows of the windows that lines are in up to a key each, and where each window begins.
 
     Windows come in the order in which they close, those that close together by their keys.

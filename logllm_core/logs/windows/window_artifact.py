@@ -124,7 +124,7 @@ def cut_messages(
 ) -> tuple[Cut, Iterator[Runs]]:
     """How the view `messages` is cut, and the windows of all splits, in order.
 
-    What windows hold is told in `tests/logs/plain.py`, a line at a time; so do streams.
+    What windows hold is stated in `tests/logs/plain.py`; streams are held to the same statement.
     """
     kind = by_session if isinstance(dataset.windows, SessionWindows) else by_order
     cut = kind.cut(connection, dataset, validation_fraction)

@@ -29,6 +29,7 @@ from logllm_core.logs.sources import files, special_files
 from logllm_core.model import window_answers
 from logllm_core.query.views import query, refresh_views
 from logllm_core.scoring import judge as judging
+from logllm_core.scoring.new_log_judge import NewLogJudge
 from logllm_core.store.disk import Stamp
 from logllm_core.store.store import Artifact
 from logllm_core.training.trained_model import load_model, save_weights
@@ -74,13 +75,13 @@ def _middling_decision(monkeypatch: pytest.MonkeyPatch) -> None:
 def num_scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many windows were scored, call by call."""
     found: list[int] = []
-    real = window_answers.score_windows
+    real = window_answers.score_log_odds
 
     def counted(model: Any, collator: Any, windows: Any, vectors: Any) -> Any:
         found.append(len(windows))
         return real(model, collator, windows, vectors)
 
-    monkeypatch.setattr(judging, "score_windows", counted)
+    monkeypatch.setattr(judging, "score_log_odds", counted)
     return found
 
 
@@ -323,16 +324,16 @@ def after_first_batch(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[],
 
     def arrange(act: Callable[[], None]) -> None:
         monkeypatch.setattr(judge_lines, "BATCH_WINDOWS", 8)
-        real = judging.Judge.judge
+        real = NewLogJudge.judge
         acts = [act]
 
-        def judge(self: judging.Judge, windows: Any) -> Any:
+        def judge(self: NewLogJudge, windows: Any) -> Any:
             judged = real(self, windows)
             if acts:
                 acts.pop()()
             return judged
 
-        monkeypatch.setattr(judging.Judge, "judge", judge)
+        monkeypatch.setattr(NewLogJudge, "judge", judge)
 
     return arrange
 
@@ -675,14 +676,14 @@ def test_whoever_is_killed_on_logs_rotated_away_unread_leaves_them_to_the_next(
     heard: Heard, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log.write_text("".join(lines(8)))
-    real, is_killed = judging.Judge.judge, threading.Event()
+    real, is_killed = NewLogJudge.judge, threading.Event()
 
-    def judge(self: judging.Judge, windows: Any) -> Any:
+    def judge(self: NewLogJudge, windows: Any) -> Any:
         if is_killed.is_set():
             raise RuntimeError("killed")
         return real(self, windows)
 
-    monkeypatch.setattr(judging.Judge, "judge", judge)
+    monkeypatch.setattr(NewLogJudge, "judge", judge)
 
     def write() -> None:
         heard.wait_for(2)

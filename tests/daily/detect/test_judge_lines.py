@@ -19,9 +19,10 @@ from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog.catalog import Dataset
 from logllm_core.logs.records.line_blocks import Block
 from logllm_core.logs.windows.window_stream import WindowStream
-from logllm_core.scoring import judge as judging
+from logllm_core.scoring.new_log_judge import NewLogJudge
 from tests.daily.new_logs import crown, dataset_of, lines, prepare_champion
 from tests.logs.samples import EPOCH, labelled_by_session
+from tests.logs.windows.streams import rows_of
 from tests.scoring.setting import Setting
 
 Rows = list[dict[str, Any]]
@@ -88,14 +89,14 @@ def warnings() -> list[str]:
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[str, ...]]]:
     """The texts of the windows that were judged, batch by batch of at most eight."""
     monkeypatch.setattr(judge_lines, "BATCH_WINDOWS", 8)
-    real = judging.Judge.judge
+    real = NewLogJudge.judge
     found: list[list[tuple[str, ...]]] = []
 
-    def judge(self: judging.Judge, windows: Any) -> Any:
-        found.append([window.texts for window in windows])
+    def judge(self: NewLogJudge, windows: Any) -> Any:
+        found.append([tuple(row["texts"]) for row in rows_of(windows)])
         return real(self, windows)
 
-    monkeypatch.setattr(judging.Judge, "judge", judge)
+    monkeypatch.setattr(NewLogJudge, "judge", judge)
     return found
 
 
@@ -308,10 +309,10 @@ def test_time_in_which_other_logs_were_judged_is_not_waiting(
     """Log a has half a window, and waits while b is judged."""
     (tmp_path / "a.log").write_text("".join(lines(2)))
     (tmp_path / "b.log").write_text("".join(lines(4, seed=2)))
-    judge, close = judging.Judge.judge, WindowStream.close
+    judge, close = NewLogJudge.judge, WindowStream.close
     delays: list[float] = []
 
-    def slowly(self: judging.Judge, windows: Any) -> Any:
+    def slowly(self: NewLogJudge, windows: Any) -> Any:
         time.sleep(0.5)
         return judge(self, windows)
 
@@ -319,7 +320,7 @@ def test_time_in_which_other_logs_were_judged_is_not_waiting(
         delays.append(older_than_seconds)
         return close(self, older_than_seconds, **options)
 
-    monkeypatch.setattr(judging.Judge, "judge", slowly)
+    monkeypatch.setattr(NewLogJudge, "judge", slowly)
     monkeypatch.setattr(WindowStream, "close", noted)
     deadline = time.monotonic() + 10
     detect(
