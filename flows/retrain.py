@@ -18,8 +18,9 @@ from logllm_core.daily.champion.decisions import (
     read_decisions,
     retraining,
 )
-from logllm_core.daily.champion.drift import drift_of, newest_windows
+from logllm_core.daily.champion.drift import drift_of
 from logllm_core.daily.champion.kept_models import keep_last
+from logllm_core.daily.champion.scored_windows import newest_windows
 from logllm_core.errors import LogLLMError
 from logllm_core.evaluation.contest import hold_contest
 from logllm_core.logs.catalog.catalog import Dataset

@@ -27,7 +27,8 @@ from logllm_core.daily.champion.decisions import (
     promote,
     read_decisions,
 )
-from logllm_core.daily.champion.drift import DriftLimits, Sample, measure
+from logllm_core.daily.champion.drift import DriftLimits, measure
+from logllm_core.daily.champion.scored_windows import ScoredWindows
 from logllm_core.errors import LogLLMError
 from logllm_core.query.views import query
 from logllm_core.store.store import Artifact, Store
@@ -346,7 +347,7 @@ def test_drift_beyond_a_limit_is_an_event_that_names_the_data_set(
     @flow
     def publish_drift(num_anomalous: int, *, is_told: bool = True) -> None:
         calm, other = (
-            Sample(
+            ScoredWindows(
                 probabilities=np.array([0.1] * (200 - number) + [0.9] * number),
                 num_lines=200,
                 num_unseen_lines=0,

@@ -3,7 +3,7 @@
 from loguru import logger
 
 from logllm_core.daily.champion.decisions import champion_path, find_champion, model_of
-from logllm_core.daily.champion.drift import known_messages
+from logllm_core.daily.champion.scored_windows import known_messages
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.messages.log_messages import Masking
 from logllm_core.model.backbones import find_backbones

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.windows.window_stream import Counts
+from logllm_core.logs.windows.stream_state import Counts
 from logllm_core.scoring.judge import Judgements
 
 

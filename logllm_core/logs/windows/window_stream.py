@@ -9,8 +9,8 @@ span of time or of its session, makes a further window. Put together they are th
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
@@ -45,48 +45,10 @@ from logllm_core.logs.windows.open_lines import (
     texts_of_lines,
 )
 from logllm_core.logs.windows.open_windows import cutter_of
-from logllm_core.store.store import Json
+from logllm_core.logs.windows.stream_state import Counts, Pending, reading_of
 
+_NO_WINDOWS = NEW_WINDOWS.empty_table()
 MAX_MESSAGES = 200_000  # that are known beside those of open lines: some 50 MB
-_READING = {"line", "labels", "windows"}  # what of a data set's file tells how a log is read
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Counts:
-    """What became of a log's lines, since its first."""
-
-    num_lines: int = 0
-    num_kept_lines: int = 0
-    num_unparsed_lines: int = 0
-    num_late_lines: int = 0  # their window, or one of them, had closed
-    num_lines_ahead: int = 0  # their time closed no window, as the next line's is far before it
-    num_lines_without_time: int = 0
-    num_shortened_lines: int = 0  # too long, without their rest
-    num_lines_without_session: int = 0  # in no window, where windows are sessions
-
-    def plus(self, other: "Counts") -> "Counts":
-        return Counts(
-            **{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pending:
-    """What a stream knows of its log, and the lines that wait in open windows."""
-
-    state: Mapping[str, Json]
-    lines: pa.Table
-
-    def dataset_of(self, dataset: Dataset) -> Dataset:
-        """The data set as its file was when the open windows were cut."""
-        if self.is_unread or not len(self.lines):
-            return dataset
-        return Dataset.model_validate(dataset.model_dump(mode="json") | self.state["reading"])
-
-    @property
-    def is_unread(self) -> bool:
-        """Whether the lines are as they came, and can be read in any way."""
-        return self.state["label_column"]["is_there"] is None
 
 
 class WindowStream:
@@ -258,7 +220,7 @@ class WindowStream:
     def _windows(self, closed: Sequence[Closed]) -> NewWindows:
         """A row for each stretch of lines, numbered on."""
         rows = [self._rows(cut) for cut in closed if len(cut.starts)]
-        table = pa.concat_tables([NEW_WINDOWS.empty_table(), *rows])
+        table = pa.concat_tables(rows) if rows else _NO_WINDOWS
         return NewWindows(table=table, texts=self._vocabulary.texts)
 
     def _rows(self, cut: Closed) -> pa.Table:
@@ -286,8 +248,3 @@ def check_masking(masking: Masking) -> None:
             f"The model was trained with --masking {masking}, whose templates are of the "
             "training log alone; new lines have none. Train one with --masking regex or none."
         )
-
-
-def reading_of(dataset: Dataset) -> Json:
-    """How a data set's file says that lines are read and cut."""
-    return dataset.model_dump(mode="json", include=_READING)

@@ -19,7 +19,7 @@ from loguru import logger
 
 from logllm_core import tables
 from logllm_core.daily.detect import detect as detecting
-from logllm_core.daily.detect import follow_file, judge_lines, known_logs, one_log
+from logllm_core.daily.detect import follow_file, judged_log, known_logs, one_log
 from logllm_core.daily.detect.detect import detect
 from logllm_core.daily.detect.detect_result import Detected, UnjudgedError
 from logllm_core.daily.detect.log_claims import Claim, Claims
@@ -323,7 +323,7 @@ def after_first_batch(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[],
     """Does something once, when the first of several batches of eight windows is judged."""
 
     def arrange(act: Callable[[], None]) -> None:
-        monkeypatch.setattr(judge_lines, "BATCH_WINDOWS", 8)
+        monkeypatch.setattr(judged_log, "BATCH_WINDOWS", 8)
         real = NewLogJudge.judge
         acts = [act]
 

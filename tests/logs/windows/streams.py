@@ -7,7 +7,8 @@ from typing import Any
 from logllm_core.logs.catalog.catalog import Dataset
 from logllm_core.logs.records.line_blocks import Block, LineCutter, with_end
 from logllm_core.logs.windows.message_windows import NewWindows
-from logllm_core.logs.windows.window_stream import Pending, WindowStream
+from logllm_core.logs.windows.stream_state import Pending
+from logllm_core.logs.windows.window_stream import WindowStream
 
 
 def blocks_of(log: bytes, cuts: Sequence[int] = ()) -> list[Block]:

@@ -250,7 +250,9 @@ def test_lines_that_come_after_a_session_was_closed_make_another_window_of_it() 
     ended = stream.close()
     stream.push(second)
     again = stream.close()
-    assert [(w["window_id"], w["session_id"], w["line_numbers"]) for w in rows_of(ended, again)] == [
+    assert [
+        (w["window_id"], w["session_id"], w["line_numbers"]) for w in rows_of(ended, again)
+    ] == [
         (0, "blk_1", [0]),
         (1, "blk_1", [1]),
     ]

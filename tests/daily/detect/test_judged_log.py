@@ -10,10 +10,10 @@ import pytest
 from loguru import logger
 
 from logllm_core import tables
-from logllm_core.daily.detect import judge_lines, pace, told_verdicts
+from logllm_core.daily.detect import judged_log, told_verdicts, waiting_times
 from logllm_core.daily.detect.detect import detect
 from logllm_core.daily.detect.detect_result import Detected
-from logllm_core.daily.detect.pace import Pace
+from logllm_core.daily.detect.waiting_times import Pace
 from logllm_core.daily.ledger.cursors import cursors, new_parts
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog.catalog import Dataset
@@ -88,7 +88,7 @@ def warnings() -> list[str]:
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[str, ...]]]:
     """The texts of the windows that were judged, batch by batch of at most eight."""
-    monkeypatch.setattr(judge_lines, "BATCH_WINDOWS", 8)
+    monkeypatch.setattr(judged_log, "BATCH_WINDOWS", 8)
     real = NewLogJudge.judge
     found: list[list[tuple[str, ...]]] = []
 
@@ -262,8 +262,8 @@ def test_the_sessions_of_a_logs_end_are_judged_until_it_is_stopped(
 def test_the_sessions_of_a_logs_end_are_written_down_now_and_then(
     setting: Setting, log: Path, batches: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "INTERVAL_SECONDS", 0.0)
-    monkeypatch.setattr(pace, "MAX_SHARE", 1e9)
+    monkeypatch.setattr(waiting_times, "INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(waiting_times, "MAX_SHARE", 1e9)
     log.write_text("".join(f"{EPOCH + n} blk_{n} up\n" for n in range(20)))
     counts: list[int] = []
     told = judged(
@@ -287,7 +287,7 @@ def test_where_nobody_listens_tables_are_not_read_again(
 ) -> None:
     log.write_text("".join(lines(8)))
     judged(setting, log, tell=None)
-    monkeypatch.setattr(judge_lines, "written", None)
+    monkeypatch.setattr(judged_log, "written", None)
     monkeypatch.setattr(told_verdicts, "written", None)
     monkeypatch.setattr(told_verdicts, "_read_together", None)
     judged(setting, log, tell=None)
@@ -300,7 +300,7 @@ def test_where_nobody_listens_tables_are_not_read_again(
 def test_a_window_by_time_waits_until_its_time_is_over(
     tmp_path: Path, windows: dict[str, Any], num_seconds: float
 ) -> None:
-    assert judge_lines.patience(dataset_of(tmp_path, windows=windows)) == num_seconds
+    assert waiting_times.patience(dataset_of(tmp_path, windows=windows)) == num_seconds
 
 
 def test_time_in_which_other_logs_were_judged_is_not_waiting(

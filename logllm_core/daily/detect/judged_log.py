@@ -12,22 +12,22 @@ from logllm_core.daily.detect.current_judge import CurrentJudge
 from logllm_core.daily.detect.detect_result import Detected
 from logllm_core.daily.detect.follow_file import GrowingLog, Piece
 from logllm_core.daily.detect.log_identity import PIPE, Place
-from logllm_core.daily.detect.pace import Pace
 from logllm_core.daily.detect.verdict_rows import verdicts
+from logllm_core.daily.detect.waiting_times import Pace, patience
 from logllm_core.daily.ledger.cursors import Look
 from logllm_core.daily.ledger.ledger import Ledger, written
 from logllm_core.daily.ledger.log_faults import ForeignError, UnreadableError, faults_of
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.catalog.catalog import Dataset, TimeWindows
+from logllm_core.logs.catalog.catalog import Dataset
 from logllm_core.logs.messages.log_messages import Masking
 from logllm_core.logs.windows.message_windows import NewWindows, joined
 from logllm_core.logs.windows.open_lines import PENDING_LINES
-from logllm_core.logs.windows.window_stream import Pending, WindowStream, reading_of
+from logllm_core.logs.windows.stream_state import Pending, reading_of
+from logllm_core.logs.windows.window_stream import WindowStream
 from logllm_core.progress import Advance
 from logllm_core.store.disk import writable
 
 BATCH_WINDOWS = 512  # judged together; between batches another champion may take over
-PATIENCE_SECONDS = 10.0
 Steps = Iterator[bool]  # whether there was anything to do; ends with the work
 
 
@@ -43,15 +43,16 @@ class Wishes:
     is_stopped: Callable[[], bool]
 
 
-class Reading:
-    """A claimed log, from where its ledger ends."""
+class JudgedLog:
+    """A claimed log, judged from where its ledger ends."""
 
     def __init__(
         self,
-        dataset: Dataset,
-        current: CurrentJudge,
         ledger: Ledger,
         source: str,
+        *,
+        dataset: Dataset,
+        current: CurrentJudge,
         wishes: Wishes,
         detected: Detected,
         advance: Advance,
@@ -243,13 +244,3 @@ class Reading:
             )
             rows.append(table)
         return pa.concat_tables(rows)
-
-
-def patience(dataset: Dataset) -> float:
-    """How long a window of a log that grows waits for its lines if nobody says otherwise: seconds.
-
-    A window by time has its time, and then as long as others.
-    """
-    windows = dataset.windows
-    length_seconds = windows.length_seconds if isinstance(windows, TimeWindows) else 0
-    return PATIENCE_SECONDS + length_seconds
