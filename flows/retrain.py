@@ -85,7 +85,7 @@ def _ended(retrained: Retrained) -> Retrained:
 def _retrain(dataset: Dataset, settings: RetrainSettings) -> Retrained:
     store, name = settings.store, dataset.name
     decisions, model = read_decisions(store, name), current_model(store, name)
-    champion, pipeline = decisions.line[0], pipeline_of(settings)
+    champion, pipeline = decisions.lineage[0], pipeline_of(settings)
     recipe = champion.recipe.overridden(settings.overrides)
     prepared = pipeline.prepare(dataset, recipe)
     if prepared.windows.fingerprint in decisions.considered:
@@ -94,7 +94,7 @@ def _retrain(dataset: Dataset, settings: RetrainSettings) -> Retrained:
         return Retrained(dataset=name, run=None, is_promoted=False, reason=reason)
     check_labelled(name, is_labelled=dataset.labels is not None)
     attempt = Attempt(
-        lineage=decisions.line,
+        lineage=decisions.lineage,
         champion_model=model,
         basis=pipeline.basis(
             dataset, recipe, champion.backbones, prepared, pooling=pooling_of(model)

@@ -172,14 +172,14 @@ class _Watch:
         while self._folders and not self._wishes.is_stopped():
             if (now := time.monotonic()) >= due:
                 there = [folder for folder in self._folders if Path(folder).is_dir()]
-                found = find_logs(there, is_to_come=True).paths
-                looks = {path: look_at(path) for path in found if path not in self._under_way}
+                paths = find_logs(there, is_to_come=True).paths
+                looks = {path: look_at(path) for path in paths if path not in self._under_way}
                 before = {
                     path: before[path] if before.get(path, (None,))[0] == look else (look, now)
                     for path, look in looks.items()
                     if look != self._looks.get(path)
                 }
-                rotated = rotations([*found, *self._under_way]) if before else set()
+                rotated = rotations([*paths, *self._under_way]) if before else set()
                 self._newcomers += [
                     self._log(path, is_whole=path in rotated)
                     for path, (_, since) in before.items()

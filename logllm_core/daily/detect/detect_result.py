@@ -51,7 +51,7 @@ class Detected:
     @property
     def sentence(self) -> str:
         logs = "1 log" if self.num_logs == 1 else f"{self.num_logs:,} logs"
-        told = (
+        sentence = (
             f"{logs}, {self.num_lines:,} new lines in {self.num_windows:,} windows judged now, "
             f"{self.num_anomalous_windows:,} of them anomalous"
         )
@@ -65,17 +65,17 @@ class Detected:
                 "lines are longer than the model reads, and their ends not judged",
             ),
             (self.num_late_lines, "lines came late"),
-            (self.num_lines_ahead, "lines told a time far ahead of the next one's"),
+            (self.num_lines_ahead, "lines sentence a time far ahead of the next one's"),
             (self.num_cut_short_logs, "logs were rotated away and not found again"),
             (
                 self.num_followed_logs,
-                "logs are followed by another call, and told as far as it came",
+                "logs are followed by another call, and sentence as far as it came",
             ),
             (self.num_faults, "logs could not be judged as a whole"),
             *((number, reason) for reason, number in self.left_out.items()),
         ):
-            told += f"; {number:,} {what}" if number else ""
-        return f"{told}."
+            sentence += f"; {number:,} {what}" if number else ""
+        return f"{sentence}."
 
 
 class UnjudgedError(LogLLMError):

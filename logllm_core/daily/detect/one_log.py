@@ -28,10 +28,10 @@ AGAIN_SECONDS = 1.0  # between two tries to read a followed log that could not b
 def look_at(path: str) -> tuple[Look, int] | None:
     """What tells that a file is as before, and may be read by the same people."""
     try:
-        found = Path(path).stat()
+        stat = Path(path).stat()
     except OSError:  # gone, or standard input
         return None
-    return Look.of(Path(path), found), found.st_ctime_ns
+    return Look.of(Path(path), stat), stat.st_ctime_ns
 
 
 def _verdicts_of(path: str) -> str:
