@@ -125,7 +125,7 @@ def test_a_reader_sees_the_old_champion_or_the_new_one(store: Store) -> None:
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        for number in range(60):
+        for number in range(20):
             promote(store, runs[number % 2], reason="Once more.")
     finally:
         is_over.set()

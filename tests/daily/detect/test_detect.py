@@ -614,6 +614,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(one_log, "AGAIN_SECONDS", 0.05)
 
 
+@pytest.mark.slow  # it waits for a follower
 @pytest.mark.usefixtures("hurried")
 def test_a_log_as_long_as_the_one_that_it_follows_is_judged(heard: Heard, log: Path) -> None:
     log.write_text("".join(lines(8)))
@@ -656,6 +657,7 @@ def test_a_log_that_is_known_by_a_wrong_look_is_told_from_its_content(
     found[1].release()
 
 
+@pytest.mark.slow  # it waits for a follower
 @pytest.mark.usefixtures("hurried")
 def test_logs_that_came_and_went_while_nobody_looked_are_judged_in_their_order(
     heard: Heard, log: Path
@@ -671,6 +673,7 @@ def test_logs_that_came_and_went_while_nobody_looked_are_judged_in_their_order(
     assert sources(heard)[:3] == [(3, None), (3, None), (4, None)]
 
 
+@pytest.mark.slow  # it waits for a follower
 @pytest.mark.usefixtures("hurried")
 def test_whoever_is_killed_on_logs_rotated_away_unread_leaves_them_to_the_next(
     heard: Heard, log: Path, monkeypatch: pytest.MonkeyPatch
@@ -722,6 +725,7 @@ def test_a_pipe_that_keeps_flowing_ends_when_asked(
     assert len(list(cursors(heard.setting.store, "own"))) == 1
 
 
+@pytest.mark.slow  # it waits for a follower
 @pytest.mark.usefixtures("hurried")
 def test_after_a_log_that_is_no_such_log_the_next_one_at_its_path_is_followed(
     heard: Heard, log: Path, warnings: list[str]
@@ -748,6 +752,7 @@ BLOCKADES: dict[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.mark.slow  # it waits for a follower
 @pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("kind", BLOCKADES)
 def test_a_follower_outlives_what_is_no_file_at_its_path_for_a_while(
@@ -770,6 +775,7 @@ def test_a_follower_outlives_what_is_no_file_at_its_path_for_a_while(
     assert str(log) in warnings[0]
 
 
+@pytest.mark.slow  # it waits for a follower
 @pytest.mark.usefixtures("hurried")
 def test_a_follower_outlives_a_file_that_it_may_not_read_for_a_while(
     heard: Heard, log: Path, warnings: list[str], monkeypatch: pytest.MonkeyPatch
@@ -797,6 +803,7 @@ def test_a_follower_outlives_a_file_that_it_may_not_read_for_a_while(
     assert [f"Cannot read {log}: Permission denied" in one for one in warnings] == [True]
 
 
+@pytest.mark.slow  # it waits for a follower
 @pytest.mark.usefixtures("hurried")
 def test_a_follower_outlives_a_full_disk_and_no_window_is_lost(
     heard: Heard, log: Path, warnings: list[str]
@@ -914,6 +921,7 @@ def is_open(path: Path) -> bool:
     return any(str(link).split(" ")[0] == str(path) for link in links)
 
 
+@pytest.mark.slow  # it waits for a follower
 @pytest.mark.usefixtures("hurried")
 def test_a_packed_log_that_is_still_copied_is_judged_once_it_is_whole(
     heard: Heard, folder: Path
@@ -939,6 +947,7 @@ def test_a_packed_log_that_is_still_copied_is_judged_once_it_is_whole(
     assert len(warnings) == 1
 
 
+@pytest.mark.slow  # it waits for a follower
 @pytest.mark.usefixtures("hurried")
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="nobody tells what is open")
 def test_in_a_folder_rotated_and_deleted_logs_are_not_held_open(heard: Heard, folder: Path) -> None:

@@ -123,7 +123,7 @@ def plain_rows(dataset: Dataset, log: bytes) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(lines=LINES, validation_fraction=st.sampled_from([0.0, 0.3]))
 def test_a_whole_logs_windows_are_those_of_the_plain_statement(
     kind: str, lines: list[Any], validation_fraction: float
@@ -137,7 +137,7 @@ def test_a_whole_logs_windows_are_those_of_the_plain_statement(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(lines=LINES, cuts=CUTS)
 def test_a_streams_windows_are_those_of_the_whole_log_unless_a_line_is_late(
     kind: str, lines: list[Any], cuts: list[int]
@@ -151,7 +151,7 @@ def test_a_streams_windows_are_those_of_the_whole_log_unless_a_line_is_late(
 
 @pytest.mark.parametrize(("length", "step"), [(10, 10), (20, 5)])
 @pytest.mark.parametrize("most_behind", [3, 1_000])
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(lines=LINES, cuts=CUTS)
 def test_late_lines_make_further_windows_of_their_span_and_change_nothing_else(
     length: int, step: int, most_behind: int, lines: list[Any], cuts: list[int]

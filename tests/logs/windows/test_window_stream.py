@@ -189,7 +189,7 @@ def test_a_wrong_time_that_has_waited_closes_no_window_of_lines_that_came_since(
     assert lines_of(stream.close(10)) == [[3, 4], [2]]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     gaps=st.lists(st.integers(0, 30), min_size=1, max_size=30),
     place=st.integers(0, 30),
@@ -498,7 +498,7 @@ KINDS: dict[str, Callable[[], Dataset]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(lines=ODD_LINES, cuts=CUTS, has_end=st.booleans())
 def test_however_a_log_comes_and_is_resumed_its_windows_are_the_same(
     kind: str, lines: list[tuple[str, str]], cuts: list[int], has_end: bool
