@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 import sys
@@ -13,6 +14,12 @@ from logllm_core.store.store import Store
 # As `logllm` does, before anything imports Prefect: else it would be the first test that ran a
 # command whose captured output Prefect writes to from then on.
 os.environ.update(PREFECT_ENVIRONMENT)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: to look at all of it is most of what `gc.collect()` would cost."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
