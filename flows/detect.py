@@ -11,7 +11,8 @@ from prefect.states import Completed
 from flows.run_log import log_to_prefect
 from flows.settings import DetectSettings
 from logllm_core.daily.champion.decisions import find_champion
-from logllm_core.daily.champion.drift import drift_of, judged_since
+from logllm_core.daily.champion.drift import drift_of
+from logllm_core.daily.champion.scored_windows import judged_since
 from logllm_core.daily.detect.detect import detect
 from logllm_core.daily.detect.detect_result import Detected, UnjudgedError
 from logllm_core.daily.detect.find_logs import find_logs

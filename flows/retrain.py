@@ -18,8 +18,9 @@ from logllm_core.daily.champion.decisions import (
     read_decisions,
     retraining,
 )
-from logllm_core.daily.champion.drift import drift_of, newest_windows
+from logllm_core.daily.champion.drift import drift_of
 from logllm_core.daily.champion.kept_models import keep_last
+from logllm_core.daily.champion.scored_windows import newest_windows
 from logllm_core.errors import LogLLMError
 from logllm_core.evaluation.contest import hold_contest
 from logllm_core.logs.catalog.catalog import Dataset
@@ -84,7 +85,7 @@ def _ended(retrained: Retrained) -> Retrained:
 def _retrain(dataset: Dataset, settings: RetrainSettings) -> Retrained:
     store, name = settings.store, dataset.name
     decisions, model = read_decisions(store, name), current_model(store, name)
-    champion, pipeline = decisions.line[0], pipeline_of(settings)
+    champion, pipeline = decisions.lineage[0], pipeline_of(settings)
     recipe = champion.recipe.overridden(settings.overrides)
     prepared = pipeline.prepare(dataset, recipe)
     if prepared.windows.fingerprint in decisions.considered:
@@ -93,7 +94,7 @@ def _retrain(dataset: Dataset, settings: RetrainSettings) -> Retrained:
         return Retrained(dataset=name, run=None, is_promoted=False, reason=reason)
     check_labelled(name, is_labelled=dataset.labels is not None)
     attempt = Attempt(
-        lineage=decisions.line,
+        lineage=decisions.lineage,
         champion_model=model,
         basis=pipeline.basis(
             dataset, recipe, champion.backbones, prepared, pooling=pooling_of(model)

@@ -26,13 +26,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("flows")
 
 
-def pytest_collection_finish() -> None:
-    """What was imported stays: a training's own gc.collect() then has little to go through."""
-    gc.freeze()
-
-
 def pytest_unconfigure() -> None:
     gc.unfreeze()  # else DuckDB's bindings tell at the end of all that they still hold
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: to look at all of it is most of what `gc.collect()` would cost."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from logllm_core.evaluation.results.shown_windows import (
 )
 from logllm_core.logs.messages.log_messages import message_files
 from logllm_core.scoring import DECISION
+from logllm_core.scoring.verdicts import carriers_of
 from logllm_core.store.database import bounded_connection
 from logllm_core.store.store import Artifact
 
@@ -31,9 +32,7 @@ NUM_SHOWN: Mapping[WindowKind, int] = {
     "found": 200,
     "passed": 50,
 }
-# The messages that are marked as those that carried an alarm: so many at most, and none that
-# contributed less than this share of what the first did.
-NUM_CARRIERS, LEAST_SHARE = 3, 0.1
+NUM_CARRIERS = 3  # messages that are marked as those that carried an alarm, at most
 NUM_LINES_OF_A_MESSAGE = 3  # of one that repeats itself within its window
 
 Contributions = Mapping[int, Mapping[int, float]]  # by window id, by message id
@@ -131,7 +130,7 @@ class _RawLines:
         return cls(contributions=contributions, alerts=alerts, contents=contents)
 
     def carriers(self, row: _Row) -> list[int]:
-        return carriers_of(self.contributions.get(row["window_id"], {}))
+        return carriers_of(self.contributions.get(row["window_id"], {}), NUM_CARRIERS)
 
     def chosen(self, row: _Row) -> list[tuple[int, int]]:
         alerts = [self.alerts.get(number) for number in row["line_numbers"]]
@@ -174,13 +173,6 @@ def _read(
             f" where {column} is not null"
         ).fetchall()
     return dict(rows)
-
-
-def carriers_of(contributions: Mapping[int, float]) -> list[int]:
-    """The messages that carried an alarm, strongest first; none where none speaks for it."""
-    ordered = sorted(contributions, key=lambda message: -contributions[message])[:NUM_CARRIERS]
-    least = LEAST_SHARE * max(contributions.values(), default=0.0)
-    return [message for message in ordered if contributions[message] > max(least, 0)]
 
 
 def chosen_lines(

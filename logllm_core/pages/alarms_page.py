@@ -11,7 +11,13 @@ from loguru import logger
 from logllm_core.daily.ledger.cursors import cursors, new_dir
 from logllm_core.pages.html import render_page
 from logllm_core.pages.judged_tables import read_judged_windows
-from logllm_core.pages.judged_windows import Alarm, Bars, JudgedLog, JudgedModel, JudgedWindows
+from logllm_core.pages.judged_windows import (
+    Bars,
+    JudgedModel,
+    JudgedWindows,
+    ListedAlarm,
+    ListedLog,
+)
 from logllm_core.pages.timeline import alarms_over_time
 from logllm_core.store.disk import replace_file, writable
 from logllm_core.store.store import Store
@@ -25,7 +31,7 @@ class _Day:
     """The alarms that were raised on one day."""
 
     day: str
-    windows: Sequence[Alarm]
+    windows: Sequence[ListedAlarm]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +47,7 @@ class _Content:
     num_cut_lines: int
     num_recent: int
     num_logs: int
-    logs: Sequence[JudgedLog]  # the first of them
+    logs: Sequence[ListedLog]  # the first of them
     models: Sequence[JudgedModel]
     drawn: Bars | None
     num_alarms: int
@@ -91,7 +97,7 @@ def write_page(store: Store, dataset: str) -> Path:
     return path
 
 
-def _by_day(alarms: Sequence[Alarm]) -> list[_Day]:
+def _by_day(alarms: Sequence[ListedAlarm]) -> list[_Day]:
     """Alarms by the day on which they were judged, in their order."""
     return [
         _Day(day=f"{day:%Y-%m-%d}", windows=list(of_day))

@@ -17,11 +17,11 @@ from logllm_core.errors import LogLLMError
 from logllm_core.evaluation.results.shown_windows import NUM_SHOWN_LINES, ShownLine
 from logllm_core.pages.judged_windows import (
     DRAWN,
-    Alarm,
     Bars,
-    JudgedLog,
     JudgedModel,
     JudgedWindows,
+    ListedAlarm,
+    ListedLog,
 )
 from logllm_core.pages.svg import visible
 from logllm_core.store.database import as_it_stands, bounded_connection
@@ -154,7 +154,7 @@ def _explained(folder: Path) -> Iterator[None]:
 
 
 def _read(connection: duckdb.DuckDBPyConnection) -> JudgedWindows:
-    logs = _rows(connection, LOGS, JudgedLog)
+    logs = _rows(connection, LOGS, ListedLog)
     if not logs:
         return JudgedWindows()
     newest = logs[0].last_judged
@@ -177,11 +177,11 @@ def _rows(
     return [make(**dict(zip(names, row, strict=True))) for row in result.fetchall()]
 
 
-def _alarms(connection: duckdb.DuckDBPyConnection) -> tuple[Alarm, ...]:
+def _alarms(connection: duckdb.DuckDBPyConnection) -> tuple[ListedAlarm, ...]:
     alarms = _rows(
         connection,
         ALARMS,
-        Alarm,
+        ListedAlarm,
         num_alarms=NUM_SHOWN_ALARMS,
         num_name_characters=NUM_SHOWN_NAME_CHARACTERS,
     )
@@ -192,7 +192,7 @@ def _alarms(connection: duckdb.DuckDBPyConnection) -> tuple[Alarm, ...]:
     return tuple(_with_lines(alarm, lines[alarm.filename][alarm.window_id]) for alarm in alarms)
 
 
-def _with_lines(alarm: Alarm, lines: Sequence[ShownLine]) -> Alarm:
+def _with_lines(alarm: ListedAlarm, lines: Sequence[ShownLine]) -> ListedAlarm:
     return replace(
         alarm,
         lines=tuple(sorted(lines, key=lambda line: line.number)),

@@ -22,7 +22,7 @@ class JudgedCounts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class JudgedLog(JudgedCounts):
+class ListedLog(JudgedCounts):
     """A log; what is None was not counted when it was judged."""
 
     source: str
@@ -40,7 +40,7 @@ class JudgedModel(JudgedCounts):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Alarm:
+class ListedAlarm:
     """A window that was called anomalous, with the lines that carried the verdict."""
 
     filename: str
@@ -91,8 +91,8 @@ class Bars:
 class JudgedWindows:
     """All that is shown of them."""
 
-    logs: tuple[JudgedLog, ...] = ()
+    logs: tuple[ListedLog, ...] = ()
     models: tuple[JudgedModel, ...] = ()
-    alarms: tuple[Alarm, ...] = ()  # the newest
+    alarms: tuple[ListedAlarm, ...] = ()  # the newest
     bars: Bars | None = None  # None where no window has a time
     num_recent: int = 0

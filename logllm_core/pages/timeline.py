@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from logllm_core.evaluation.results.report import Report
 from logllm_core.pages.figures_as_text import shown_threshold
-from logllm_core.pages.judged_windows import Alarm, Bars
+from logllm_core.pages.judged_windows import Bars, ListedAlarm
 from logllm_core.pages.svg import ACCENT, ALARM, INK, QUIET, WHOLE, Link, as_svg, mark
 from logllm_core.scoring import DECISION
 
@@ -115,7 +115,7 @@ def _time_style(span: timedelta) -> str:
     return "%H:%M:%S" if span < timedelta(hours=6) else style
 
 
-def alarms_over_time(bars: Bars, alarms: Sequence[Alarm]) -> str:
+def alarms_over_time(bars: Bars, alarms: Sequence[ListedAlarm]) -> str:
     """How many windows of new logs were called anomalous, and how many there were, by time.
 
     Args:

@@ -15,7 +15,7 @@ from loguru import logger
 
 from logllm_core.store.store import Artifact, Store
 
-VERSION = 2  # raise when a score or a vector would be another
+VERSION = 3  # raise when a score or a vector would be another
 # So many are kept: about 100 MB of windows, and 150 MB of vectors at BERT's width.
 LIMITS: Mapping[str, int] = {"windows": 500_000, "vectors": 50_000}
 CHUNK = 500  # digests of one query; older SQLite takes no more than 999 parameters
@@ -38,7 +38,7 @@ class Memory:
     def recall(self, kind: str, digests: Iterable[bytes]) -> dict[bytes, bytes]:
         """The payloads that are known of these digests."""
         wanted = list(digests)
-        found: dict[bytes, bytes] = {}
+        payloads: dict[bytes, bytes] = {}
         try:
             for start in range(0, len(wanted), CHUNK):
                 chunk = wanted[start : start + CHUNK]
@@ -47,14 +47,14 @@ class Memory:
                     f" where digest in ({','.join('?' * len(chunk))})",
                     chunk,
                 )
-                found |= {
+                payloads |= {
                     digest: payload
                     for digest, payload, checksum in rows
                     if checksum == _checksum(digest, payload)
                 }
         except sqlite3.Error as fault:
             self._mend(fault)
-        return found
+        return payloads
 
     def remember(self, kind: str, payloads: Mapping[bytes, bytes]) -> None:
         """Keep these payloads, in place of what was known of the same digests."""
@@ -117,11 +117,11 @@ def open_memory(store: Store, trained: Artifact) -> Memory:
     for other in folder.glob("*"):
         if not (store.data_dir / "models" / trained.dataset / other.name).exists():
             shutil.rmtree(other, ignore_errors=True)
-    own, content = folder / trained.fingerprint, _content_of(trained)
-    for path in own.glob("memory-*"):
+    of_model, content = folder / trained.fingerprint, _content_of(trained)
+    for path in of_model.glob("memory-*"):
         if not path.name.startswith(_name(content)):
             path.unlink(missing_ok=True)
-    return Memory(own, content)
+    return Memory(of_model, content)
 
 
 def _content_of(trained: Artifact) -> str:

@@ -69,8 +69,8 @@ def encode_vocabulary(
 
 def read_vectors(vectors: Artifact) -> NDArray[np.float32]:
     """[M, E]: a row a message of the vocabulary."""
-    found: NDArray[np.float32] = load_file(vectors.path / FILE_NAME)[VECTORS]
-    return found
+    vectors_ME: NDArray[np.float32] = load_file(vectors.path / FILE_NAME)[VECTORS]
+    return vectors_ME
 
 
 def _build(
@@ -116,10 +116,10 @@ def _encode(
     with track("Encoding messages", total=num_messages, unit="messages") as advance:
         for start in range(0, num_messages, GROUP_MESSAGES):
             some = ordered[start : start + GROUP_MESSAGES]
-            found_ME = encoder(on_device(vocabulary.encoder_input(some), device)).cpu().numpy()
+            encoded_ME = encoder(on_device(vocabulary.encoder_input(some), device)).cpu().numpy()
             if vectors_ME is None:
-                vectors_ME = np.empty((num_messages, found_ME.shape[1]), dtype=np.float32)
-            vectors_ME[some] = found_ME
+                vectors_ME = np.empty((num_messages, encoded_ME.shape[1]), dtype=np.float32)
+            vectors_ME[some] = encoded_ME
             advance(len(some))
     assert vectors_ME is not None, "no log is without messages"
     return vectors_ME

@@ -56,11 +56,11 @@ def contributions(
         vectors = encode_windows(model, collator, distinct)
     odds = _Odds(model, collator, vectors)
     with track("Localizing", total=len(distinct), unit="windows") as advance:
-        found: dict[Window, dict[int, float]] = {}
+        by_window: dict[Window, dict[int, float]] = {}
         for chunk in _chunks(distinct):
-            found |= _contributions(chunk, odds)
+            by_window |= _contributions(chunk, odds)
             advance(len(chunk))
-    return [found[window] for window in cut]
+    return [by_window[window] for window in cut]
 
 
 class _Odds:
@@ -88,25 +88,25 @@ def _contributions(windows: Sequence[Window], odds: _Odds) -> dict[Window, dict[
         window: {message: alone[_alone(window, message)] for message in dict.fromkeys(window)}
         for window in windows
     }
-    own = odds.of(set(windows))
-    company = {window for window in windows if not _explains(gained[window], own[window])}
+    of_windows = odds.of(set(windows))
+    company = {window for window in windows if not _explains(gained[window], of_windows[window])}
     variants = {_without(window, message) for window in company for message in window}
     without = odds.of(variants)
-    found = {}
+    contributed = {}
     for window in windows:
         given = {message: value - alone[EMPTY] for message, value in gained[window].items()}
         if window in company:
             given = {
-                message: (value + own[window] - without[_without(window, message)]) / 2
+                message: (value + of_windows[window] - without[_without(window, message)]) / 2
                 for message, value in given.items()
             }
-        found[window] = given
-    return found
+        contributed[window] = given
+    return contributed
 
 
-def _explains(alone: Mapping[int, float], own: float) -> bool:
+def _explains(alone: Mapping[int, float], of_window: float) -> bool:
     """Whether a message alone is called anomalous, and not much less surely than the window."""
-    return max(alone.values()) > max(0.0, own / 2)
+    return max(alone.values()) > max(0.0, of_window / 2)
 
 
 def _without(window: Window, message: int) -> Window:

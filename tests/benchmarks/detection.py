@@ -31,7 +31,8 @@ from logllm_core.daily.detect.detect import detect
 from logllm_core.logs.catalog.catalog import CountWindows, Dataset
 from logllm_core.logs.records.line_blocks import read_blocks
 from logllm_core.logs.simulator.writing import write_log
-from logllm_core.logs.windows.window_stream import NewWindow, WindowStream
+from logllm_core.logs.windows.message_windows import joined
+from logllm_core.logs.windows.window_stream import WindowStream
 from logllm_core.scoring.answer_cache import Memory
 from logllm_core.store.store import Store
 from tests.benchmarks.alone import Figures
@@ -105,19 +106,18 @@ def judge_plainly(
     """Windows one by one; contributions are left out, which the quick way has to find too."""
     current = CurrentJudge(store, dataset.name)
     stream = WindowStream(dataset, current.masking, source=str(path))
-    windows: list[NewWindow] = []
     with path.open("rb") as raw:
-        for block in read_blocks(raw):
-            windows += stream.push(block)
-    some = windows[:: max(len(windows) // num_windows, 1)][:num_windows]
+        windows = joined([stream.push(block) for block in read_blocks(raw)])
+    step = max(len(windows) // num_windows, 1)
+    some = [windows.slice(n, 1) for n in range(0, len(windows), step)][:num_windows]
     current.judge._memory = Forgetful(folder)
     current.judge._num_to_localize = 0
-    current.judge.judge(some[:3])
+    current.judge.judge(windows.slice(0, 3))
     begun, cpu_begun = time.perf_counter(), time.process_time()
     for window in some:
-        current.judge.judge([window])
+        current.judge.judge(window)
     seconds = time.perf_counter() - begun
-    num_lines = sum(len(window.texts) for window in some)
+    num_lines = sum(len(window.line_numbers) for window in some)
     return {
         "num_windows": len(some),
         "num_lines": num_lines,

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from logllm_core.daily.champion.decisions import decide, promote
-from logllm_core.daily.champion.drift import Sample, measure
+from logllm_core.daily.champion.drift import measure
 from logllm_core.daily.champion.drift_limits import DriftLimits
 from logllm_core.daily.champion.fair_windows import Newer
+from logllm_core.daily.champion.scored_windows import ScoredWindows
 from logllm_core.errors import LogLLMError
 from logllm_core.evaluation.contest import compete
 from logllm_core.evaluation.decision_list import decision_markdown, drift_markdown, list_models
@@ -58,10 +59,12 @@ def test_a_decision_tells_both_figures_and_how_to_undo_it(store: Store) -> None:
 
 
 def test_drift_is_a_table_and_two_histograms() -> None:
-    reference = Sample(
+    reference = ScoredWindows(
         probabilities=np.array([0.05] * 80 + [0.95] * 20), num_lines=0, num_unseen_lines=0
     )
-    new = Sample(probabilities=np.array([0.05, 1.0, 1.0]), num_lines=60, num_unseen_lines=None)
+    new = ScoredWindows(
+        probabilities=np.array([0.05, 1.0, 1.0]), num_lines=60, num_unseen_lines=None
+    )
     text = drift_markdown(measure(reference, new, DriftLimits(), dataset="a_b", run="0" * 16))
     assert text.startswith("# Drift of a\\_b\n")
     assert "| share of lines with an unseen message | - | - |" in text

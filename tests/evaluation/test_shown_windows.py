@@ -6,7 +6,7 @@ import pytest
 from logllm_core.evaluation import shown_windows
 from logllm_core.evaluation.results import shown_windows as values
 from logllm_core.evaluation.results.shown_windows import ShownCounts, ShownLine, ShownWindow
-from logllm_core.evaluation.shown_windows import carriers_of, choose_windows, chosen_lines
+from logllm_core.evaluation.shown_windows import choose_windows, chosen_lines
 from logllm_core.logs.messages.log_messages import read_vocabulary
 from logllm_core.logs.windows.window_artifact import read_windows
 from tests.evaluation.labelled import prepared
@@ -85,22 +85,6 @@ def test_lines_of_carriers_and_alerts_come_first_with_their_neighbours() -> None
     assert len(places) == 24
     skipped = dict(found)
     assert (skipped[0], skipped[49], skipped[59], skipped[89]) == (0, 34, 7, 27)
-
-
-@pytest.mark.parametrize(
-    ("contributions", "expected"),
-    [
-        ({1: 0.5, 2: 4.0, 3: 1.0, 4: 0.6}, [2, 3, 4]),
-        ({1: 0.3, 2: 4.0, 3: -1.0}, [2]),  # less than a tenth of the strongest
-        ({1: -0.5, 2: -0.1}, []),
-        ({1: 0.0}, []),
-        ({}, []),
-    ],
-)
-def test_the_messages_that_contributed_most_carried_the_alarm(
-    contributions: dict[int, float], expected: list[int]
-) -> None:
-    assert carriers_of(contributions) == expected
 
 
 def test_a_message_that_fills_a_window_is_shown_a_few_times_only() -> None:

@@ -181,7 +181,7 @@ def test_a_grown_log_makes_a_candidate_and_then_there_is_nothing_new(growing: Gr
 
     growing.grow()
     growing.retrain()
-    line = read_decisions(growing.store, "small-log").line
+    line = read_decisions(growing.store, "small-log").lineage
     assert [one.previous for one in line[-2:]] == [before.trained, None]
 
 

@@ -37,8 +37,9 @@ from flows.settings import (
 )
 from flows.train import train_logllm
 from logllm_core.daily.champion.decisions import read_decisions
-from logllm_core.daily.champion.drift import Sample, measure
+from logllm_core.daily.champion.drift import measure
 from logllm_core.daily.champion.drift_limits import DriftLimits
+from logllm_core.daily.champion.scored_windows import ScoredWindows
 from logllm_core.pages.markdown import escape
 from tasks import publish
 from tests.daily.new_logs import lines, prepare_champion
@@ -186,7 +187,7 @@ def test_drift_beyond_a_limit_is_an_event_that_names_the_data_set(
     @flow
     def publish_drift(num_anomalous: int, *, is_told: bool = True) -> None:
         calm, other = (
-            Sample(
+            ScoredWindows(
                 probabilities=np.array([0.1] * (200 - number) + [0.9] * number),
                 num_lines=200,
                 num_unseen_lines=0,

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,11 +10,13 @@ from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog.catalog import Dataset
 from logllm_core.logs.records.line_blocks import Block
 from logllm_core.logs.records.line_cutter import LineCutter, with_end
-from logllm_core.logs.windows.window_stream import NewWindow, WindowStream
+from logllm_core.logs.windows.window_stream import WindowStream
 from tests.fuzzing import hostile
 from tests.logs.plain import plain_messages
 from tests.logs.samples import labelled_by_line, labelled_by_session, lines_as_python_reads_them
+from tests.logs.windows.streams import rows_of, without
 
+Row = dict[str, Any]
 OWN = Path("own.log")
 LABELS: tuple[dict[str, Any] | None, ...] = ({"kind": "field"}, None)
 
@@ -60,9 +61,9 @@ def _fuzz(random: Random) -> str:
 
 def _cut(
     dataset: Dataset, raw: bytes, cuts: Sequence[int], random: Random | None
-) -> tuple[list[NewWindow], str | None]:
+) -> tuple[list[Row], str | None]:
     """The windows of a log and None, or those up to the error and the error."""
-    cutter, windows, num_lines = LineCutter(), list[NewWindow](), 0
+    cutter, windows, num_lines = LineCutter(), list[Row](), 0
     try:
         stream = WindowStream(dataset, "regex", source="own.log")
         places = [0, *cuts, len(raw)]
@@ -73,28 +74,28 @@ def _cut(
                 continue
             block = Block.of(with_end(ended), first_line_number=num_lines)
             num_lines += len(block)
-            windows += stream.push(block)
+            windows += rows_of(stream.push(block))
             if random and random.random() < 0.5:
                 pending = stream.pending()
                 stream = WindowStream(dataset, "regex", source="own.log", pending=pending)
-        windows += stream.close()
+        windows += rows_of(stream.close())
     except LogLLMError as fault:
         return [], str(fault)
-    return [replace(window, arrived=0.0) for window in windows], None
+    return without(windows, "message_ids"), None
 
 
-def _check(dataset: Dataset, raw: bytes, windows: Sequence[NewWindow]) -> None:
+def _check(dataset: Dataset, raw: bytes, windows: Sequence[Row]) -> None:
     """Ids without a gap; every line that was kept is in a window, none twice, none made up."""
-    assert [window.window_id for window in windows] == list(range(len(windows)))
+    assert [window["window_id"] for window in windows] == list(range(len(windows)))
     lines = lines_as_python_reads_them(raw)
     for window in windows:
-        assert list(window.line_numbers) == sorted(window.line_numbers)
-        assert len(window.line_numbers) == len(window.texts) > 0
-        for number, content in zip(window.line_numbers, window.contents, strict=True):
+        assert window["line_numbers"] == sorted(window["line_numbers"])
+        assert len(window["line_numbers"]) == len(window["texts"]) > 0
+        for number, content in zip(window["line_numbers"], window["contents"], strict=True):
             assert content in lines[number]
     if dataset.labels is not None:  # whether the log has labels is guessed there
         return
     wanted, _, _ = plain_messages(dataset, lines)
-    held = {number for window in windows for number in window.line_numbers}
+    held = {number for window in windows for number in window["line_numbers"]}
     in_a_session = [m.line_number for m in wanted if m.session_ids or not dataset.line.has_sessions]
     assert held == set(in_a_session)

@@ -1,7 +1,9 @@
 """A small log, two-layer backbones and their weights as artifacts, for what asks a model."""
 
 import random
-from dataclasses import dataclass
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +53,40 @@ def recipe_with(**changes: Any) -> Recipe:
 
 
 def prepare(folder: Path, *, is_labelled: bool = True, **changes: Any) -> Setting:
-    """A log of four messages, and the fresh weights of a seed as if they were trained."""
+    """A log of four messages, and the fresh weights of a seed as if they were trained.
+
+    Made once for all tests that ask for the same, and copied: what a test damages is its own.
+    """
+    asked = repr((is_labelled, sorted(changes.items())))
+    if asked not in _MADE:
+        _MADE[asked] = _make(Path(tempfile.mkdtemp(dir=_TEMPLATES.name)), is_labelled, changes)
+    made = _MADE[asked]
+    template = made.store.data_dir.parent
+    shutil.copytree(template, folder, dirs_exist_ok=True)
+
+    def copied(artifact: Artifact) -> Artifact:
+        return replace(artifact, path=folder / artifact.path.relative_to(template))
+
+    store = Store(data_dir=folder / "data")
+    return Setting(
+        store=store,
+        recipe=made.recipe,
+        folders=backbones.find_backbones(store, _tiny(folder)),
+        messages=copied(made.messages),
+        windows=copied(made.windows),
+        trained=copied(made.trained),
+    )
+
+
+_TEMPLATES = tempfile.TemporaryDirectory(prefix="logllm-settings-")
+_MADE: dict[str, Setting] = {}  # by what was asked for
+
+
+def _tiny(folder: Path) -> str:
+    return f"{folder / 'tiny' / 'encoder'},{folder / 'tiny' / 'decoder'}"
+
+
+def _make(folder: Path, is_labelled: bool, changes: dict[str, Any]) -> Setting:
     dice = random.Random(0)
     log = folder / "own.log"
     texts = [*TEXTS, *dice.choices(TEXTS, k=NUM_LINES - len(TEXTS))]  # the shortest is the last

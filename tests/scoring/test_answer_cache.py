@@ -127,6 +127,7 @@ print(len(memory.recall("windows", many)))
 """
 
 
+@pytest.mark.slow
 def test_on_a_full_disk_it_remembers_no_more(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path)],

@@ -233,9 +233,9 @@ def flagged_by_a_model_of(bad: set[int]) -> tuple[LogLLM, Collator, list[Window]
     windows = [tuple(dice.choices(range(4), k=dice.randint(2, 5))) for _ in range(60)]
     windows = [window for window in dict.fromkeys(windows) if len(set(window)) > 1]
     parameters = set_trainable(model, PARTS, has_lora_dropout=False)
-    optimizer = torch.optim.AdamW(parameters.values(), lr=1e-2)
+    optimizer = torch.optim.AdamW(parameters.values(), lr=2e-2)
     batch = collator.training_batch(windows, [bool(bad & {*window}) for window in windows])
-    for _ in range(150):
+    for _ in range(60):
         optimizer.zero_grad()
         torch.autograd.backward(model(batch))
         optimizer.step()

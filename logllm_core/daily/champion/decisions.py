@@ -57,15 +57,15 @@ class Decisions(Settings):
         return next((made for made in reversed(self.decisions) if made.is_promoted), None)
 
     @property
-    def line(self) -> list[Decision]:
+    def lineage(self) -> list[Decision]:
         """The champion and the models that it goes back to, by whose adapters each began."""
         by_model = {made.trained: made for made in self.decisions}
-        found = [self.champion] if self.champion else []
-        while found and (earlier := by_model.get(found[-1].previous or "")):
-            if earlier in found:
+        lineage = [self.champion] if self.champion else []
+        while lineage and (earlier := by_model.get(lineage[-1].previous or "")):
+            if earlier in lineage:
                 break
-            found.append(earlier)
-        return found
+            lineage.append(earlier)
+        return lineage
 
     @property
     def considered(self) -> set[str]:

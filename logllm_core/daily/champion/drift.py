@@ -10,40 +10,20 @@ statistic. Windows that follow each other resemble each other, which makes even 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from math import sqrt
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from loguru import logger
-from numpy.typing import NDArray
 
-from logllm_core import tables
 from logllm_core.daily.champion.decisions import Champion
 from logllm_core.daily.champion.drift_limits import DriftLimits
-from logllm_core.daily.champion.fair_windows import newer_windows
-from logllm_core.daily.ledger.cursors import new_parts
-from logllm_core.logs.messages.log_messages import read_vocabulary
-from logllm_core.logs.windows.splits import SPLITS, Split
+from logllm_core.daily.champion.scored_windows import ScoredWindows, Scores, training_period
 from logllm_core.scoring import DECISION
-from logllm_core.store.intact_files import is_whole
-from logllm_core.store.store import Artifact, Store
+from logllm_core.store.store import Store
 
-Scores = NDArray[np.float64]
 NUM_BINS = 10  # of the scores, from 0 to 1
 NUM_STANDARD_ERRORS = 3.0
 KS_CRITICAL = 1.63  # times the root of (n + m) / (n m): passed by 1 % of samples that are alike
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sample:
-    """What one model said of some windows."""
-
-    probabilities: Scores
-    num_lines: int
-    num_unseen_lines: int | None  # None where the training vocabulary is gone
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,19 +70,36 @@ class Drift:
 
 
 def measure(
-    reference: Sample, new: Sample, limits: DriftLimits, *, dataset: str, run: str
+    reference: ScoredWindows, new: ScoredWindows, limits: DriftLimits, *, dataset: str, run: str
 ) -> Drift:
     """Compare what one model said of two samples, neither of which is empty."""
+    assert len(reference.probabilities), "an empty reference"
+    assert len(new.probabilities), "no new windows"
+    drift = Drift(
+        dataset=dataset,
+        run=run,
+        num_reference_windows=len(reference.probabilities),
+        num_windows=len(new.probabilities),
+        num_lines=new.num_lines,
+        measures=_measures(reference, new, limits),
+        reference_counts=_histogram(reference),
+        new_counts=_histogram(new),
+    )
+    logger.info("{}: {}", dataset, drift.sentence)
+    return drift
+
+
+def _measures(
+    reference: ScoredWindows, new: ScoredWindows, limits: DriftLimits
+) -> tuple[Measure, ...]:
     n, m = len(reference.probabilities), len(new.probabilities)
-    assert n, "an empty reference"
-    assert m, "no new windows"
     before, after = (float(np.mean(s.probabilities > DECISION)) for s in (reference, new))
     pooled = (before * n + after * m) / (n + m)
     unseen = None
     if new.num_unseen_lines is not None:
         unseen = new.num_unseen_lines / max(new.num_lines, 1)
     distance = kolmogorov_smirnov(reference.probabilities, new.probabilities)
-    measures = (
+    return (
         Measure(
             name="share of lines with an unseen message",
             reference=None,  # 0 by definition
@@ -128,99 +125,10 @@ def measure(
             chance=KS_CRITICAL * sqrt((n + m) / (n * m)),
         ),
     )
-    drift = Drift(
-        dataset=dataset,
-        run=run,
-        num_reference_windows=n,
-        num_windows=m,
-        num_lines=new.num_lines,
-        measures=measures,
-        reference_counts=_histogram(reference),
-        new_counts=_histogram(new),
-    )
-    logger.info("{}: {}", dataset, drift.sentence)
-    return drift
-
-
-def training_period(store: Store, dataset: str, champion: Champion) -> Sample | None:
-    """What the champion said of the validation split of its own training.
-
-    Without a validation split it is the test split of then. None where the predictions are gone.
-    """
-    wanted = {"trained": champion.trained, "windows": champion.windows}
-    for predictions in store.all("predictions", dataset):
-        if wanted.items() <= predictions.manifest["inputs"].items():
-            splits: tuple[Split, ...] = ("validation", "test")
-            found = (_probabilities(predictions, split) for split in splits)
-            scores = next((one for one in found if len(one)), None)
-            if scores is None:
-                return None
-            # The vocabulary is that of all lines of then.
-            return Sample(probabilities=scores, num_lines=0, num_unseen_lines=0)
-    return None
-
-
-def newest_windows(
-    store: Store,
-    champion: Champion,
-    *,
-    messages: Artifact,
-    windows: Artifact,
-    predictions: Artifact,
-) -> Sample | None:
-    """What the champion said of test windows that were not there yet when it was trained.
-
-    Where it cannot be told which these are, it is all of the test split. None without any.
-
-    Args:
-        messages, windows: the newest.
-        predictions: the champion's, of these windows.
-    """
-    dataset = windows.dataset
-    before = store.data_dir / "windows" / dataset / champion.windows
-    newer = newer_windows(windows, [before], SPLITS)
-    lists = tables.read(windows.path / "split=test", tables.WINDOWS, ["message_ids"])
-    ids = pc.list_flatten(lists["message_ids"].filter(pa.array(newer.are_newer))).to_numpy()
-    known = known_messages(store, dataset, champion)
-    num_unseen = None
-    if known is not None:
-        texts = enumerate(read_vocabulary(messages))
-        unseen = [message for message, text in texts if text not in known]
-        num_unseen = int(np.isin(ids, unseen).sum())
-    scores = _probabilities(predictions, "test")[newer.are_newer]
-    if not len(scores):
-        return None
-    return Sample(probabilities=scores, num_lines=len(ids), num_unseen_lines=num_unseen)
-
-
-def judged_since(store: Store, dataset: str, champion: Champion, since: datetime) -> Sample | None:
-    """What the champion said of windows of new logs from a moment on; None where there are none.
-
-    Args:
-        since: with its time zone.
-    """
-    moment = pa.scalar(since.astimezone(UTC).replace(tzinfo=None), pa.timestamp("us"))
-    columns = ["probability", "num_lines", "num_unseen_lines", "model", "judged"]
-    chosen = []
-    for part in new_parts(store, dataset):
-        table = pq.read_table(part, columns=columns)
-        is_chosen = pc.and_(
-            pc.greater_equal(table["judged"], moment), pc.equal(table["model"], champion.trained)
-        )
-        chosen.append(table.filter(is_chosen))
-    judged = pa.concat_tables(chosen) if chosen else None
-    if not judged:
-        return None
-    unseen = judged["num_unseen_lines"]
-    return Sample(
-        probabilities=judged["probability"].to_numpy(),
-        num_lines=pc.sum(judged["num_lines"]).as_py(),
-        num_unseen_lines=None if unseen.null_count else pc.sum(unseen).as_py(),
-    )
 
 
 def drift_of(
-    store: Store, dataset: str, champion: Champion, new: Sample | None, limits: DriftLimits
+    store: Store, dataset: str, champion: Champion, new: ScoredWindows | None, limits: DriftLimits
 ) -> Drift | None:
     """Drift against the training period; None where there is nothing to compare."""
     reference = training_period(store, dataset, champion) if new else None
@@ -230,26 +138,12 @@ def drift_of(
     return measure(reference, new, limits, dataset=dataset, run=champion.run)
 
 
-def known_messages(store: Store, dataset: str, champion: Champion) -> set[str] | None:
-    """The masked messages that the champion's training met; None where they are gone."""
-    path = store.data_dir / "messages" / dataset / champion.messages
-    if not is_whole(path):
-        return None
-    found = Artifact(kind="messages", dataset=dataset, fingerprint=champion.messages, path=path)
-    return set(read_vocabulary(found))
-
-
-def _probabilities(predictions: Artifact, split: Split) -> Scores:
-    table = tables.read(predictions.path / f"split={split}", tables.PREDICTIONS, ["probability"])
-    found: Scores = table["probability"].to_numpy()
-    return found
-
-
-def kolmogorov_smirnov(one: Scores, other: Scores) -> float:
+def kolmogorov_smirnov(scores: Scores, others: Scores) -> float:
     """The largest gap between the cumulative shares of two samples, neither of them empty."""
-    values = np.concatenate([one, other])
+    values = np.concatenate([scores, others])
     shares = [
-        np.searchsorted(np.sort(own), values, side="right") / len(own) for own in (one, other)
+        np.searchsorted(np.sort(some), values, side="right") / len(some)
+        for some in (scores, others)
     ]
     return float(np.abs(shares[0] - shares[1]).max())
 
@@ -258,6 +152,6 @@ def _chance(share: float, inverse_sizes: float) -> float:
     return NUM_STANDARD_ERRORS * sqrt(share * (1 - share) * inverse_sizes)
 
 
-def _histogram(sample: Sample) -> tuple[int, ...]:
+def _histogram(sample: ScoredWindows) -> tuple[int, ...]:
     counts: Iterable[int] = np.histogram(sample.probabilities, bins=NUM_BINS, range=(0, 1))[0]
     return tuple(int(count) for count in counts)

@@ -3,12 +3,12 @@
 from loguru import logger
 
 from logllm_core.daily.champion.decisions import champion_path, find_champion, model_of
-from logllm_core.daily.champion.drift import known_messages
+from logllm_core.daily.champion.scored_windows import known_messages
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.messages import Masking
 from logllm_core.model.backbones import find_backbones
 from logllm_core.scoring.answer_cache import Memory, open_memory
-from logllm_core.scoring.judge import Judge
+from logllm_core.scoring.new_log_judge import NewLogJudge
 from logllm_core.store.disk import Stamp
 from logllm_core.store.store import Store
 from logllm_core.training.trained_model import pooling_of
@@ -21,7 +21,7 @@ class CurrentJudge:
         LogLLMError: there is no champion, its model is gone, or it cannot judge new logs.
     """
 
-    judge: Judge
+    judge: NewLogJudge
     masking: Masking
 
     def __init__(self, store: Store, dataset: str) -> None:
@@ -65,7 +65,7 @@ class CurrentJudge:
             trained = model_of(self._store, self._dataset, champion)
             known = known_messages(self._store, self._dataset, champion)
             memory = open_memory(self._store, trained)
-            judge = Judge(
+            judge = NewLogJudge(
                 folders=find_backbones(self._store, champion.backbones, pooling_of(trained)),
                 recipe=champion.recipe,
                 trained=trained,

@@ -14,10 +14,10 @@ import pyarrow as pa
 from logllm_core.daily.detect.detect_result import Detected, UnjudgedError
 from logllm_core.daily.detect.find_logs import find_logs
 from logllm_core.daily.detect.follow_file import POLL_SECONDS
-from logllm_core.daily.detect.judge_lines import Steps, Wishes
+from logllm_core.daily.detect.judged_log import Steps, Wishes
 from logllm_core.daily.detect.log_identity import is_packed, rotations
 from logllm_core.daily.detect.one_log import LogReader, look_at
-from logllm_core.daily.detect.pace import Pace
+from logllm_core.daily.detect.waiting_times import Pace
 from logllm_core.daily.ledger.log_faults import Faults, UnreadableError
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog.catalog import Dataset
@@ -48,20 +48,18 @@ def detect(
         files: logs, plain or packed, folders with logs, or "-" for standard input.
         tell: is given verdicts (`tables.NEW_PREDICTIONS`), batch by batch, once they are written;
             without it they count as not told.
-        publish: renews what is made of all verdicts, such as views.
+        publish: renews what is made of all verdicts.
         is_new_only: do not tell again what was told before.
         is_following: go on as the files grow, until `is_stopped`; tells what is new alone. A file
             may come later, and what goes wrong with one meanwhile is told once and tried again.
         max_delay_seconds: a window of a followed file or a pipe waits no longer for its lines, a
-            session for its next one; None: `judge_lines.patience`.
+            session for its next one; None: `waiting_times.patience`.
         is_stopped: asked between batches; what was read until then is written down.
 
     Raises:
         LogLLMError: there is no champion or none that can judge new logs, or the disk is full.
-        UnjudgedError: once the other logs were judged, that one of them cannot be read or is no
-            such log, or that the cursor of one is damaged.
+        UnjudgedError: once the others were judged: a log or its cursor is damaged, or no such log.
     """
-    found = find_logs(files, is_to_come=is_following)
     wishes = Wishes(
         tell=tell,
         publish=publish,
@@ -71,10 +69,7 @@ def detect(
         is_stopped=is_stopped,
     )
     with track("Reading", unit="lines") as advance:
-        watch = _Watch(store, dataset, wishes, advance)
-        watch.detected.left_out = found.left_out
-        watch.run(found.paths, folders=[path for path in files if Path(path).is_dir()])
-    return watch.detected
+        return _Watch(store, dataset, wishes, advance).run(files)
 
 
 class _Watch:
@@ -95,15 +90,17 @@ class _Watch:
         self._under_way: set[str] = set()  # paths
         self._looks: dict[str, object] = {}  # at each log, from before it was read
 
-    def run(self, paths: Sequence[str], *, folders: Sequence[str]) -> None:
-        self._folders = folders
+    def run(self, files: Sequence[str]) -> Detected:
+        logs = find_logs(files, is_to_come=self._wishes.is_following)
+        self.detected.left_out = logs.left_out
+        self._folders = [path for path in files if Path(path).is_dir()]
         try:
             if self._wishes.is_following:
-                rotated = rotations(paths)
-                logs = [self._log(path, is_whole=path in rotated) for path in paths]
-                self._drive([*logs, self._follow_newcomers()])
+                rotated = rotations(logs.paths)
+                steps = [self._log(path, is_whole=path in rotated) for path in logs.paths]
+                self._drive([*steps, self._follow_newcomers()])
             else:
-                for path in paths:
+                for path in logs.paths:
                     self._drive([self._log(path, is_whole=True)])
         finally:
             self._reader.close()
@@ -111,6 +108,7 @@ class _Watch:
         if self._faults:
             self.detected.num_faults = len(self._faults)
             raise UnjudgedError(str(self._faults), self.detected)
+        return self.detected
 
     def _publish(self) -> None:
         """What cannot be renewed for a while, such as on a full disk, ends no watch."""
@@ -174,14 +172,14 @@ class _Watch:
         while self._folders and not self._wishes.is_stopped():
             if (now := time.monotonic()) >= due:
                 there = [folder for folder in self._folders if Path(folder).is_dir()]
-                found = find_logs(there, is_to_come=True).paths
-                looks = {path: look_at(path) for path in found if path not in self._under_way}
+                paths = find_logs(there, is_to_come=True).paths
+                looks = {path: look_at(path) for path in paths if path not in self._under_way}
                 before = {
                     path: before[path] if before.get(path, (None,))[0] == look else (look, now)
                     for path, look in looks.items()
                     if look != self._looks.get(path)
                 }
-                rotated = rotations([*found, *self._under_way]) if before else set()
+                rotated = rotations([*paths, *self._under_way]) if before else set()
                 self._newcomers += [
                     self._log(path, is_whole=path in rotated)
                     for path, (_, since) in before.items()

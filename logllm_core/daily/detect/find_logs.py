@@ -41,9 +41,9 @@ def find_logs(given: Sequence[str], *, is_to_come: bool = False) -> FoundLogs:
     """
     left_out: Counter[str] = Counter()
     paths: dict[str, str] = {}
-    for one in given:
-        is_named = is_to_come and not os.path.lexists(one) and not is_address(one) and one != PIPE
-        for path in [one] if is_named else _logs_at(one, left_out):
+    for name in given:
+        is_there = os.path.lexists(name) or is_address(name) or name == PIPE
+        for path in _logs_at(name, left_out) if is_there or not is_to_come else [name]:
             paths.setdefault(os.path.realpath(path) if path != PIPE else PIPE, path)
     return FoundLogs(paths=tuple(paths.values()), left_out=dict(left_out))
 

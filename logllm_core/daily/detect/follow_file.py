@@ -7,8 +7,6 @@ path, or when it is truncated; what was not read of it by then is looked for bes
 
 import os
 import re
-import select
-import sys
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
@@ -30,6 +28,7 @@ from logllm_core.daily.detect.log_identity import (
     recognise,
     rotated,
 )
+from logllm_core.daily.detect.standard_input import piped
 from logllm_core.daily.ledger.cursors import Look
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.records.line_blocks import BLOCK_BYTES, Block
@@ -52,7 +51,7 @@ class Piece:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Found:
+class _OpenLog:
     """A log that is open."""
 
     stream: BinaryIO
@@ -102,7 +101,7 @@ class GrowingLog:
     def __iter__(self) -> Iterator[Piece | None]:
         cutter = LineCutter(self._max_line_bytes, passed=lambda raw: self._trail.add(raw))
         is_beginning = True
-        for chunk in _pipe(self._wait_seconds) if self.path == PIPE else self._file():
+        for chunk in piped(self._wait_seconds) if self.path == PIPE else self._file():
             if chunk and is_beginning:
                 chunk = self._without_rest_of_line(chunk)
                 is_beginning = not chunk
@@ -112,8 +111,7 @@ class GrowingLog:
             yield self._piece(rest, cutter.are_cut)
 
     def _piece(self, lines: bytes, are_cut: list[int]) -> Piece:
-        first = self._num_lines
-        block = Block.of(with_end(lines), first_line_number=first, are_cut=are_cut)
+        block = Block.of(with_end(lines), first_line_number=self._num_lines, are_cut=are_cut)
         self._num_lines += len(block)
         return Piece(block=block, place=self._trail.place(self._num_lines))
 
@@ -136,31 +134,31 @@ class GrowingLog:
 
     def _file(self) -> Chunks:
         with ExitStack() as stack:
-            found = yield from self._found(stack)
-            if found is None:
+            log = yield from self._opened(stack)
+            if log is None:
                 return
             assert self.location is not None
-            self._trail = found.trail
-            yield found.beyond
+            self._trail = log.trail
+            yield log.beyond
             if self.is_followed and not is_packed(self.location):
-                yield from self._followed(found.stream, found.trail.copy())
+                yield from self._followed(log.stream, log.trail.copy())
             else:
-                yield from _chunks(found.stream)
+                yield from _chunks(log.stream)
             if self.is_followed and self.look:
                 self.missed = tuple(self._missed(self.look))
 
-    def _found(self, stack: ExitStack) -> Generator[None, None, "_Found | None"]:
+    def _opened(self, stack: ExitStack) -> Generator[None, None, "_OpenLog | None"]:
         """The log, opened and read up to the place; None where it is not to be found."""
         while self._place is None and self.is_followed and not Path(self.path).exists():
             yield from self._wait()
         if self._place is None:
             self.location = self.path
-            return _Found(stream=stack.enter_context(opened(self.path)))
+            return _OpenLog(stream=stack.enter_context(opened(self.path)))
         return (yield from self._opened_at(self._place, stack, [self.path]))
 
     def _opened_at(
         self, place: Place, stack: ExitStack, first: list[str]
-    ) -> Generator[None, None, "_Found | None"]:
+    ) -> Generator[None, None, "_OpenLog | None"]:
         """The first file that goes on from a place, of some and then of those beside the path."""
         for location in chain(first, candidates(self.path)):  # beside it only where it must be
             with ExitStack() as attempt:
@@ -177,7 +175,7 @@ class GrowingLog:
             self.location, self.look = location, look
             if location != self.path:
                 logger.info("{} goes on in {}", self.path, location)
-            return _Found(stream=stream, trail=passed[0], beyond=passed[1])
+            return _OpenLog(stream=stream, trail=passed[0], beyond=passed[1])
         self.is_cut_short, self.look = True, None
         logger.warning(
             "{}: no file beside it goes on from line {:,}, up to which it was read. If lines came "
@@ -212,9 +210,9 @@ class GrowingLog:
     def _rest_beside(self, trail: Trail) -> Chunks:
         """What a file held that was truncated after it was copied (logrotate's copytruncate)."""
         with ExitStack() as stack:
-            found = yield from self._opened_at(trail.place(self._num_lines), stack, [])
-            if found:
-                yield from _chunks(found.stream)
+            log = yield from self._opened_at(trail.place(self._num_lines), stack, [])
+            if log:
+                yield from _chunks(log.stream)
 
     def _is_replaced(self, stream: BinaryIO) -> bool:
         """Whether another file stands at the path; for a moment there may be none."""
@@ -243,23 +241,4 @@ class GrowingLog:
 
 
 def _chunks(stream: BinaryIO) -> Chunks:
-    while chunk := stream.read(BLOCK_BYTES):
-        yield chunk
-
-
-def _pipe(wait_seconds: float) -> Chunks:
-    """Standard input, as much at once as there is."""
-    source = sys.stdin.fileno()
-    while True:
-        chunks: list[bytes] = []
-        num_bytes = 0
-        wait = wait_seconds
-        while num_bytes < BLOCK_BYTES and select.select([source], [], [], wait)[0]:
-            chunk = os.read(source, BLOCK_BYTES)
-            if not chunk:
-                yield b"".join(chunks)
-                return
-            chunks.append(chunk)
-            num_bytes += len(chunk)
-            wait = 0
-        yield b"".join(chunks)
+    yield from iter(lambda: stream.read(BLOCK_BYTES), b"")

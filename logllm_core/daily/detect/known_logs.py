@@ -62,16 +62,18 @@ class KnownLogs:
         lengths = {mark.length for mark, names in self._of_head.items() if names}
         marks = [Mark.of(head[:length]) for length in lengths if 0 < length <= len(head)]
         names = [name for mark in marks for name in self._of_head[mark]]
-        found = {name: self._renew(name) for name in sorted(names)}
-        return {name: cursor for name, cursor in found.items() if cursor}
+        cursors = {name: self._renew(name) for name in sorted(names)}
+        return {name: cursor for name, cursor in cursors.items() if cursor}
 
     def followed_at(self, path: str) -> dict[str, Cursor]:
         """The logs that are followed at a path, in the order in which they were noted last."""
         self.add_new()
         for name in [*self._cursors, *self.damaged]:
             self._renew(name)
-        found = {n: known for n, known in self._cursors.items() if known[1].follows == path}
-        return {name: found[name][1] for name in sorted(found, key=lambda name: found[name][0])}
+        followed = {n: known for n, known in self._cursors.items() if known[1].follows == path}
+        return {
+            name: followed[name][1] for name in sorted(followed, key=lambda name: followed[name][0])
+        }
 
     def damage_of(self, path: str, head: bytes) -> LogLLMError | None:
         """Why a file that no cursor knows may be one that was judged before: its cursor is damaged.
@@ -122,12 +124,12 @@ class KnownLogs:
 def is_log_of(folder: Path, path: str, head: bytes) -> bool:
     """Whether a damaged cursor is that of a file with such first bytes."""
     try:
-        told = HEAD.search((folder / CURSOR).read_text(encoding="utf-8", errors="replace"))
+        head_mark = HEAD.search((folder / CURSOR).read_text(encoding="utf-8", errors="replace"))
     except OSError:
-        told = None
-    if told and int(told[1]) <= len(head):
-        return Mark(length=int(told[1]), sha256=told[2]).fits(head[: int(told[1])])
-    return not told and path in set(_judged_as(folder))
+        head_mark = None
+    if head_mark and int(head_mark[1]) <= len(head):
+        return Mark(length=int(head_mark[1]), sha256=head_mark[2]).fits(head[: int(head_mark[1])])
+    return not head_mark and path in set(_judged_as(folder))
 
 
 def _judged_as(folder: Path) -> Iterator[str]:

@@ -153,13 +153,13 @@ class Claims:
     def _folder_of(self, path: str, *, is_look_true: bool = True) -> Path | Finished | None:
         with faults_of(path):
             try:
-                found = Path(path).stat()
+                stat = Path(path).stat()
             except FileNotFoundError:
                 return None
-            check_regular(path, found.st_mode)
-            if not found.st_size:
+            check_regular(path, stat.st_mode)
+            if not stat.st_size:
                 return None
-            known = self._known.finished(Look.of(Path(path), found)) if is_look_true else None
+            known = self._known.finished(Look.of(Path(path), stat)) if is_look_true else None
             if known:
                 return Finished(folder=self._dir / known[0], cursor=known[1])
             head = head_of(path)

@@ -138,14 +138,14 @@ def recognise(path: str, places: Mapping[Key, Place]) -> Key | None:
 
 def candidates(path: str) -> Iterator[str]:
     """The files beside a path, those named like it first, of these the youngest first."""
-    own = Path(path)
-    found = []
-    for entry in _entries(own.parent):
+    log = Path(path)
+    beside = []
+    for entry in _entries(log.parent):
         with suppress(OSError):  # rotation may rename or pack it just now
-            if entry.name != own.name and entry.is_file(follow_symlinks=False):
-                is_other = not entry.name.startswith(own.stem)
-                found.append((is_other, -entry.stat().st_mtime_ns, entry.path))
-    yield from (location for _, _, location in sorted(found)[:MAX_CANDIDATES])
+            if entry.name != log.name and entry.is_file(follow_symlinks=False):
+                is_other = not entry.name.startswith(log.stem)
+                beside.append((is_other, -entry.stat().st_mtime_ns, entry.path))
+    yield from (location for _, _, location in sorted(beside)[:MAX_CANDIDATES])
 
 
 def _entries(folder: Path) -> "list[os.DirEntry[str]]":
@@ -158,30 +158,30 @@ def _entries(folder: Path) -> "list[os.DirEntry[str]]":
 
 def rotated(path: str) -> list[str]:
     """The files beside a path that are named as rotation names them, the oldest first."""
-    own = Path(path)
-    found = []
+    log = Path(path)
+    older = []
     for location in candidates(path):
         name = endings(location)[0]
-        added = name.removeprefix(own.stem.lower()).replace(own.suffix.lower(), "", 1)
-        if name.startswith(own.stem.lower()) and ROTATED.fullmatch(added):
-            found.append(location)
-    return found[::-1]
+        added = name.removeprefix(log.stem.lower()).replace(log.suffix.lower(), "", 1)
+        if name.startswith(log.stem.lower()) and ROTATED.fullmatch(added):
+            older.append(location)
+    return older[::-1]
 
 
 def rotations(paths: Sequence[str]) -> set[str]:
     """Those that are named as rotation names what stood before at another one of them."""
     suffixes = defaultdict(set)
-    for own in map(Path, paths):
-        suffixes[own.parent, own.stem.lower()].add(own.suffix.lower())
-    found = set()
+    for log in map(Path, paths):
+        suffixes[log.parent, log.stem.lower()].add(log.suffix.lower())
+    older = set()
     for path in paths:
         name, folder = endings(Path(path).name)[0], Path(path).parent
         for end in range(1, len(name)):
-            own_ones = suffixes.get((folder, name[:end]), ())
-            added = (name[end:].replace(suffix, "", 1) for suffix in own_ones)
-            if any(one[:1] in SEPARATORS and ROTATED.fullmatch(one) for one in added):
-                found.add(path)
-    return found
+            of_others = suffixes.get((folder, name[:end]), ())
+            added = (name[end:].replace(suffix, "", 1) for suffix in of_others)
+            if any(text[:1] in SEPARATORS and ROTATED.fullmatch(text) for text in added):
+                older.add(path)
+    return older
 
 
 def is_packed(location: str) -> bool:

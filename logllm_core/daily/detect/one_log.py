@@ -10,7 +10,7 @@ from loguru import logger
 from logllm_core.daily.detect.current_judge import CurrentJudge
 from logllm_core.daily.detect.detect_result import Detected
 from logllm_core.daily.detect.follow_file import POLL_SECONDS, GrowingLog, Piece
-from logllm_core.daily.detect.judge_lines import Reading, Steps, Wishes
+from logllm_core.daily.detect.judged_log import JudgedLog, Steps, Wishes
 from logllm_core.daily.detect.log_claims import Claim, Claims, Finished
 from logllm_core.daily.detect.log_identity import PIPE, Place, is_packed
 from logllm_core.daily.detect.told_verdicts import Retelling
@@ -28,10 +28,10 @@ AGAIN_SECONDS = 1.0  # between two tries to read a followed log that could not b
 def look_at(path: str) -> tuple[Look, int] | None:
     """What tells that a file is as before, and may be read by the same people."""
     try:
-        found = Path(path).stat()
+        stat = Path(path).stat()
     except OSError:  # gone, or standard input
         return None
-    return Look.of(Path(path), found), found.st_ctime_ns
+    return Look.of(Path(path), stat), stat.st_ctime_ns
 
 
 def _verdicts_of(path: str) -> str:
@@ -175,13 +175,13 @@ class LogReader:
         self._retelling.flush()
         self._count(claim.ledger.folder)
         try:
-            reading = self._reading(claim, log.path)
+            judged_log = self._judged(claim, log.path)
             path = str(Path(log.path).absolute())
             follows = path if log.is_followed else claim.ledger.cursor.follows
             with writable(claim.ledger.folder):
                 claim.ledger.note_source(log.path, follows=follows)
             before = claim.ledger.cursor
-            for is_busy in reading.steps(pieces, log):
+            for is_busy in judged_log.steps(pieces, log):
                 self._faults.end(log.path)
                 if claim.ledger.cursor is not before:
                     self._faults.end(_verdicts_of(log.path))
@@ -227,17 +227,17 @@ class LogReader:
             return
         self._retelling.flush()
         try:
-            self._reading(claim, log.cursor.source).tell_backlog()
+            self._judged(claim, log.cursor.source).tell_backlog()
         finally:
             claim.release()
 
-    def _reading(self, claim: Claim, source: str) -> Reading:
-        return Reading(
-            self._dataset,
-            self._current,
+    def _judged(self, claim: Claim, source: str) -> JudgedLog:
+        return JudgedLog(
             claim.ledger,
             source,
-            self._wishes,
-            self._detected,
-            self._advance,
+            dataset=self._dataset,
+            current=self._current,
+            wishes=self._wishes,
+            detected=self._detected,
+            advance=self._advance,
         )

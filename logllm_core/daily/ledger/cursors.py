@@ -51,12 +51,12 @@ class Look:
         return cls.of(path, path.stat())
 
     @classmethod
-    def of(cls, path: Path, found: os.stat_result) -> "Look":
+    def of(cls, path: Path, stat: os.stat_result) -> "Look":
         return cls(
             path=str(path.absolute()),
-            size_bytes=found.st_size,
-            changed=found.st_mtime_ns,
-            inode=found.st_ino,
+            size_bytes=stat.st_size,
+            changed=stat.st_mtime_ns,
+            inode=stat.st_ino,
         )
 
 
@@ -65,8 +65,8 @@ class Cursor:
     """How far one log was judged, and where its verdicts are."""
 
     source: str  # the path as it was given last
-    place: Json  # in the log, see growing.py
-    state: Json  # of the windows that are open, see streaming.py
+    place: Json  # in the log, see log_identity.py
+    state: Json  # of the windows that are open, see stream_state.py
     pending: str | None = None  # the file with their lines
     parts: tuple[Part, ...] = ()
     retired: tuple[Retired, ...] = ()
@@ -100,7 +100,7 @@ def read_cursor(folder: Path) -> Cursor:
     values = read_record(path, advice=_advice(folder))
     try:
         kinds = {"parts": Part, "retired": Retired, "looks": Look}
-        tuples = {key: tuple(kind(**one) for one in values[key]) for key, kind in kinds.items()}
+        tuples = {key: tuple(kind(**entry) for entry in values[key]) for key, kind in kinds.items()}
         return Cursor(**values | tuples)
     except (TypeError, KeyError) as fault:
         raise damaged(folder, fault) from None

@@ -95,7 +95,7 @@ class Ledger:
 
     def note_finished(self, look: Look) -> None:
         """Nothing is left to judge in a file as it is now."""
-        others = [one for one in self.cursor.looks if one.path != look.path]
+        others = [before for before in self.cursor.looks if before.path != look.path]
         looks = (*others, look)[-NUM_LOOKS:]
         if looks != self.cursor.looks:
             self._replace(looks=looks)
@@ -142,8 +142,8 @@ class Ledger:
     def _remove_retired(self) -> None:
         """Tables that were merged long ago; views do not name them any more."""
         latest = time.time() - RETIRED_SECONDS
-        if any(one.since <= latest for one in self.cursor.retired):
-            self._replace(retired=tuple(one for one in self.cursor.retired if one.since > latest))
+        if any(table.since <= latest for table in self.cursor.retired):
+            self._replace(retired=tuple(t for t in self.cursor.retired if t.since > latest))
             self.remove_leftovers()
 
     def _replace(self, **changes: object) -> None:

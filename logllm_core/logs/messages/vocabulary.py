@@ -56,6 +56,7 @@ class Vocabulary:
     """
 
     def __init__(self) -> None:
+        self.texts: list[str] = []  # by message id
         self._ids: dict[str, int] = {}
         self._counts = MessageCounts()
 
@@ -83,10 +84,12 @@ class Vocabulary:
         """The ids of messages with their counts; new ones enter in the order given."""
         ids = np.empty(len(texts), dtype=np.int32)
         for row, text in enumerate(texts):
-            ids[row] = message_id = self._ids.setdefault(text, len(self._ids))
+            ids[row] = message_id = self._ids.setdefault(text, len(self.texts))
+            if message_id == len(self.texts):
+                self.texts.append(text)
             self._counts.add(message_id, num_lines[row], first_line_numbers[row])
         return ids
 
     def table(self) -> pa.Table:
         """As in tables.VOCABULARY."""
-        return self._counts.table(list(self._ids))
+        return self._counts.table(self.texts)

@@ -10,7 +10,6 @@ import duckdb
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog.catalog import CountWindows, Dataset, SessionLabels, TimeWindows
 from logllm_core.logs.windows.splits import Cut, split_sizes
-from logllm_core.store.store import Artifact
 
 # Kept lines in log order, numbered from 0. DuckDB keeps the order of the files it reads.
 _PLACED = """
@@ -55,19 +54,14 @@ from lines order by line_number
 """
 
 
-def cut(
-    connection: duckdb.DuckDBPyConnection,
-    dataset: Dataset,
-    messages: Artifact,
-    validation_fraction: float,
-) -> Cut:
+def cut(connection: duckdb.DuckDBPyConnection, dataset: Dataset, validation_fraction: float) -> Cut:
     """Windows of consecutive lines, or of spans of time; empty spans give none."""
-    num_lines = messages.results["num_kept_lines"]
+    num_lines = _count(connection, "*")
     sizes = split_sizes(num_lines, dataset.train_fraction, validation_fraction)
     has_labels = dataset.labels is not None and not isinstance(dataset.labels, SessionLabels)
     results = {}
     if isinstance(dataset.windows, TimeWindows):
-        results["num_lines_with_guessed_time"] = _guess_times(connection, dataset, messages)
+        results["num_lines_with_guessed_time"] = _guess_times(connection, dataset, num_lines)
     key, is_sorted, lengths = _key(dataset.windows)
     query = f"{_PLACED} select {_COLUMNS.format(key=key)} from placed"
     return Cut(
@@ -98,12 +92,10 @@ def _key(windows: object) -> tuple[str, bool, Mapping[str, int]]:
     return _TIME_SLIDING, False, {"length": length, "step": windows.step_seconds * _MICROSECONDS}
 
 
-def _guess_times(
-    connection: duckdb.DuckDBPyConnection, dataset: Dataset, messages: Artifact
-) -> int:
+def _guess_times(connection: duckdb.DuckDBPyConnection, dataset: Dataset, num_lines: int) -> int:
     """Give a time to the lines that have none; returns how many these are."""
-    num_missing: int = messages.results["num_lines_without_time"]
-    if num_missing == messages.results["num_kept_lines"]:
+    num_missing = num_lines - _count(connection, "time")
+    if num_missing == num_lines:
         raise LogLLMError(
             f"{dataset.name}: no line's time can be read, but windows are cut by time. Wanted "
             f"{dataset.line.time_format} in {', '.join(dataset.line.time_fields)}; mend "
@@ -113,3 +105,7 @@ def _guess_times(
         connection.execute("alter view messages rename to lines")
         connection.execute(_WITH_TIMES)
     return num_missing
+
+
+def _count(connection: duckdb.DuckDBPyConnection, what: str) -> int:
+    return int(connection.execute(f"select count({what}) from messages").fetchall()[0][0])

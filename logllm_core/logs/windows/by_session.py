@@ -7,8 +7,6 @@ import duckdb
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog.catalog import Dataset, SessionLabels, SessionWindows
 from logllm_core.logs.windows.splits import Cut, Sizes, split_sizes
-from logllm_core.store.database import as_it_stands
-from logllm_core.store.store import Artifact
 
 _SESSIONS = """
 create temp table sessions as
@@ -47,20 +45,17 @@ order by key, line_number
 """
 
 
-def cut(
-    connection: duckdb.DuckDBPyConnection,
-    dataset: Dataset,
-    messages: Artifact,
-    validation_fraction: float,
-) -> Cut:
-    """One window a session; a line belongs to every session that it names."""
+def cut(connection: duckdb.DuckDBPyConnection, dataset: Dataset, validation_fraction: float) -> Cut:
+    """One window a session; a line belongs to every session that it names.
+
+    Labels of sessions, where there are some, are in the view `session_labels`.
+    """
     assert isinstance(dataset.windows, SessionWindows)
     has_session_labels = isinstance(dataset.labels, SessionLabels)
     has_line_labels = dataset.labels is not None and not has_session_labels
     connection.execute("create temp table labels (session_id varchar, is_anomalous boolean)")
     if has_session_labels:
-        path = as_it_stands(messages.path / "session_labels.parquet")
-        connection.execute("insert into labels select * from read_parquet(?)", [path])
+        connection.execute("insert into labels from session_labels")
     connection.execute(_SESSIONS)
     total = _count(connection, "select count(*) from sessions")
     if total == 0:

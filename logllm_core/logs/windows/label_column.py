@@ -13,7 +13,7 @@ from logllm_core.logs.catalog import line_format
 from logllm_core.logs.catalog.catalog import Dataset, FieldLabels
 from logllm_core.logs.messages.parsing import ParsedBlock, parse_block
 from logllm_core.logs.records.line_blocks import Block
-from logllm_core.logs.windows.open_lines import CONTENT, NUMBER, Lines, no_lines
+from logllm_core.logs.windows.open_lines import CONTENT, NUMBER, STRINGS, Lines, no_lines
 from logllm_core.store.store import Json
 
 CLEAR_LEAD = 3  # lines by which one reading must be ahead of the other
@@ -110,12 +110,12 @@ class LabelColumn:
     def table(self) -> pa.Table:
         """The lines that wait, as they are, for `open_lines.PENDING_LINES`."""
         numbers = [np.arange(len(block)) + block.first_line_number for block, _ in self._held]
-        lines = [block.lines().to_numpy(zero_copy_only=False) for block, _ in self._held]
+        lines = [block.lines().cast(STRINGS) for block, _ in self._held]
         none = no_lines()
         return Lines(
             {
                 NUMBER: np.concatenate([none[NUMBER], *numbers]),
-                CONTENT: np.concatenate([none[CONTENT], *lines]),
+                CONTENT: pa.concat_arrays([none[CONTENT], *lines]),
             }
         ).table()
 
@@ -142,18 +142,19 @@ class LabelColumn:
         is_timed = self._labelled.line.time_format is not None
         self._has_sound_lines |= bool(has_time.any() if is_timed else len(without.line_numbers))
         is_normal = np.zeros(len(block), dtype=bool)
-        is_normal[_places(with_labels, block)] = with_labels.alerts.is_null()
+        is_normal[_rows(with_labels, block)] = with_labels.alerts.is_null()
         return np.where((votes == 0) & is_normal, 1, votes)
 
 
-def _places(parsed: ParsedBlock, block: Block) -> NDArray[np.int64]:
-    places: NDArray[np.int64] = parsed.line_numbers.to_numpy() - block.first_line_number
-    return places
+def _rows(parsed: ParsedBlock, block: Block) -> NDArray[np.int64]:
+    """Where the lines that were kept stand in their block."""
+    rows: NDArray[np.int64] = parsed.line_numbers.to_numpy() - block.first_line_number
+    return rows
 
 
 def _has_time(parsed: ParsedBlock, block: Block) -> NDArray[np.bool_]:
     has_time = np.zeros(len(block), dtype=bool)
-    has_time[_places(parsed, block)] = pc.is_valid(parsed.times)
+    has_time[_rows(parsed, block)] = pc.is_valid(parsed.times)
     return has_time
 
 

@@ -1,54 +1,61 @@
-"""Lines that wait in open windows, column by column, and the rows of windows that close."""
+"""Lines that wait in open windows, column by column, and the rows of windows that close.
 
-from collections.abc import Iterable, Mapping, Sequence
+A line's message is the id of its masked text; texts are told apart from ids where lines are kept
+on the disk alone, as ids are the stream's own.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from logllm_core.store.store import Json
 
 NUMBER, TIME, CONTENT, TEXT = "line_number", "time", "content", "text"
-IS_ALERT, ARRIVED = "is_alert", "arrived"
+MESSAGE, IS_ALERT, ARRIVED = "message_id", "is_alert", "arrived"
 FIRST_KEY, LAST_KEY = "first_key", "last_key"  # of the windows by time that a line waits in
+DUE_KEY = "due_key"  # of the oldest window with which the first of these closes
 SESSION, RANK = "session_id", "rank"  # of the session that a line waits in
 UNKNOWN = np.iinfo(np.int64).min  # a time that cannot be read, a key that waits for a time
+STRINGS = pa.large_string()  # open sessions may hold more than 2 GB
 
 PENDING_LINES = pa.schema(  # a line comes once for each open session that it names
     [
         pa.field(NUMBER, pa.int64(), nullable=False),
         pa.field(TIME, pa.int64()),  # microseconds since 1970, or UNKNOWN
-        pa.field(CONTENT, pa.string()),  # the whole line, while its fields are not known yet
-        pa.field(TEXT, pa.string()),
+        pa.field(CONTENT, STRINGS),  # the whole line, while its fields are not known yet
+        pa.field(TEXT, STRINGS),
         pa.field(IS_ALERT, pa.bool_()),
         pa.field(FIRST_KEY, pa.int64()),
         pa.field(LAST_KEY, pa.int64()),
-        pa.field(SESSION, pa.string()),
+        pa.field(SESSION, STRINGS),
+        pa.field(DUE_KEY, pa.int64()),
     ]
 )
-_TYPES: dict[str, type] = {
+_TYPES: dict[str, type] = {  # of the columns that NumPy holds; the others are Arrow's strings
     NUMBER: np.int64,
     TIME: np.int64,
-    CONTENT: object,
-    TEXT: object,
+    MESSAGE: np.int32,
     IS_ALERT: np.bool_,
     ARRIVED: np.float64,
     FIRST_KEY: np.int64,
     LAST_KEY: np.int64,
-    SESSION: object,
+    DUE_KEY: np.int64,
     RANK: np.int64,
 }
-
+ALL = (NUMBER, TIME, CONTENT, MESSAGE, IS_ALERT, ARRIVED)  # columns of all lines
 MAX_LOTS = 64  # of open lines, before they become one
 
-Column = NDArray[Any]
+Column: TypeAlias = Any  # NumPy's, or Arrow's strings
 Rows = NDArray[np.int64] | NDArray[np.bool_] | slice
 
 
 class Lines:
-    """Columns of equal length, a row a line; texts are Python's, shared between equal messages."""
+    """Columns of equal length, a row a line."""
 
     __slots__ = ("_columns",)
 
@@ -58,7 +65,7 @@ class Lines:
     def __len__(self) -> int:
         return len(self._columns[NUMBER])
 
-    def __getitem__(self, name: str) -> Column:
+    def __getitem__(self, name: str) -> Any:
         return self._columns[name]
 
     @property
@@ -66,38 +73,87 @@ class Lines:
         return self._columns
 
     def take(self, rows: Rows) -> Self:
-        return type(self)({name: column[rows] for name, column in self._columns.items()})
+        return type(self)({name: _taken(column, rows) for name, column in self._columns.items()})
 
     def having(self, **columns: Column | int) -> Self:
         """With these columns besides, or in place of its own; a number stands for all rows."""
-        more = {name: np.broadcast_to(column, len(self)) for name, column in columns.items()}
+        more = {
+            name: np.broadcast_to(column, len(self)) if name in _TYPES else column
+            for name, column in columns.items()
+        }
         return type(self)({**self._columns, **more})
 
-    def table(self) -> pa.Table:
-        """As in PENDING_LINES, where columns that it has not are null."""
-        nulls = {field.name: pa.nulls(len(self), field.type) for field in PENDING_LINES}
-        return pa.table({**nulls, **self._columns}).select(PENDING_LINES.names).cast(PENDING_LINES)
+    def table(self, texts: Sequence[str] = ()) -> pa.Table:
+        """As in PENDING_LINES, where columns that it has not are null.
+
+        Args:
+            texts: masked messages, by their ids.
+        """
+        columns: dict[str, Any] = {f.name: pa.nulls(len(self), f.type) for f in PENDING_LINES}
+        if MESSAGE in self._columns:
+            columns[TEXT] = texts_of_lines(self[MESSAGE], texts).cast(STRINGS)
+        columns |= {name: self[name] for name in columns if name in self._columns}
+        return pa.table(columns).cast(PENDING_LINES)
+
+
+def _taken(column: Column, rows: Rows) -> Column:
+    if isinstance(column, np.ndarray):
+        return column[rows]
+    if isinstance(rows, slice):
+        start, stop, _ = rows.indices(len(column))
+        return column.slice(start, max(stop - start, 0))
+    return column.filter(pa.array(rows)) if rows.dtype == np.bool_ else column.take(pa.array(rows))
 
 
 def join(several: Sequence[Lines]) -> Lines:
     """Lines one after another, of at least one lot; the columns are the first one's."""
     if len(several) == 1:
         return several[0]
+    columns = {name: [lines[name] for lines in several] for name in several[0].names}
     return Lines(
-        {name: np.concatenate([lines[name] for lines in several]) for name in several[0].names}
+        {
+            name: np.concatenate(parts) if name in _TYPES else pa.concat_arrays(parts)
+            for name, parts in columns.items()
+        }
     )
 
 
 def no_lines(*more: str) -> Lines:
-    names = (NUMBER, TIME, CONTENT, TEXT, IS_ALERT, ARRIVED, *more)
-    return Lines({name: np.empty(0, dtype=_TYPES[name]) for name in names})
+    return Lines(
+        {
+            name: np.empty(0, dtype=_TYPES[name]) if name in _TYPES else pa.array([], STRINGS)
+            for name in (*ALL, *more)
+        }
+    )
 
 
-def from_table(table: pa.Table, *more: str, arrived: float) -> Lines:
-    """Lines that `Lines.table` gave."""
-    names = (NUMBER, TIME, CONTENT, TEXT, IS_ALERT, *more)
-    columns = {name: table[name].to_numpy().astype(_TYPES[name]) for name in names}
-    return Lines({**columns, ARRIVED: np.full(len(table), arrived)})
+def from_table(table: pa.Table, message_ids: NDArray[np.int32], *, arrived: float) -> Lines:
+    """Lines that `Lines.table` gave, with the columns that were theirs.
+
+    Args:
+        message_ids: of their texts.
+        arrived: when they count as having come.
+    """
+    columns: dict[str, Column] = {
+        MESSAGE: message_ids,
+        ARRIVED: np.full(len(table), arrived),
+    }
+    for name in table.column_names:
+        if name != TEXT and table[name].null_count < len(table):
+            is_number = name in _TYPES
+            columns[name] = (
+                table[name].to_numpy().astype(_TYPES[name])
+                if is_number
+                else pc.cast(table[name], STRINGS).combine_chunks()
+            )
+    return Lines(columns)
+
+
+def texts_of_lines(message_ids: NDArray[np.int32], texts: Sequence[str]) -> pa.DictionaryArray:
+    """Each line's masked message, of messages by their ids."""
+    distinct, places = np.unique(message_ids, return_inverse=True)
+    used = pa.array([texts[message] for message in distinct.tolist()], STRINGS)
+    return pa.DictionaryArray.from_arrays(places.astype(np.int32), used)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,13 +174,15 @@ def nothing() -> Closed:
 
 def together(several: Sequence[Closed]) -> Closed:
     """Windows that closed one after another."""
-    closed = [one for one in several if len(one.starts)] or [nothing()]
-    num_rows = np.cumsum([0, *(len(one.lines) for one in closed)])
+    closed = [some for some in several if len(some.starts)] or [nothing()]
+    num_rows = np.cumsum([0, *(len(some.lines) for some in closed)])
     return Closed(
-        lines=join([one.lines for one in closed]),
-        starts=np.concatenate([one.starts + n for one, n in zip(closed, num_rows, strict=False)]),
-        num_late_lines=sum(one.num_late_lines for one in several),
-        num_lines_ahead=sum(one.num_lines_ahead for one in several),
+        lines=join([some.lines for some in closed]),
+        starts=np.concatenate(
+            [some.starts + before for some, before in zip(closed, num_rows, strict=False)]
+        ),
+        num_late_lines=sum(some.num_late_lines for some in several),
+        num_lines_ahead=sum(some.num_lines_ahead for some in several),
     )
 
 
@@ -146,8 +204,11 @@ class Cutter(Protocol):
     def state(self) -> Json:
         """What is to be known beside the lines."""
 
-    def table(self) -> pa.Table:
-        """The lines of open windows, as in PENDING_LINES."""
+    def lines(self) -> Lines:
+        """The lines of open windows."""
 
-    def restore(self, lines: pa.Table, *, arrived: float) -> None:
-        """Take such lines back."""
+    def restore(self, lines: Lines) -> None:
+        """Take such lines back; there are some."""
+
+    def change(self, changed: Callable[[Lines], Lines]) -> None:
+        """Put others, with other columns, in place of the open lines, as they wait."""

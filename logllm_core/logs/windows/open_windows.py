@@ -4,7 +4,7 @@ Which windows close, and what they hold, follows from the lines alone, not from 
 `close` alone looks at the clock.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -16,10 +16,10 @@ from logllm_core.logs.windows.open_lines import (
     NUMBER,
     RANK,
     SESSION,
+    STRINGS,
     Closed,
     Cutter,
     Lines,
-    from_table,
     join,
     keep_few,
     no_lines,
@@ -53,9 +53,9 @@ class ByCount:
         if num_windows:
             self._num_covered = self._length - self._step
         self._open = lines.take(slice(num_windows * self._step, None))
-        places = np.arange(num_windows)
-        rows = (places[:, None] * self._step + np.arange(self._length)).ravel()
-        return Closed(lines=lines.take(rows), starts=places * self._length)
+        windows = np.arange(num_windows)
+        rows = (windows[:, None] * self._step + np.arange(self._length)).ravel()
+        return Closed(lines=lines.take(rows), starts=windows * self._length)
 
     def close(self, *, arrived_by: float, at_most: int) -> Closed:
         """The last window is the first one that reaches the log's end."""
@@ -69,11 +69,14 @@ class ByCount:
     def state(self) -> Json:
         return {"num_covered": self._num_covered}
 
-    def table(self) -> pa.Table:
-        return self._open.table()
+    def lines(self) -> Lines:
+        return self._open
 
-    def restore(self, lines: pa.Table, *, arrived: float) -> None:
-        self._open = from_table(lines, arrived=arrived)
+    def restore(self, lines: Lines) -> None:
+        self._open = lines
+
+    def change(self, changed: Callable[[Lines], Lines]) -> None:
+        self._open = changed(self._open)
 
 
 class BySession:
@@ -92,7 +95,7 @@ class BySession:
     def push(self, lines: Lines, session_ids: pa.ListArray) -> Closed:
         nums = session_ids.value_lengths().to_numpy()
         rows = np.repeat(np.arange(len(lines)), nums)
-        sessions = session_ids.flatten().to_numpy(zero_copy_only=False)
+        sessions = session_ids.flatten().cast(STRINGS)
         self._take_in(lines.take(rows).having(**{SESSION: sessions}))
         num_without = int(np.count_nonzero(nums == 0))
         return replace(nothing(), num_lines_without_session=num_without)
@@ -105,7 +108,9 @@ class BySession:
         stop = starts[at_most] if len(starts) > at_most else len(lines)
         self._ended = lines.take(slice(stop, None))
         lines, starts = lines.take(slice(stop)), starts[:at_most]
-        return Closed(lines=lines, starts=starts, session_ids=lines[SESSION][starts].tolist())
+        return Closed(
+            lines=lines, starts=starts, session_ids=lines[SESSION].take(starts).to_pylist()
+        )
 
     def _end(self, arrived_by: float) -> None:
         ended = []
@@ -127,20 +132,24 @@ class BySession:
     def state(self) -> Json:
         return {}
 
-    def table(self) -> pa.Table:
-        return join([no_lines(SESSION, RANK), self._ended, *self._open]).table()
+    def lines(self) -> Lines:
+        return join([no_lines(SESSION, RANK), self._ended, *self._open])
 
-    def restore(self, lines: pa.Table, *, arrived: float) -> None:
-        self._take_in(from_table(lines, SESSION, arrived=arrived))
+    def restore(self, lines: Lines) -> None:
+        self._take_in(lines)
+
+    def change(self, changed: Callable[[Lines], Lines]) -> None:
+        self._ended = changed(self._ended)
+        self._open = [changed(lines) for lines in self._open]
 
     def _take_in(self, lines: Lines) -> None:
         if not len(lines):
             return
-        encoded = pa.array(lines[SESSION], pa.string()).dictionary_encode()
+        encoded = lines[SESSION].dictionary_encode()
         sessions: list[str] = encoded.dictionary.to_pylist()
-        places = encoded.indices.to_numpy()
+        session_of = encoded.indices.to_numpy()
         firsts = np.empty(len(sessions), dtype=np.int64)
-        firsts[places[::-1]] = lines[NUMBER][::-1]  # assigned backwards, the first one stays
+        firsts[session_of[::-1]] = lines[NUMBER][::-1]  # assigned backwards, the first one stays
         pairs = zip(firsts.tolist(), sessions, strict=True)
         opened = [pair for pair in pairs if pair[1] not in self._ranks]
         for rank, (_, session) in enumerate(sorted(opened), start=self._num_ranks):
@@ -150,5 +159,5 @@ class BySession:
             self._touched.pop(session, None)
             self._touched[session] = lines[ARRIVED][-1]
         ranks = np.array([self._ranks[session] for session in sessions])
-        self._open.append(lines.having(**{RANK: ranks[places]}))
+        self._open.append(lines.having(**{RANK: ranks[session_of]}))
         keep_few(self._open)

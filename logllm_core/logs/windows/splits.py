@@ -17,7 +17,7 @@ Sizes = tuple[int, int, int]  # of training, validation and test
 class Cut:
     """How DuckDB cuts the kept lines into windows.
 
-    `query` gives rows as in assembly.ROWS, the rows of a window together and in log order.
+    `query` gives rows as in rows_to_windows.ROWS, the rows of a window together and in log order.
     """
 
     query: str

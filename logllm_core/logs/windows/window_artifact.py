@@ -5,8 +5,9 @@ split is kept (paper, section V-D). Validation is cut from the training part: it
 the split is chronological, a seeded tenth of the sessions where it is random.
 """
 
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -16,7 +17,7 @@ from loguru import logger
 from numpy.typing import NDArray
 
 from logllm_core import tables
-from logllm_core.logs.catalog.catalog import Dataset, SessionWindows
+from logllm_core.logs.catalog.catalog import Dataset, SessionLabels, SessionWindows
 from logllm_core.logs.messages.log_messages import message_files
 from logllm_core.logs.windows import by_order, by_session
 from logllm_core.logs.windows.rows_to_windows import Runs, assemble
@@ -97,11 +98,13 @@ def _files(folder: Path, split: Split) -> list[str]:
 def _build(
     out_dir: Path, dataset: Dataset, messages: Artifact, validation_fraction: float
 ) -> dict[str, Json]:
-    kind = by_session if isinstance(dataset.windows, SessionWindows) else by_order
     with bounded_connection(out_dir / ".spill") as connection:
         connection.read_parquet(message_files(messages)).create_view("messages")
-        cut = kind.cut(connection, dataset, messages, validation_fraction)
-        _write(connection, cut, out_dir, num_lines=messages.results["num_kept_lines"])
+        if isinstance(dataset.labels, SessionLabels):
+            labels = as_it_stands(messages.path / "session_labels.parquet")
+            connection.read_parquet(labels).create_view("session_labels")
+        cut, runs = cut_messages(connection, dataset, validation_fraction)
+        _write(runs, out_dir, num_lines=messages.results["num_kept_lines"])
         splits = _describe(connection, out_dir, is_labelled=dataset.labels is not None)
     logger.info(
         "{}: {}",
@@ -116,13 +119,25 @@ def _build(
     return {"splits": splits, "requested": requested, "obtained": obtained, **cut.results}
 
 
+def cut_messages(
+    connection: duckdb.DuckDBPyConnection, dataset: Dataset, validation_fraction: float
+) -> tuple[Cut, Iterator[Runs]]:
+    """How the view `messages` is cut, and the windows of all splits, in order.
+
+    What windows hold is stated in `tests/logs/plain.py`; streams are held to the same statement.
+    """
+    kind = by_session if isinstance(dataset.windows, SessionWindows) else by_order
+    cut = kind.cut(connection, dataset, validation_fraction)
+    rows = connection.sql(cut.query, params=dict(cut.parameters)).to_arrow_reader(NUM_ROWS)
+    runs = assemble(rows, has_line_labels=cut.has_line_labels)
+    return cut, (replace(some, windows=_with_sessions(some, cut)) for some in runs)
+
+
 def _labelled(num_anomalous: int | None) -> str:
     return "not labelled" if num_anomalous is None else f"{num_anomalous:,} anomalous"
 
 
-def _write(
-    connection: duckdb.DuckDBPyConnection, cut: Cut, out_dir: Path, *, num_lines: int
-) -> None:
+def _write(cut_windows: Iterable[Runs], out_dir: Path, *, num_lines: int) -> None:
     """Each split's windows as Parquet, a batch at a time."""
     with ExitStack() as stack:
         writers = [
@@ -137,14 +152,12 @@ def _write(
             for split in SPLITS
         ]
         advance = stack.enter_context(track("Cutting windows", total=num_lines, unit="lines"))
-        rows = connection.sql(cut.query, params=dict(cut.parameters)).to_arrow_reader(NUM_ROWS)
-        for runs in assemble(rows, has_line_labels=cut.has_line_labels):
-            windows = _with_sessions(runs, cut)
+        for runs in cut_windows:
             for number, writer in enumerate(writers):
-                chosen = windows.filter(pa.array(runs.splits == number))
+                chosen = runs.windows.filter(pa.array(runs.splits == number))
                 if len(chosen):
                     writer.write(chosen)
-            advance(len(windows["line_numbers"].combine_chunks().values))
+            advance(len(runs.windows["line_numbers"].combine_chunks().values))
 
 
 def _with_sessions(runs: Runs, cut: Cut) -> pa.Table:

@@ -1,20 +1,18 @@
 """Lines in, windows out: a log that has not ended yet is cut into the windows that it will have.
 
-Given a log as a whole, the windows are those of `window_artifact` for one split. Wherever the lines
-come from and however they come, in one piece or one by one, with restarts between, they are the
-same; only `WindowStream.close` depends on when it is called.
+Given a log as a whole, the windows are those of `window_artifact` for one split, with ids of the
+stream's own messages, however the lines come: in one piece or one by one, with restarts between.
+Only `WindowStream.close` depends on when it is called. A window that has closed stays closed: what
+comes for it later, late lines of its time or session, makes a further one.
 """
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from datetime import datetime
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog.catalog import Dataset, SessionLabels
@@ -22,77 +20,35 @@ from logllm_core.logs.messages import Masking
 from logllm_core.logs.messages.file_messages import check_format, first_reject, texts_of
 from logllm_core.logs.messages.log_messages import is_masked_in_parts
 from logllm_core.logs.messages.parsing import ParsedBlock, parse_block
+from logllm_core.logs.messages.vocabulary import Vocabulary
 from logllm_core.logs.records.line_blocks import Block
 from logllm_core.logs.windows.label_column import LabelColumn
+from logllm_core.logs.windows.message_windows import (
+    NEW_WINDOWS,
+    NewWindows,
+    lists_of,
+    window_table,
+)
 from logllm_core.logs.windows.open_lines import (
     ARRIVED,
     CONTENT,
     IS_ALERT,
+    MESSAGE,
     NUMBER,
+    STRINGS,
     TEXT,
     TIME,
     UNKNOWN,
     Closed,
     Lines,
+    from_table,
+    texts_of_lines,
 )
 from logllm_core.logs.windows.open_windows import cutter_of
-from logllm_core.store.store import Json
+from logllm_core.logs.windows.stream_state import Counts, Pending, reading_of
 
-_LATEST = np.iinfo(np.int64).max
-_READING = {"line", "labels", "windows"}  # what of a data set's file tells how a log is read
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NewWindow:
-    """Messages that are judged together, of a log that may go on."""
-
-    window_id: int  # unique within the log, from 0, in the order in which windows closed
-    session_id: str | None
-    line_numbers: tuple[int, ...]
-    texts: tuple[str, ...]  # masked messages, in log order, at least one
-    contents: tuple[str, ...]  # the messages as logged
-    start_time: datetime | None
-    end_time: datetime | None
-    is_anomalous: bool | None  # None where lines carry no labels
-    arrived: float  # time.monotonic() when its last line was read
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Counts:
-    """What became of a log's lines, since its first."""
-
-    num_lines: int = 0
-    num_kept_lines: int = 0
-    num_unparsed_lines: int = 0
-    num_late_lines: int = 0  # their window, or one of them, had closed
-    num_lines_ahead: int = 0  # their time closed no window, as the next line's is far before it
-    num_lines_without_time: int = 0
-    num_shortened_lines: int = 0  # too long, without their rest
-    num_lines_without_session: int = 0  # in no window, where windows are sessions
-
-    def plus(self, other: "Counts") -> "Counts":
-        return Counts(
-            **{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)}
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pending:
-    """What a stream knows of its log, and the lines that wait in open windows."""
-
-    state: Mapping[str, Json]
-    lines: pa.Table
-
-    def dataset_of(self, dataset: Dataset) -> Dataset:
-        """The data set as its file was when the open windows were cut."""
-        if self.is_unread or not len(self.lines):
-            return dataset
-        return Dataset.model_validate(dataset.model_dump(mode="json") | self.state["reading"])
-
-    @property
-    def is_unread(self) -> bool:
-        """Whether the lines are as they came, and can be read in any way."""
-        return self.state["label_column"]["is_there"] is None
+_NO_WINDOWS = NEW_WINDOWS.empty_table()
+MAX_MESSAGES = 200_000  # that are known beside those of open lines: some 50 MB
 
 
 class WindowStream:
@@ -129,10 +85,11 @@ class WindowStream:
         self._num_windows: int = state.get("num_windows", 0)
         self._cutter = cutter_of(dataset.windows, state["windows"] if is_as_before else {})
         self._column = LabelColumn(dataset, **(state["label_column"] if is_as_before else {}))
+        self._vocabulary = Vocabulary()
+        self._most_messages = MAX_MESSAGES
         if pending and len(pending.lines):
             assert is_as_before or pending.is_unread, "lines wait that were cut otherwise"
-            waiting = self._column if pending.is_unread else self._cutter
-            waiting.restore(pending.lines, arrived=time.monotonic())
+            self._restore(pending)
 
     @property
     def counts(self) -> Counts:
@@ -146,7 +103,7 @@ class WindowStream:
             return None
         return dataset.labels is not None and not isinstance(dataset.labels, SessionLabels)
 
-    def push(self, block: Block) -> list[NewWindow]:
+    def push(self, block: Block) -> NewWindows:
         """The windows that these lines closed.
 
         Raises:
@@ -154,12 +111,12 @@ class WindowStream:
                 windows are by time.
         """
         self._counts = self._counts.plus(Counts(num_shortened_lines=len(block.cut)))
+        if len(self._vocabulary) > self._most_messages:
+            self._forget_messages()
         ready = self._column.push(block, arrived=time.monotonic())
-        return [window for one in ready for window in self._take_in(*one)]
+        return self._windows([self._take_in(*lines) for lines in ready])
 
-    def close(
-        self, older_than_seconds: float = 0.0, *, at_most: int = sys.maxsize
-    ) -> list[NewWindow]:
+    def close(self, older_than_seconds: float = 0.0, *, at_most: int = sys.maxsize) -> NewWindows:
         """Close open windows whose oldest line waits that long; sessions, whose newest line does.
 
         With 0, all: the log ends. Lines that come later begin windows of their own.
@@ -170,16 +127,12 @@ class WindowStream:
         arrived_by = time.monotonic() - older_than_seconds
         if older_than_seconds <= 0:
             arrived_by = np.inf
-        windows = [
-            window
-            for one in self._column.settle(arrived_by=arrived_by)
-            for window in self._take_in(*one)
-        ]
-        cut = self._cutter.close(arrived_by=arrived_by, at_most=at_most)
-        windows += self._windows(cut)
-        if arrived_by == np.inf and len(cut.starts) < at_most:
+        ready = self._column.settle(arrived_by=arrived_by)
+        closed = [self._take_in(*lines) for lines in ready]
+        closed.append(self._cutter.close(arrived_by=arrived_by, at_most=at_most))
+        if arrived_by == np.inf and len(closed[-1].starts) < at_most:
             self._column.reconsider()
-        return windows
+        return self._windows(closed)
 
     def pending(self) -> Pending:
         """What `__init__` goes on from, exactly; arrivals are counted from then on."""
@@ -191,17 +144,43 @@ class WindowStream:
             "windows": self._cutter.state(),
             "label_column": self._column.state(),
         }
-        waiting = self._column if self._column.is_waiting else self._cutter
-        return Pending(state=state, lines=waiting.table())
+        if self._column.is_waiting:
+            return Pending(state=state, lines=self._column.table())
+        lines = self._cutter.lines().table(self._vocabulary.texts)
+        return Pending(state=state, lines=lines)
 
-    def _take_in(self, block: Block, arrived: float) -> list[NewWindow]:
+    def _restore(self, pending: Pending) -> None:
+        arrived = time.monotonic()
+        if pending.is_unread:
+            self._column.restore(pending.lines, arrived=arrived)
+            return
+        texts = pending.lines[TEXT].combine_chunks().dictionary_encode()
+        numbers = pending.lines[NUMBER].to_numpy()
+        ids = self._vocabulary.add_lines(texts.dictionary, texts.indices.to_numpy(), numbers)
+        self._cutter.restore(from_table(pending.lines, ids, arrived=arrived))
+
+    def _forget_messages(self) -> None:
+        """All that no open line carries; the others are numbered anew."""
+        before, self._vocabulary = self._vocabulary.texts, Vocabulary()
+
+        def renumbered(lines: Lines) -> Lines:
+            texts = texts_of_lines(lines[MESSAGE], before)
+            ids = self._vocabulary.add_lines(
+                texts.dictionary, texts.indices.to_numpy(), lines[NUMBER]
+            )
+            return lines.having(**{MESSAGE: ids})
+
+        self._cutter.change(renumbered)
+        self._most_messages = MAX_MESSAGES + len(self._vocabulary)
+
+    def _take_in(self, block: Block, arrived: float) -> Closed:
         dataset = self._column.settled
         assert dataset is not None, "lines are read before their format is known"
         parsed = parse_block(dataset, block)
         if self._first_reject is None and (reject := first_reject(parsed)):
             self._first_reject = (reject[0], reject[1][:200])
         num_kept, num_rejects = len(parsed.line_numbers), len(parsed.reject_numbers)
-        cut = self._cutter.push(_lines(parsed, self._is_masked, arrived), parsed.session_ids)
+        cut = self._cutter.push(self._lines(parsed, arrived), parsed.session_ids)
         self._counts = self._counts.plus(
             Counts(
                 num_lines=num_kept + num_rejects,
@@ -220,35 +199,46 @@ class WindowStream:
             num_rejects=self._counts.num_unparsed_lines,
             first_reject=self._first_reject,
         )
-        return self._windows(cut)
+        return cut
 
-    def _windows(self, cut: Closed) -> list[NewWindow]:
-        """A window for each stretch of rows; Python objects are made for windows, not for lines."""
-        starts, lines = cut.starts, cut.lines
-        if not len(starts):
-            return []
-        begins, ends = _first_and_last(lines[TIME], starts)
-        arrived = np.maximum.reduceat(lines[ARRIVED], starts).tolist()
-        is_alert = np.logical_or.reduceat(lines[IS_ALERT], starts).tolist()
-        numbers, texts, contents = (lines[name].tolist() for name in (NUMBER, TEXT, CONTENT))
-        stops = np.append(starts[1:], len(lines)).tolist()
-        first_id = self._num_windows
+    def _lines(self, parsed: ParsedBlock, arrived: float) -> Lines:
+        texts = texts_of(parsed.contents, is_masked=self._is_masked)
+        numbers = parsed.line_numbers.to_numpy()
+        return Lines(
+            {
+                NUMBER: numbers,
+                TIME: parsed.times.cast(pa.int64()).fill_null(UNKNOWN).to_numpy(),
+                CONTENT: parsed.contents.cast(STRINGS),
+                MESSAGE: self._vocabulary.add_lines(
+                    texts.dictionary, texts.indices.to_numpy(), numbers
+                ),
+                IS_ALERT: parsed.alerts.is_valid().to_numpy(zero_copy_only=False),
+                ARRIVED: np.full(len(numbers), arrived),
+            }
+        )
+
+    def _windows(self, closed: Sequence[Closed]) -> NewWindows:
+        """A row for each stretch of lines, numbered on."""
+        rows = [self._rows(cut) for cut in closed if len(cut.starts)]
+        table = pa.concat_tables(rows) if rows else _NO_WINDOWS
+        return NewWindows(table=table, texts=self._vocabulary.texts)
+
+    def _rows(self, cut: Closed) -> pa.Table:
+        lines, starts = cut.lines, cut.starts
+        times = pa.array(lines[TIME], mask=lines[TIME] == UNKNOWN)
+        columns = {name: lines[name] for name in (MESSAGE, NUMBER, IS_ALERT)}
+        table = window_table(
+            pa.table({**columns, TIME: times.cast(pa.timestamp("us"))}),
+            starts,
+            first_id=self._num_windows,
+            has_labels=bool(self.has_labels),
+        )
         self._num_windows += len(starts)
-        has_labels = self.has_labels
-        return [
-            NewWindow(
-                window_id=first_id + place,
-                session_id=cut.session_ids[place] if cut.session_ids else None,
-                line_numbers=tuple(numbers[start:stop]),
-                texts=tuple(texts[start:stop]),
-                contents=tuple(contents[start:stop]),
-                start_time=begins[place],
-                end_time=ends[place],
-                is_anomalous=is_alert[place] if has_labels else None,
-                arrived=arrived[place],
-            )
-            for place, (start, stop) in enumerate(zip(starts.tolist(), stops, strict=True))
-        ]
+        if cut.session_ids is not None:
+            column = table.schema.get_field_index("session_id")
+            table = table.set_column(column, "session_id", pa.array(cut.session_ids, pa.string()))
+        offsets = pa.array(np.append(starts, len(lines)).astype(np.int32))
+        return table.append_column("contents", lists_of(offsets, lines[CONTENT])).cast(NEW_WINDOWS)
 
 
 def check_masking(masking: Masking) -> None:
@@ -258,42 +248,3 @@ def check_masking(masking: Masking) -> None:
             f"The model was trained with --masking {masking}, whose templates are of the "
             "training log alone; new lines have none. Train one with --masking regex or none."
         )
-
-
-def masked_anew(windows: Sequence[NewWindow], masking: Masking) -> list[NewWindow]:
-    """The same windows for a model that reads lines with another masking."""
-    contents = pa.array([line for window in windows for line in window.contents], pa.string())
-    texts = iter(texts_of(contents, is_masked=is_masked_in_parts(masking)).to_pylist())
-    return [replace(one, texts=tuple(islice(texts, len(one.contents)))) for one in windows]
-
-
-def reading_of(dataset: Dataset) -> Json:
-    """How a data set's file says that lines are read and cut."""
-    return dataset.model_dump(mode="json", include=_READING)
-
-
-def _lines(parsed: ParsedBlock, is_masked: bool, arrived: float) -> Lines:
-    texts = texts_of(parsed.contents, is_masked=is_masked)
-    distinct = texts.dictionary.to_numpy(zero_copy_only=False)
-    times = parsed.times.cast(pa.int64()).fill_null(UNKNOWN)
-    return Lines(
-        {
-            NUMBER: parsed.line_numbers.to_numpy(),
-            TIME: times.to_numpy(),
-            CONTENT: parsed.contents.to_numpy(zero_copy_only=False),
-            TEXT: distinct[texts.indices.to_numpy()],
-            IS_ALERT: parsed.alerts.is_valid().to_numpy(zero_copy_only=False),
-            ARRIVED: np.full(len(parsed.line_numbers), arrived),
-        }
-    )
-
-
-def _first_and_last(
-    times: NDArray[np.int64], starts: NDArray[np.int64]
-) -> tuple[list[datetime | None], list[datetime | None]]:
-    """First and last known time of each stretch."""
-    last = np.maximum.reduceat(times, starts)  # the unknown is the earliest, and NumPy's none
-    first = np.minimum.reduceat(np.where(times == UNKNOWN, _LATEST, times), starts)
-    first = np.where(last == UNKNOWN, UNKNOWN, first)
-    begins, ends = (limits.astype("datetime64[us]").tolist() for limits in (first, last))
-    return begins, ends

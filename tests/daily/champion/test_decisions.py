@@ -102,12 +102,12 @@ def test_the_line_goes_back_to_the_model_that_began_from_scratch(store: Store) -
     models += [model(store, number, previous=models[1]) for number in (2, 3)]
     for number in (0, 1, 3, 2):
         promote(store, run(store, number, models[number]), reason="Next.")
-    line = [made.trained for made in read_decisions(store, NAME).line]
+    line = [made.trained for made in read_decisions(store, NAME).lineage]
     assert line == [models[number].fingerprint for number in (2, 1, 0)]
     # The models that it goes back to need not be there any more.
     for gone in models[:2]:
         shutil.rmtree(gone.path)
-    assert [made.trained for made in read_decisions(store, NAME).line] == line
+    assert [made.trained for made in read_decisions(store, NAME).lineage] == line
 
 
 def test_a_reader_sees_the_old_champion_or_the_new_one(store: Store) -> None:
@@ -125,7 +125,7 @@ def test_a_reader_sees_the_old_champion_or_the_new_one(store: Store) -> None:
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        for number in range(60):
+        for number in range(20):
             promote(store, runs[number % 2], reason="Once more.")
     finally:
         is_over.set()

@@ -11,15 +11,17 @@ from logllm_core import tables
 from logllm_core.daily.champion.decisions import find_champion, promote
 from logllm_core.daily.champion.drift import (
     Drift,
-    Sample,
     drift_of,
-    judged_since,
     kolmogorov_smirnov,
     measure,
+)
+from logllm_core.daily.champion.drift_limits import DriftLimits
+from logllm_core.daily.champion.scored_windows import (
+    ScoredWindows,
+    judged_since,
     newest_windows,
     training_period,
 )
-from logllm_core.daily.champion.drift_limits import DriftLimits
 from logllm_core.daily.ledger.cursors import Cursor, Part, new_dir, write_cursor
 from logllm_core.store.store import Store
 from tests.daily.sample_champions import NAME, model, run
@@ -31,12 +33,12 @@ NOON = datetime(2026, 11, 22, 12)
 
 def sample(
     num_normal: int, num_anomalous: int, *, num_lines: int = 0, num_unseen: int | None = 0
-) -> Sample:
+) -> ScoredWindows:
     scores = np.array([0.1] * num_normal + [0.9] * num_anomalous)
-    return Sample(probabilities=scores, num_lines=num_lines, num_unseen_lines=num_unseen)
+    return ScoredWindows(probabilities=scores, num_lines=num_lines, num_unseen_lines=num_unseen)
 
 
-def measured(reference: Sample, new: Sample, limits: DriftLimits = LIMITS) -> Drift:
+def measured(reference: ScoredWindows, new: ScoredWindows, limits: DriftLimits = LIMITS) -> Drift:
     return measure(reference, new, limits, dataset=NAME, run="0" * 16)
 
 

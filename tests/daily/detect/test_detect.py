@@ -19,7 +19,7 @@ from loguru import logger
 
 from logllm_core import tables
 from logllm_core.daily.detect import detect as detecting
-from logllm_core.daily.detect import follow_file, judge_lines, known_logs, one_log
+from logllm_core.daily.detect import follow_file, judged_log, known_logs, one_log
 from logllm_core.daily.detect.detect import detect
 from logllm_core.daily.detect.detect_result import Detected, UnjudgedError
 from logllm_core.daily.detect.log_claims import Claim, Claims
@@ -29,6 +29,7 @@ from logllm_core.logs.sources import files, special_files
 from logllm_core.model import window_answers
 from logllm_core.query.views import query, refresh_views
 from logllm_core.scoring import judge as judging
+from logllm_core.scoring.new_log_judge import NewLogJudge
 from logllm_core.store.disk import Stamp
 from logllm_core.store.store import Artifact
 from logllm_core.training.trained_model import load_model, save_weights
@@ -74,13 +75,13 @@ def _middling_decision(monkeypatch: pytest.MonkeyPatch) -> None:
 def num_scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many windows were scored, call by call."""
     found: list[int] = []
-    real = window_answers.score_windows
+    real = window_answers.score_log_odds
 
     def counted(model: Any, collator: Any, windows: Any, vectors: Any) -> Any:
         found.append(len(windows))
         return real(model, collator, windows, vectors)
 
-    monkeypatch.setattr(judging, "score_windows", counted)
+    monkeypatch.setattr(judging, "score_log_odds", counted)
     return found
 
 
@@ -322,17 +323,17 @@ def after_first_batch(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[],
     """Does something once, when the first of several batches of eight windows is judged."""
 
     def arrange(act: Callable[[], None]) -> None:
-        monkeypatch.setattr(judge_lines, "BATCH_WINDOWS", 8)
-        real = judging.Judge.judge
+        monkeypatch.setattr(judged_log, "BATCH_WINDOWS", 8)
+        real = NewLogJudge.judge
         acts = [act]
 
-        def judge(self: judging.Judge, windows: Any) -> Any:
+        def judge(self: NewLogJudge, windows: Any) -> Any:
             judged = real(self, windows)
             if acts:
                 acts.pop()()
             return judged
 
-        monkeypatch.setattr(judging.Judge, "judge", judge)
+        monkeypatch.setattr(NewLogJudge, "judge", judge)
 
     return arrange
 
@@ -613,6 +614,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(one_log, "AGAIN_SECONDS", 0.05)
 
 
+@pytest.mark.slow  # it waits for a follower
 @pytest.mark.usefixtures("hurried")
 def test_a_log_as_long_as_the_one_that_it_follows_is_judged(heard: Heard, log: Path) -> None:
     log.write_text("".join(lines(8)))
@@ -655,6 +657,7 @@ def test_a_log_that_is_known_by_a_wrong_look_is_told_from_its_content(
     found[1].release()
 
 
+@pytest.mark.slow  # it waits for a follower
 @pytest.mark.usefixtures("hurried")
 def test_logs_that_came_and_went_while_nobody_looked_are_judged_in_their_order(
     heard: Heard, log: Path
@@ -670,19 +673,20 @@ def test_logs_that_came_and_went_while_nobody_looked_are_judged_in_their_order(
     assert sources(heard)[:3] == [(3, None), (3, None), (4, None)]
 
 
+@pytest.mark.slow  # it waits for a follower
 @pytest.mark.usefixtures("hurried")
 def test_whoever_is_killed_on_logs_rotated_away_unread_leaves_them_to_the_next(
     heard: Heard, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log.write_text("".join(lines(8)))
-    real, is_killed = judging.Judge.judge, threading.Event()
+    real, is_killed = NewLogJudge.judge, threading.Event()
 
-    def judge(self: judging.Judge, windows: Any) -> Any:
+    def judge(self: NewLogJudge, windows: Any) -> Any:
         if is_killed.is_set():
             raise RuntimeError("killed")
         return real(self, windows)
 
-    monkeypatch.setattr(judging.Judge, "judge", judge)
+    monkeypatch.setattr(NewLogJudge, "judge", judge)
 
     def write() -> None:
         heard.wait_for(2)
@@ -721,6 +725,7 @@ def test_a_pipe_that_keeps_flowing_ends_when_asked(
     assert len(list(cursors(heard.setting.store, "own"))) == 1
 
 
+@pytest.mark.slow  # it waits for a follower
 @pytest.mark.usefixtures("hurried")
 def test_after_a_log_that_is_no_such_log_the_next_one_at_its_path_is_followed(
     heard: Heard, log: Path, warnings: list[str]
@@ -747,6 +752,7 @@ BLOCKADES: dict[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.mark.slow  # it waits for a follower
 @pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("kind", BLOCKADES)
 def test_a_follower_outlives_what_is_no_file_at_its_path_for_a_while(
@@ -769,6 +775,7 @@ def test_a_follower_outlives_what_is_no_file_at_its_path_for_a_while(
     assert str(log) in warnings[0]
 
 
+@pytest.mark.slow  # it waits for a follower
 @pytest.mark.usefixtures("hurried")
 def test_a_follower_outlives_a_file_that_it_may_not_read_for_a_while(
     heard: Heard, log: Path, warnings: list[str], monkeypatch: pytest.MonkeyPatch
@@ -796,6 +803,7 @@ def test_a_follower_outlives_a_file_that_it_may_not_read_for_a_while(
     assert [f"Cannot read {log}: Permission denied" in one for one in warnings] == [True]
 
 
+@pytest.mark.slow  # it waits for a follower
 @pytest.mark.usefixtures("hurried")
 def test_a_follower_outlives_a_full_disk_and_no_window_is_lost(
     heard: Heard, log: Path, warnings: list[str]
@@ -913,6 +921,7 @@ def is_open(path: Path) -> bool:
     return any(str(link).split(" ")[0] == str(path) for link in links)
 
 
+@pytest.mark.slow  # it waits for a follower
 @pytest.mark.usefixtures("hurried")
 def test_a_packed_log_that_is_still_copied_is_judged_once_it_is_whole(
     heard: Heard, folder: Path
@@ -938,6 +947,7 @@ def test_a_packed_log_that_is_still_copied_is_judged_once_it_is_whole(
     assert len(warnings) == 1
 
 
+@pytest.mark.slow  # it waits for a follower
 @pytest.mark.usefixtures("hurried")
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="nobody tells what is open")
 def test_in_a_folder_rotated_and_deleted_logs_are_not_held_open(heard: Heard, folder: Path) -> None:

@@ -545,15 +545,16 @@ def test_what_a_pipe_holds_does_not_wait_for_more(monkeypatch: pytest.MonkeyPatc
         os.close(sink)
 
 
+@pytest.mark.slow
 def test_a_pipe_of_another_program_is_read_at_once_in_large_pieces(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    program = "for n in range(200_000): print('line', n)"
+    program = "for n in range(50_000): print('line', n)"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as child:
         assert child.stdout
         monkeypatch.setattr(sys, "stdin", child.stdout)
         lines = texts(iter(GrowingLog("-")))
-    assert lines == numbered(*(f"line {n}" for n in range(200_000)))
+    assert lines == numbered(*(f"line {n}" for n in range(50_000)))
 
 
 def test_a_follower_gives_its_reader_a_turn_while_nothing_comes(log: Path) -> None:

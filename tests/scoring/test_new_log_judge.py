@@ -5,39 +5,28 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import logit
 
 from logllm_core import tables
 from logllm_core.daily.detect.verdict_rows import verdicts
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.messages.log_messages import read_vocabulary
+from logllm_core.logs.windows.message_windows import NewWindows
 from logllm_core.logs.windows.window_artifact import read_windows
-from logllm_core.logs.windows.window_stream import NewWindow
 from logllm_core.model import Embedder
 from logllm_core.scoring import judge as judging
+from logllm_core.scoring import new_log_judge, read_messages
 from logllm_core.scoring.answer_cache import Memory
-from logllm_core.scoring.judge import Judge
+from logllm_core.scoring.judge import Judgements
 from logllm_core.scoring.localize import contributions
+from logllm_core.scoring.new_log_judge import NewLogJudge
 from logllm_core.training.trained_model import load_model
 from tests.daily.new_logs import MIDDLE
+from tests.scoring.new_windows import Judgement, each, judgements, new_windows
 from tests.scoring.setting import CPU, Setting, prepare
 
 
-def window(*texts: str, window_id: int = 0, first_line: int = 0) -> NewWindow:
-    """Lines whose content is their masked message in brackets."""
-    return NewWindow(
-        window_id=window_id,
-        session_id=None,
-        line_numbers=tuple(range(first_line, first_line + len(texts))),
-        texts=texts,
-        contents=tuple(f"[{text}]" for text in texts),
-        start_time=None,
-        end_time=None,
-        is_anomalous=None,
-        arrived=time.monotonic(),
-    )
-
-
-def judge_of(setting: Setting, **changes: Any) -> Judge:
+def judge_of(setting: Setting, **changes: Any) -> NewLogJudge:
     values: dict[str, Any] = {
         "folders": setting.folders,
         "recipe": setting.recipe,
@@ -45,21 +34,33 @@ def judge_of(setting: Setting, **changes: Any) -> Judge:
         "known_texts": None,
         "memory": Memory(setting.store.data_dir / "scores"),
     }
-    return Judge(**values | changes)
+    return NewLogJudge(**values | changes)
+
+
+def rows(windows: NewWindows, judged: Judgements) -> list[dict[str, Any]]:
+    """The verdicts as they are written."""
+    table = verdicts(windows, judged, None, log_id="0" * 16, source="app.log", model="f" * 16)
+    found: list[dict[str, Any]] = table.to_pylist()
+    return found
+
+
+def asked_about(judge: NewLogJudge, *windows: Sequence[str]) -> list[Judgement]:
+    return each(judge.judge(new_windows(*windows)))
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
     """How many windows were scored and localized and messages encoded, call by call."""
-    found: dict[str, list[int]] = {"score_windows": [], "contributions": [], "encode_messages": []}
+    found: dict[str, list[int]] = {"score_log_odds": [], "contributions": [], "encode_messages": []}
     for name, calls in found.items():
-        real = getattr(judging, name)
+        module = read_messages if name == "encode_messages" else judging
+        real = getattr(module, name)
 
         def counted(*given: Any, real: Any = real, calls: list[int] = calls) -> Any:
             calls.append(len(given[2]))
             return real(*given)
 
-        monkeypatch.setattr(judging, name, counted)
+        monkeypatch.setattr(module, name, counted)
     return found
 
 
@@ -85,10 +86,9 @@ def test_verdicts_are_those_of_the_batch_predictions(
     test = read_windows(setting.windows, "test")
     part = setting.predict().path / "split=test"
     wanted = tables.read(part, tables.PREDICTIONS)["probability"].to_numpy()
-    windows = [window(*(texts[message] for message in ids)) for ids in test.message_ids]
+    windows = new_windows(*([texts[message] for message in ids] for ids in test.message_ids))
     judged = judge_of(setting).judge(windows)
-    found = np.array([one.probability for one in judged])
-    assert np.abs(found - wanted).max() < 1e-6
+    assert np.abs(judged.probabilities - wanted).max() < 1e-6
 
 
 @pytest.mark.parametrize("embedder", ["encoder", "none"])
@@ -108,17 +108,17 @@ def test_contributions_are_those_of_the_same_windows_in_the_training_log(
         device=CPU,
     )
     wanted = contributions(model, collator, ids)
-    judged = judge_of(setting).judge([window(*(texts[m] for m in one)) for one in ids])
-    for window_ids, own, found in zip(ids, wanted, judged, strict=True):
-        by_place = {window_ids.index(message): value for message, value in own.items()}
-        assert found.contributions == pytest.approx(by_place, abs=1e-5)
+    judged = asked_about(judge_of(setting), *([texts[m] for m in window] for window in ids))
+    for window_ids, contributed, judgement in zip(ids, wanted, judged, strict=True):
+        by_place = {window_ids.index(message): value for message, value in contributed.items()}
+        assert judgement.contributions == pytest.approx(by_place, abs=1e-5)
 
 
 def test_only_flagged_windows_have_contributions(tmp_path: Path) -> None:
     setting = prepare(tmp_path)
     texts = read_vocabulary(setting.messages)
     ids = read_windows(setting.windows, "train").message_ids
-    judged = judge_of(setting).judge([window(*(texts[m] for m in one)) for one in ids])
+    judged = asked_about(judge_of(setting), *([texts[m] for m in window] for window in ids))
     assert {one.is_flagged for one in judged} == {True, False}
     for one in judged:
         assert (one.contributions is not None) == one.is_flagged
@@ -128,12 +128,12 @@ def test_a_window_that_repeats_is_scored_once_and_a_message_encoded_once(
     tmp_path: Path, asked: dict[str, list[int]]
 ) -> None:
     judge = judge_of(prepare(tmp_path))
-    first = judge.judge([window("alpha", "beta"), window("alpha", "beta"), window("beta")])
-    assert asked["score_windows"] == [2]
+    first = asked_about(judge, ["alpha", "beta"], ["alpha", "beta"], ["beta"])
+    assert asked["score_log_odds"] == [2]
     assert asked["encode_messages"] == [2]
     assert [one.is_reused for one in first] == [False, True, False]
-    again = judge.judge([window("beta"), window("gamma", "beta")])
-    assert asked["score_windows"] == [2, 1]
+    again = asked_about(judge, ["beta"], ["gamma", "beta"])
+    assert asked["score_log_odds"] == [2, 1]
     assert asked["encode_messages"] == [2, 1]
     assert [one.is_reused for one in again] == [True, False]
     assert again[0].probability == first[2].probability
@@ -145,10 +145,10 @@ def test_after_a_restart_nothing_is_asked_again(
 ) -> None:
     monkeypatch.setattr(judging, "DECISION", 0.0)
     setting = prepare(tmp_path)
-    windows = [window("alpha", "beta"), window("beta", "gamma")]
-    first = judge_of(setting).judge(windows)
+    windows = [["alpha", "beta"], ["beta", "gamma"]]
+    first = asked_about(judge_of(setting), *windows)
     num_asked = {name: len(calls) for name, calls in asked.items()}
-    again = judge_of(setting).judge(windows)
+    again = asked_about(judge_of(setting), *windows)
     assert {name: len(calls) for name, calls in asked.items()} == num_asked
     assert [one.probability for one in again] == [one.probability for one in first]
     assert [one.contributions for one in again] == [one.contributions for one in first]
@@ -159,18 +159,17 @@ def test_of_too_many_flagged_windows_the_first_are_localized(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(judging, "DECISION", 0.0)
-    monkeypatch.setattr(judging, "MAX_LOCALIZED", 3)
+    monkeypatch.setattr(new_log_judge, "MAX_LOCALIZED", 3)
     judge = judge_of(prepare(tmp_path))
     texts = ["alpha", "beta", "gamma", "delta", "ok"]
     localized = []
     for given in (texts[:2], texts[2:], ["alpha"]):
-        judged = judge.judge([window(text) for text in given])
-        localized += [one.contributions is not None for one in judged]
+        judged = asked_about(judge, *([text] for text in given))
+        localized += [judgement.contributions is not None for judgement in judged]
     assert localized == [True, True, True, False, False, True]
-    tomorrow = time.monotonic() + judging.DAY_SECONDS
-    again = window("ok")
+    tomorrow = time.monotonic() + new_log_judge.DAY_SECONDS
     monkeypatch.setattr(time, "monotonic", lambda: tomorrow)
-    assert judge.judge([again])[0].contributions is not None
+    assert asked_about(judge, ["ok"])[0].contributions is not None
 
 
 def test_excerpts_of_long_windows_that_repeat_are_scored_once(
@@ -178,21 +177,21 @@ def test_excerpts_of_long_windows_that_repeat_are_scored_once(
 ) -> None:
     judge = judge_of(prepare(tmp_path, max_window_messages=2))
     # (alpha, beta) and (gamma); (alpha, beta) and (delta)
-    judge.judge([window("alpha", "beta", "gamma"), window("alpha", "beta", "delta")])
-    assert (asked["score_windows"], asked["encode_messages"]) == ([3], [4])
-    longer, other = judge.judge(
-        [window("alpha", "beta", "delta", "gamma"), window("alpha", "beta", "gamma")]
+    asked_about(judge, ["alpha", "beta", "gamma"], ["alpha", "beta", "delta"])
+    assert (asked["score_log_odds"], asked["encode_messages"]) == ([3], [4])
+    longer, other = asked_about(
+        judge, ["alpha", "beta", "delta", "gamma"], ["alpha", "beta", "gamma"]
     )
-    assert asked["score_windows"] == [3, 1]  # (delta, gamma)
+    assert asked["score_log_odds"] == [3, 1]  # (delta, gamma)
     assert (longer.is_reused, other.is_reused) == (False, True)
 
 
 def test_of_a_long_window_the_most_suspicious_excerpt_decides(tmp_path: Path) -> None:
     judge = judge_of(prepare(tmp_path, max_window_messages=2))
     excerpts = [("alpha", "beta"), ("gamma", "delta"), ("ok",)]
-    alone = [one.probability for one in judge.judge([window(*texts) for texts in excerpts])]
+    alone = [judgement.probability for judgement in asked_about(judge, *excerpts)]
     assert len(set(alone)) == 3
-    (together,) = judge.judge([window(*(text for texts in excerpts for text in texts))])
+    (together,) = asked_about(judge, [text for texts in excerpts for text in texts])
     assert together.probability == max(alone)
 
 
@@ -200,19 +199,16 @@ def test_what_comes_after_300_normal_lines_is_judged_and_its_lines_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def suspects_delta(_model: object, _collator: object, windows: Any, _vectors: object) -> Any:
-        return np.array([0.9 if 1 in ids else 0.02 for ids in windows])  # in order of appearance
+        return logit([0.9 if 1 in ids else 0.02 for ids in windows])  # in order of appearance
 
-    monkeypatch.setattr(judging, "score_windows", suspects_delta)
+    monkeypatch.setattr(judging, "score_log_odds", suspects_delta)
     judge = judge_of(prepare(tmp_path))
-    normal = window(*["alpha"] * 300, first_line=1_000)
-    padded = window(*["alpha"] * 300, *["delta"] * 100, first_line=1_000)
-    judged = judge.judge([normal, padded])
-    assert [one.probability for one in judged] == [0.02, 0.9]
-    _, row = verdicts(
-        [normal, padded], judged, log_id="0" * 16, source="app.log", model="f" * 16
-    ).to_pylist()
+    windows = new_windows(["alpha"] * 300, ["alpha"] * 300 + ["delta"] * 100, first_line=1_000)
+    judged = judge.judge(windows)
+    assert judged.probabilities.tolist() == pytest.approx([0.02, 0.9])
+    _, row = rows(windows, judged)
     strongest = row["lines"][0]
-    assert (strongest["line_number"], strongest["content"]) == (1_300, "[delta]")
+    assert (strongest["line_number"], strongest["content"]) == (1_600, "[delta]")
 
 
 @pytest.mark.parametrize(
@@ -227,23 +223,24 @@ def test_lines_that_are_longer_than_the_model_reads_are_counted_each_once(
 ) -> None:
     setting = prepare(tmp_path, embedder=embedder, **limits)
     windows = [
-        window("alpha", "beta ok"),
-        window(*["alpha"] * 3, "beta ok failed", "alpha", "beta ok failed"),
+        ["alpha", "beta ok"],
+        [*["alpha"] * 3, "beta ok failed", "alpha", "beta ok failed"],
     ]
     for _ in range(2):  # as it is scored, and as it is remembered
-        judged = judge_of(setting).judge(windows)
+        judged = asked_about(judge_of(setting), *windows)
         assert [one.num_cut_lines for one in judged] == [0, 2]
 
 
 def test_lines_with_a_message_of_no_training_line_are_counted(tmp_path: Path) -> None:
     judge = judge_of(prepare(tmp_path), known_texts={"alpha", "beta"})
-    (judged,) = judge.judge([window("alpha", "omega", "beta", "omega")])
-    assert judged.num_unseen_lines == 2
+    windows = new_windows(["alpha", "omega", "beta", "omega"], ["beta"], ["omega"])
+    counts = judge.num_unseen_lines(windows)
+    assert counts is not None
+    assert counts.tolist() == [2, 0, 1]
 
 
 def test_without_the_training_vocabulary_nothing_is_counted(tmp_path: Path) -> None:
-    (judged,) = judge_of(prepare(tmp_path)).judge([window("alpha")])
-    assert judged.num_unseen_lines is None
+    assert judge_of(prepare(tmp_path)).num_unseen_lines(new_windows(["alpha"])) is None
 
 
 def test_a_model_that_knows_messages_by_their_ids_is_refused(tmp_path: Path) -> None:
@@ -253,27 +250,13 @@ def test_a_model_that_knows_messages_by_their_ids_is_refused(tmp_path: Path) -> 
 
 
 def test_no_windows_are_no_question(tmp_path: Path, asked: dict[str, list[int]]) -> None:
-    assert judge_of(prepare(tmp_path)).judge([]) == []
+    assert asked_about(judge_of(prepare(tmp_path))) == []
     assert not any(asked.values())
 
 
-def rows(windows: Sequence[NewWindow], *contributed: dict[int, float] | None) -> list[Any]:
-    judged = [
-        judging.Judgement(
-            probability=0.9,
-            contributions=own,
-            num_unseen_lines=None,
-            num_cut_lines=3,
-            is_reused=False,
-        )
-        for own in contributed
-    ]
-    return verdicts(windows, judged, log_id="0" * 16, source="app.log", model="f" * 16).to_pylist()  # type: ignore[no-any-return]
-
-
 def test_lines_that_carried_a_verdict_come_strongest_first_each_message_once() -> None:
-    own = {0: 0.5, 1: 2.0, 3: -1.0, 4: 0.1}
-    (row,) = rows([window("a", "b", "a", "c", "d", first_line=7)], own)
+    windows = new_windows(["a", "b", "a", "c", "d"], first_line=7)
+    (row,) = rows(windows, judgements({0: 0.5, 1: 2.0, 3: -1.0, 4: 0.1}, num_cut_lines=3))
     # "c" speaks against it; "d" contributed less than a tenth of what "b" did
     assert row["lines"] == [
         {"line_number": 8, "content": "[b]", "contribution": 2.0},
@@ -284,16 +267,17 @@ def test_lines_that_carried_a_verdict_come_strongest_first_each_message_once() -
 
 
 def test_lines_that_carried_a_long_window_are_of_the_excerpt_that_decided() -> None:
-    (row,) = rows([window("a", "b", "c", "a", first_line=7)], {2: 0.5, 3: 1.0})
+    windows = new_windows(["a", "b", "c", "a"], first_line=7)
+    (row,) = rows(windows, judgements({2: 0.5, 3: 1.0}))
     assert [line["line_number"] for line in row["lines"]] == [10, 9]  # not 7, which is like 10
 
 
 def test_of_many_lines_the_ten_strongest_are_named() -> None:
     texts = [f"m{n}" for n in range(12)]
-    (row,) = rows([window(*texts)], {n: 10.0 + n for n in range(12)})
+    (row,) = rows(new_windows(texts), judgements({n: 10.0 + n for n in range(12)}))
     assert [line["content"] for line in row["lines"]] == [f"[m{n}]" for n in range(11, 1, -1)]
 
 
 def test_not_localized_is_null_and_nothing_that_speaks_for_it_is_empty() -> None:
-    one, other = rows([window("a"), window("a")], None, {0: -1.0})
-    assert (one["lines"], other["lines"]) == (None, [])
+    first, second = rows(new_windows(["a"], ["a"]), judgements(None, {0: -1.0}))
+    assert (first["lines"], second["lines"]) == (None, [])

@@ -12,28 +12,22 @@ from logllm_core.daily.detect.current_judge import CurrentJudge
 from logllm_core.daily.detect.detect_result import Detected
 from logllm_core.daily.detect.follow_file import GrowingLog, Piece
 from logllm_core.daily.detect.log_identity import PIPE, Place
-from logllm_core.daily.detect.pace import Pace
 from logllm_core.daily.detect.verdict_rows import verdicts
+from logllm_core.daily.detect.waiting_times import Pace, patience
 from logllm_core.daily.ledger.cursors import Look
 from logllm_core.daily.ledger.ledger import Ledger, written
 from logllm_core.daily.ledger.log_faults import ForeignError, UnreadableError, faults_of
 from logllm_core.errors import LogLLMError
-from logllm_core.logs.catalog.catalog import Dataset, TimeWindows
+from logllm_core.logs.catalog.catalog import Dataset
 from logllm_core.logs.messages import Masking
+from logllm_core.logs.windows.message_windows import NewWindows, joined
 from logllm_core.logs.windows.open_lines import PENDING_LINES
-from logllm_core.logs.windows.window_stream import (
-    Counts,
-    NewWindow,
-    Pending,
-    WindowStream,
-    masked_anew,
-    reading_of,
-)
+from logllm_core.logs.windows.stream_state import Pending, reading_of
+from logllm_core.logs.windows.window_stream import WindowStream
 from logllm_core.progress import Advance
 from logllm_core.store.disk import writable
 
 BATCH_WINDOWS = 512  # judged together; between batches another champion may take over
-PATIENCE_SECONDS = 10.0
 Steps = Iterator[bool]  # whether there was anything to do; ends with the work
 
 
@@ -49,15 +43,16 @@ class Wishes:
     is_stopped: Callable[[], bool]
 
 
-class Reading:
-    """A claimed log, from where its ledger ends."""
+class JudgedLog:
+    """A claimed log, judged from where its ledger ends."""
 
     def __init__(
         self,
-        dataset: Dataset,
-        current: CurrentJudge,
         ledger: Ledger,
         source: str,
+        *,
+        dataset: Dataset,
+        current: CurrentJudge,
         wishes: Wishes,
         detected: Detected,
         advance: Advance,
@@ -104,15 +99,16 @@ class Reading:
         for piece, windows in self._taken(pieces):
             if self._is_live:  # in the time that passed since, this log or others were judged
                 delay = self._delay_seconds + time.monotonic() - looked
-                windows += self._stream.close(delay, at_most=BATCH_WINDOWS)
+                windows.append(self._stream.close(delay, at_most=BATCH_WINDOWS))
                 looked = time.monotonic()
-            if windows or (self._is_ahead and self._pace.is_due):
+            has_windows = any(map(len, windows))
+            if has_windows or (self._is_ahead and self._pace.is_due):
                 self._settle(windows)
                 yield from self._keep_up()
             elif piece is None and log.is_followed:
                 self._note_rest(log.look)
             # Only of a followed log nothing means that nothing has come: of others, not yet.
-            yield bool(piece or windows) or not log.is_followed
+            yield bool(piece or has_windows) or not log.is_followed
             if self._wishes.is_stopped():
                 is_ended = self._source == PIPE  # what came from a pipe cannot be read again
                 break
@@ -120,22 +116,22 @@ class Reading:
             is_ended = yield from self._settle_open()
         else:
             self._settle([])
-        self._count(before, self._stream.counts)
+        self._detected.add_lines(before, self._stream.counts)
         if is_ended and log.look:
             self._note_finished(log.look)
 
     def _taken(
         self, pieces: Iterable[Piece | None]
-    ) -> Iterator[tuple[Piece | None, list[NewWindow]]]:
+    ) -> Iterator[tuple[Piece | None, list[NewWindows]]]:
         """The pieces, and the windows that each of them closed."""
         following = iter(pieces)
         while True:
-            windows: list[NewWindow] = []
+            windows: list[NewWindows] = []
             try:
                 with faults_of(self._source):
                     piece = next(following)
                 if piece:
-                    windows = self._stream.push(piece.block)
+                    windows.append(self._stream.push(piece.block))
             except StopIteration:
                 return
             except UnreadableError:
@@ -158,14 +154,6 @@ class Reading:
         with writable(self._ledger.folder):
             self._ledger.note_finished(look)
 
-    def _count(self, before: Counts, after: Counts) -> None:
-        found = self._detected
-        found.num_lines += after.num_lines - before.num_lines
-        found.num_unparsed_lines += after.num_unparsed_lines - before.num_unparsed_lines
-        found.num_shortened_lines += after.num_shortened_lines - before.num_shortened_lines
-        found.num_lines_ahead += after.num_lines_ahead - before.num_lines_ahead
-        found.num_late_lines += after.num_late_lines - before.num_late_lines
-
     @property
     def _is_ahead(self) -> bool:
         """Whether lines were read that the ledger does not know of."""
@@ -185,9 +173,10 @@ class Reading:
         self._masking: Masking = masking
         return WindowStream(dataset, masking, source=self._source, pending=pending)
 
-    def _settle(self, windows: Sequence[NewWindow]) -> None:
+    def _settle(self, windows: Sequence[NewWindows]) -> None:
         """Judge windows, write their verdicts down with the place in the log, tell them."""
-        self._write(self._judged(windows))
+        none = tables.NEW_PREDICTIONS.empty_table()
+        self._write(self._judged(joined(windows)) if windows else none)
 
     def _settle_open(self) -> Generator[bool, None, bool]:
         """Settle the open windows, which may be all sessions of a log; whether it came to that.
@@ -235,39 +224,23 @@ class Reading:
             pending = self._stream.pending()
             self._stream = self._opened(self._dataset, self._current.masking, pending)
 
-    def _judged(self, windows: Sequence[NewWindow]) -> pa.Table:
-        found = [tables.NEW_PREDICTIONS.empty_table()]
+    def _judged(self, windows: NewWindows) -> pa.Table:
+        rows = [tables.NEW_PREDICTIONS.empty_table()]
         for start in range(0, len(windows), BATCH_WINDOWS):
-            batch = windows[start : start + BATCH_WINDOWS]
+            batch = windows.slice(start, BATCH_WINDOWS)
             self._current.renew(only=self._masking)  # these windows are masked already
             if self._current.masking != self._masking:  # seated meanwhile for another log
-                batch = masked_anew(batch, self._current.masking)
+                batch = batch.masked_anew(self._current.masking)
             judge = self._current.judge
-            judgements = judge.judge(batch)
+            judged = judge.judge(batch)
+            self._detected.add_judged(judged)
             table = verdicts(
                 batch,
-                judgements,
+                judged,
+                judge.num_unseen_lines(batch),
                 log_id=self._ledger.folder.name,
                 source=self._source,
                 model=judge.fingerprint,
             )
-            found.append(table)
-            self._detected.num_windows += len(batch)
-            self._detected.num_reused_windows += sum(one.is_reused for one in judgements)
-            self._detected.num_cut_lines += sum(one.num_cut_lines for one in judgements)
-            flagged = [one for one in judgements if one.is_flagged]
-            self._detected.num_anomalous_windows += len(flagged)
-            self._detected.num_unlocalized_windows += sum(
-                one.contributions is None for one in flagged
-            )
-        return pa.concat_tables(found)
-
-
-def patience(dataset: Dataset) -> float:
-    """How long a window of a log that grows waits for its lines if nobody says otherwise: seconds.
-
-    A window by time has its time, and then as long as others.
-    """
-    windows = dataset.windows
-    length_seconds = windows.length_seconds if isinstance(windows, TimeWindows) else 0
-    return PATIENCE_SECONDS + length_seconds
+            rows.append(table)
+        return pa.concat_tables(rows)

@@ -10,18 +10,19 @@ import pytest
 from loguru import logger
 
 from logllm_core import tables
-from logllm_core.daily.detect import judge_lines, pace, told_verdicts
+from logllm_core.daily.detect import judged_log, told_verdicts, waiting_times
 from logllm_core.daily.detect.detect import detect
 from logllm_core.daily.detect.detect_result import Detected
-from logllm_core.daily.detect.pace import Pace
+from logllm_core.daily.detect.waiting_times import Pace
 from logllm_core.daily.ledger.cursors import cursors, new_parts
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog.catalog import Dataset
 from logllm_core.logs.records.line_blocks import Block
 from logllm_core.logs.windows.window_stream import WindowStream
-from logllm_core.scoring import judge as judging
+from logllm_core.scoring.new_log_judge import NewLogJudge
 from tests.daily.new_logs import crown, dataset_of, lines, prepare_champion
 from tests.logs.samples import EPOCH, labelled_by_session
+from tests.logs.windows.streams import rows_of
 from tests.scoring.setting import Setting
 
 Rows = list[dict[str, Any]]
@@ -87,15 +88,15 @@ def warnings() -> list[str]:
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[str, ...]]]:
     """The texts of the windows that were judged, batch by batch of at most eight."""
-    monkeypatch.setattr(judge_lines, "BATCH_WINDOWS", 8)
-    real = judging.Judge.judge
+    monkeypatch.setattr(judged_log, "BATCH_WINDOWS", 8)
+    real = NewLogJudge.judge
     found: list[list[tuple[str, ...]]] = []
 
-    def judge(self: judging.Judge, windows: Any) -> Any:
-        found.append([window.texts for window in windows])
+    def judge(self: NewLogJudge, windows: Any) -> Any:
+        found.append([tuple(row["texts"]) for row in rows_of(windows)])
         return real(self, windows)
 
-    monkeypatch.setattr(judging.Judge, "judge", judge)
+    monkeypatch.setattr(NewLogJudge, "judge", judge)
     return found
 
 
@@ -261,8 +262,8 @@ def test_the_sessions_of_a_logs_end_are_judged_until_it_is_stopped(
 def test_the_sessions_of_a_logs_end_are_written_down_now_and_then(
     setting: Setting, log: Path, batches: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "INTERVAL_SECONDS", 0.0)
-    monkeypatch.setattr(pace, "MAX_SHARE", 1e9)
+    monkeypatch.setattr(waiting_times, "INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(waiting_times, "MAX_SHARE", 1e9)
     log.write_text("".join(f"{EPOCH + n} blk_{n} up\n" for n in range(20)))
     counts: list[int] = []
     told = judged(
@@ -286,7 +287,7 @@ def test_where_nobody_listens_tables_are_not_read_again(
 ) -> None:
     log.write_text("".join(lines(8)))
     judged(setting, log, tell=None)
-    monkeypatch.setattr(judge_lines, "written", None)
+    monkeypatch.setattr(judged_log, "written", None)
     monkeypatch.setattr(told_verdicts, "written", None)
     monkeypatch.setattr(told_verdicts, "_read_together", None)
     judged(setting, log, tell=None)
@@ -299,7 +300,7 @@ def test_where_nobody_listens_tables_are_not_read_again(
 def test_a_window_by_time_waits_until_its_time_is_over(
     tmp_path: Path, windows: dict[str, Any], num_seconds: float
 ) -> None:
-    assert judge_lines.patience(dataset_of(tmp_path, windows=windows)) == num_seconds
+    assert waiting_times.patience(dataset_of(tmp_path, windows=windows)) == num_seconds
 
 
 def test_time_in_which_other_logs_were_judged_is_not_waiting(
@@ -308,10 +309,10 @@ def test_time_in_which_other_logs_were_judged_is_not_waiting(
     """Log a has half a window, and waits while b is judged."""
     (tmp_path / "a.log").write_text("".join(lines(2)))
     (tmp_path / "b.log").write_text("".join(lines(4, seed=2)))
-    judge, close = judging.Judge.judge, WindowStream.close
+    judge, close = NewLogJudge.judge, WindowStream.close
     delays: list[float] = []
 
-    def slowly(self: judging.Judge, windows: Any) -> Any:
+    def slowly(self: NewLogJudge, windows: Any) -> Any:
         time.sleep(0.5)
         return judge(self, windows)
 
@@ -319,7 +320,7 @@ def test_time_in_which_other_logs_were_judged_is_not_waiting(
         delays.append(older_than_seconds)
         return close(self, older_than_seconds, **options)
 
-    monkeypatch.setattr(judging.Judge, "judge", slowly)
+    monkeypatch.setattr(NewLogJudge, "judge", slowly)
     monkeypatch.setattr(WindowStream, "close", noted)
     deadline = time.monotonic() + 10
     detect(
