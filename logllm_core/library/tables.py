@@ -1,0 +1,38 @@
+"""Tables as a notebook takes them: as Arrow, or as a data frame of pandas."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from logllm_core.errors import LogLLMError
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that is read when it is asked for."""
+
+    name: str
+    read: Callable[[], pa.Table]
+
+    def __repr__(self) -> str:
+        return f"Table({self.name}: .arrow() or .df())"
+
+    def arrow(self) -> pa.Table:
+        return self.read()
+
+    def df(self) -> Any:  # pandas is no dependency, so its type is nobody's to name
+        """As `pandas.DataFrame`.
+
+        Raises:
+            LogLLMError: pandas is not installed.
+        """
+        try:
+            import pandas  # noqa: F401
+        except ImportError:
+            raise LogLLMError(
+                f"A data frame of {self.name} needs pandas, which is not installed. Install it "
+                "(pip install pandas), or take the table as Arrow: .arrow()."
+            ) from None
+        return self.read().to_pandas()
