@@ -1,13 +1,15 @@
-"""Two-layer backbones of a few thousand weights, small and real."""
+"""Two-layer backbones of a few thousand weights, small and real.
+
+transformers takes seconds to import, and is imported where the first of them is made.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import nn
-from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
-from transformers import PreTrainedTokenizerFast as FastTokenizer
 
 from logllm_core.model import Embedder
 from logllm_core.model.assemble import assemble, text_encoder
@@ -22,6 +24,9 @@ from logllm_core.model.message_tokens import (
 )
 from logllm_core.model.prompt import ANSWERS, INTRODUCTION, QUESTION
 
+if TYPE_CHECKING:
+    from transformers import BertModel, LlamaForCausalLM, PreTrainedTokenizerFast
+
 ENCODER_WIDTH, DECODER_WIDTH = 16, 32
 WORDS = ["alpha", "beta", "gamma", "delta", "ok", "failed", "read", "write", "disk", *"<*>"]
 
@@ -35,12 +40,14 @@ def _tokenizer(words: list[str], special: list[str], *, lowercase: bool) -> Toke
     return tokenizer
 
 
-def encoder_tokenizer() -> FastTokenizer:
+def encoder_tokenizer() -> "PreTrainedTokenizerFast":
+    from transformers import PreTrainedTokenizerFast
+
     tokenizer = _tokenizer(WORDS, ["[UNK]", "[PAD]", "[CLS]", "[SEP]"], lowercase=True)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    return FastTokenizer(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         unk_token="[UNK]",
         pad_token="[PAD]",
@@ -49,8 +56,10 @@ def encoder_tokenizer() -> FastTokenizer:
     )
 
 
-def decoder_tokenizer(*, has_bos: bool = True) -> FastTokenizer:
+def decoder_tokenizer(*, has_bos: bool = True) -> "PreTrainedTokenizerFast":
     """Like Llama's with `has_bos`, like SmolLM2's without."""
+    from transformers import PreTrainedTokenizerFast
+
     text = " ".join([INTRODUCTION, QUESTION, *ANSWERS])
     words = [word for word, _ in pre_tokenizers.BertPreTokenizer().pre_tokenize_str(text)]
     words += [*WORDS, ";"]  # for messages that are given as text
@@ -59,12 +68,14 @@ def decoder_tokenizer(*, has_bos: bool = True) -> FastTokenizer:
         tokenizer.post_processor = processors.TemplateProcessing(
             single="<s> $A", special_tokens=[("<s>", 1)]
         )
-    return FastTokenizer(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>"
     )
 
 
-def encoder() -> BertModel:
+def encoder() -> "BertModel":
+    from transformers import BertConfig, BertModel
+
     return BertModel(
         BertConfig(
             vocab_size=len(encoder_tokenizer()),
@@ -78,7 +89,9 @@ def encoder() -> BertModel:
     )
 
 
-def decoder() -> LlamaForCausalLM:
+def decoder() -> "LlamaForCausalLM":
+    from transformers import LlamaConfig, LlamaForCausalLM
+
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(decoder_tokenizer()),

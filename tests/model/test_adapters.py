@@ -2,10 +2,10 @@
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from peft.tuners.lora import LoraLayer
 from torch import nn
 
 from logllm_core.errors import LogLLMError
@@ -14,9 +14,14 @@ from logllm_core.model.adapters import DECODER_LORA, add_adapters
 from logllm_core.model.weights import set_trainable
 from tests import tiny
 
+if TYPE_CHECKING:
+    from peft.tuners.lora import LoraLayer
 
-def adapted(part: Part) -> dict[str, LoraLayer]:
+
+def adapted(part: Part) -> dict[str, "LoraLayer"]:
     """The layers of a tiny model that have adapters, by name."""
+    from peft.tuners.lora import LoraLayer
+
     modules = getattr(tiny.model(), part).named_modules()
     return {name: layer for name, layer in modules if isinstance(layer, LoraLayer)}
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from logllm_core.model.assemble import kept_layers, leave_out_layers
 
@@ -47,6 +46,8 @@ def test_what_is_kept_is_a_beginning_and_an_end(num_layers: int, depth: float) -
 
 @pytest.mark.parametrize("kind", ["llama", "several kinds of attention"])
 def test_a_shortened_decoder_is_one_whose_left_out_layers_pass_everything_on(kind: str) -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
     torch.manual_seed(0)
     decoder: LlamaForCausalLM | Qwen2ForCausalLM
     if kind == "llama":

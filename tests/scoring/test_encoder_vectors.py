@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer, BertModel
 
 from logllm_core import progress
 from logllm_core.errors import LogLLMError
@@ -45,6 +44,8 @@ def test_the_vectors_are_the_pretrained_encoders_pooled_output(
 ) -> None:
     monkeypatch.setattr(encoder_vectors, "GROUP_MESSAGES", 3)  # of four messages
     artifact = encode(setting, recipe_with())
+    from transformers import AutoTokenizer, BertModel
+
     bert = BertModel.from_pretrained(setting.folders.encoder)  # in evaluation mode
     tokenizer = AutoTokenizer.from_pretrained(setting.folders.encoder)
     texts = read_vocabulary(setting.messages)

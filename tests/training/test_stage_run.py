@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import average_precision_score
 
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.windows.window_artifact import Windows
@@ -324,6 +323,8 @@ def curve_of(run: StageRun) -> dict[int, float]:
 
 
 def test_the_weights_of_the_best_validation_are_kept(tmp_path: Path) -> None:
+    from sklearn.metrics import average_precision_score
+
     for seed in range(10):  # until the best is neither the first nor the last
         run = validated(tmp_path / str(seed), num_epochs=6, seed=seed)
         curve = curve_of(run)
