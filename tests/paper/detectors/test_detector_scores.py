@@ -141,7 +141,9 @@ def run(
 
 
 @pytest.fixture(scope="module")
-def briefly(log: Log, folders: BackboneFolders, tmp_path_factory: pytest.TempPathFactory) -> Briefly:
+def briefly(
+    log: Log, folders: BackboneFolders, tmp_path_factory: pytest.TempPathFactory
+) -> Briefly:
     """A method's run with next to no training; the same run again is found."""
     data_dir = tmp_path_factory.mktemp("briefly")
 
