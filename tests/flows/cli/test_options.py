@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from flows.cli.flow_commands import COMMANDS as COMMANDS_OF_FLOWS
+from flows.cli.settings_options import options_of, settings_of
 from flows.data_settings import DataSettings
+from flows.settings import CompareSettings, DetectSettings, RetrainSettings, TrainSettings
+from logllm_core.config import Settings
 from logllm_core.errors import LogLLMError
 from tests.flows.conftest import Run, check_error
 
@@ -73,3 +77,35 @@ def test_a_folder_of_a_strange_name_may_be_a_data_folder(
 ) -> None:
     status, _, fault = logllm("runs", "--data-dir", tmp_path / name)
     assert (status, fault) == (0, "")
+
+
+def flags_of(kind: type[Settings]) -> list[str]:
+    return [option.annotation.__metadata__[0].default for option in options_of(kind)]
+
+
+def test_a_command_has_an_option_a_field_its_own_fields_first() -> None:
+    assert flags_of(RetrainSettings) == [
+        *("--start", "--set", "--keep", "--checkpoint-minutes", "--processes"),
+        *("--mirror", "--runner", "--shards", "--data-dir", "--remote"),
+    ]
+
+
+def test_what_no_terminal_can_say_or_leaves_no_choice_is_no_option() -> None:
+    """Limits of drift are settings of their own, and a comparison always keeps the first seed."""
+    assert flags_of(DetectSettings) == ["--data-dir", "--remote"]
+    assert "--keep" in flags_of(TrainSettings)
+    assert "--keep" not in flags_of(CompareSettings)
+
+
+def test_options_make_settings() -> None:
+    given = {"only": ["cnn"], "overrides": ["beta=0.2"], "seed": 4, "mirror": None}
+    assert settings_of(CompareSettings, given) == CompareSettings(
+        only=("cnn",), overrides={"beta": 0.2}, seed=4
+    )
+    assert settings_of(CompareSettings, {"only": None, "overrides": None}) == CompareSettings()
+
+
+@pytest.mark.parametrize("command", COMMANDS_OF_FLOWS)
+def test_every_option_of_a_flow_is_explained(command: str) -> None:
+    settings = COMMANDS_OF_FLOWS[command].settings
+    assert all(option.annotation.__metadata__[0].help for option in options_of(settings))
