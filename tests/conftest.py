@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from loguru import logger
 
 from flows.server.prefect_environment import PREFECT_ENVIRONMENT
@@ -15,6 +16,9 @@ from logllm_core.store.store import Store
 # command whose captured output Prefect writes to from then on.
 os.environ.update(PREFECT_ENVIRONMENT)
 NEEDS_SERVER = "prefect_server"  # the fixture
+# How long a drawn case takes is the machine's affair, and it may be busy.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.hookimpl(tryfirst=True)
