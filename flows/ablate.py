@@ -30,13 +30,13 @@ def ablate_logllm(dataset: str, settings: AblateSettings = DEFAULTS) -> Artifact
     run here is a row that says why.
     """
     log_to_prefect()
-    found = settings.find_dataset(dataset)
+    described = settings.find_dataset(dataset)
     # What is wrong with the settings is told before any work.
     for backbones in (settings.backbones, *settings.sizes):
         backbones_named(backbones)
-    own = Setup(dataset=found, recipe=settings.find_recipe(), backbones=settings.backbones)
+    own = Setup(dataset=described, recipe=settings.find_recipe(), backbones=settings.backbones)
     planned = plan(own, sizes=settings.sizes, num_seeds=settings.num_seeds, only=settings.only)
-    check_labelled(found.name, is_labelled=found.labels is not None)
+    check_labelled(described.name, is_labelled=described.labels is not None)
     check_shares(own.recipe, settings.num_processes)
     outcomes = _run(planned, settings)
     built = steps.run(build_ablation, settings.store, planned, outcomes)

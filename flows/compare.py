@@ -53,17 +53,17 @@ def compare_detectors(dataset: str, settings: CompareSettings = DEFAULTS) -> Art
     cannot be run here is a row that says why.
     """
     log_to_prefect()
-    found = settings.find_dataset(dataset)
+    described = settings.find_dataset(dataset)
     recipes = settings.find_recipes()
     # What is wrong with the settings is told before any work.
     entries = choose(settings.only, settings.method_changes)
     backbones_named(settings.backbones)
-    check_labelled(found.name, is_labelled=found.labels is not None)
+    check_labelled(described.name, is_labelled=described.labels is not None)
     check_shares(recipes[0], settings.num_processes)
     _check_templates(recipes[0])
     pipeline = pipeline_of(settings)
-    prepared = pipeline.prepare(found, recipes[0])
-    basis = pipeline.basis(found, recipes[0], settings.backbones, prepared)
+    prepared = pipeline.prepare(described, recipes[0])
+    basis = pipeline.basis(described, recipes[0], settings.backbones, prepared)
     arena = Arena(
         bases=[replace(basis, recipe=recipe) for recipe in recipes],
         # At once, though the page alone needs them: an encoder that cannot be had is told early.

@@ -35,25 +35,25 @@ def detect_anomalies(
         UnjudgedError: some of the logs could not be judged, once all is done for the others.
     """
     log_to_prefect()
-    found = settings.find_dataset(dataset)
+    described = settings.find_dataset(dataset)
     store = settings.store
-    if find_champion(store, found.name) is None:
-        return _ended(f"{found.name} has no model yet; nothing was judged.", Detected())
+    if find_champion(store, described.name) is None:
+        return _ended(f"{described.name} has no model yet; nothing was judged.", Detected())
     present = [path for path in files if Path(path).exists()]
     if not find_logs(present).paths:
         return _ended(f"There is no log in {', '.join(files)}; nothing was judged.", Detected())
     fault = None
     try:
         detected = steps.run(
-            detect, store, found, present, publish=lambda: renew(store, found.name)
+            detect, store, described, present, publish=lambda: renew(store, described.name)
         )
     except UnjudgedError as unjudged:  # the other logs are judged, and may have drifted
         fault, detected = unjudged, unjudged.detected
     # A successor may have been promoted meanwhile; drift is the successor's then.
-    if champion := find_champion(store, found.name):
+    if champion := find_champion(store, described.name):
         since = datetime.now(UTC) - DRIFT_PERIOD
-        new = judged_since(store, found.name, champion, since)
-        measured = steps.run(drift_of, store, found.name, champion, new, settings.drift)
+        new = judged_since(store, described.name, champion, since)
+        measured = steps.run(drift_of, store, described.name, champion, new, settings.drift)
         if measured:
             publish.publish_drift(measured)
     if fault:

@@ -67,13 +67,13 @@ def retrain_logllm(dataset: str, settings: RetrainSettings = DEFAULTS) -> Retrai
     call goes on from there.
     """
     log_to_prefect()
-    found = settings.find_dataset(dataset)
-    name = found.name
+    described = settings.find_dataset(dataset)
+    name = described.name
     if find_champion(settings.store, name) is None:
         reason = f"{name} has no champion, so nothing was done. Train one: logllm train {name}"
         return _ended(Retrained(dataset=name, run=None, is_promoted=False, reason=reason))
     with retraining(settings.store, name):
-        return _ended(_retrain(found, settings))
+        return _ended(_retrain(described, settings))
 
 
 def _ended(retrained: Retrained) -> Retrained:

@@ -24,7 +24,7 @@ class Damage:
     """One thing that is not as it was written."""
 
     path: Path
-    found: str  # a sentence or two: what is wrong, what to do
+    fault: str  # a sentence or two: what is wrong, what to do
     set_aside: Path | None = None  # where it is now
 
 
@@ -58,8 +58,8 @@ def verify(store: Store, *, is_repairing: bool) -> Verified:
     damages = []
     with track("Verifying", total=len(artifacts), unit="artifacts") as advance:
         for artifact in artifacts:
-            if found := damage_of(artifact.path, is_remembered=False):
-                damages.append(_damaged(store, artifact, found, is_repairing=is_repairing))
+            if fault := damage_of(artifact.path, is_remembered=False):
+                damages.append(_damaged(store, artifact, fault, is_repairing=is_repairing))
             advance(1)
     records = list(_records(store))
     damages += [record for record in records if isinstance(record, Damage)]
@@ -77,9 +77,9 @@ def _artifacts(store: Store) -> Iterator[Artifact]:
                 )
 
 
-def _damaged(store: Store, artifact: Artifact, found: str, *, is_repairing: bool) -> Damage:
+def _damaged(store: Store, artifact: Artifact, fault: str, *, is_repairing: bool) -> Damage:
     aside = store.set_aside(artifact) if is_repairing else None
-    return Damage(path=artifact.path, found=f"{found}. {TO_REMOVE}", set_aside=aside)
+    return Damage(path=artifact.path, fault=f"{fault}. {TO_REMOVE}", set_aside=aside)
 
 
 def _parts(folder: Path, cursor: Cursor) -> Iterator[Path | Damage]:
@@ -87,14 +87,14 @@ def _parts(folder: Path, cursor: Cursor) -> Iterator[Path | Damage]:
     for part in cursor.parts:
         path = folder / part.name
         try:
-            found = sha256_of(path)
+            sha256 = sha256_of(path)
         except OSError as fault:
-            yield Damage(path=path, found=str(damaged(folder, fault.strerror, part.name)))
+            yield Damage(path=path, fault=str(damaged(folder, fault.strerror, part.name)))
             continue
-        if part.sha256 in (None, found):
+        if part.sha256 in (None, sha256):
             yield path
         else:
-            yield Damage(path=path, found=str(damaged(folder, CHANGED, part.name)))
+            yield Damage(path=path, fault=str(damaged(folder, CHANGED, part.name)))
 
 
 def _records(store: Store) -> Iterator[Path | Damage]:
@@ -104,13 +104,13 @@ def _records(store: Store) -> Iterator[Path | Damage]:
             read_decisions(store, path.parent.name)
             yield path
         except LogLLMError as fault:
-            yield Damage(path=path, found=str(fault))
+            yield Damage(path=path, fault=str(fault))
     for folder in sorted((store.data_dir / "predictions").glob("[!.]*/new")):
         for path in cursor_paths(store, folder.parent.name):
             try:
                 cursor = read_cursor(path.parent)
             except LogLLMError as fault:
-                yield Damage(path=path, found=str(fault))
+                yield Damage(path=path, fault=str(fault))
                 continue
             yield path
             yield from _parts(path.parent, cursor)

@@ -37,7 +37,7 @@ def test_damage_is_told_and_left_alone(store: Store) -> None:
     (artifact.path / "table").write_text("normaL")
     (damage,) = verify(store, is_repairing=False).damages
     assert (damage.path, damage.set_aside) == (artifact.path, None)
-    assert damage.found.startswith("table is missing or not as it was written. `logllm verify")
+    assert damage.fault.startswith("table is missing or not as it was written. `logllm verify")
     assert is_whole(artifact.path)
 
 
@@ -65,7 +65,7 @@ def test_decisions_that_are_damaged_stay_where_they_are(store: Store) -> None:
     (damage,) = verified.damages
     assert verified.num_left == 1
     assert (damage.path, damage.set_aside) == (path, None)
-    assert "its checksum is missing, or another" in damage.found
+    assert "its checksum is missing, or another" in damage.fault
     with pytest.raises(LogLLMError, match="is damaged"):
         find_champion(store, NAME)
 
@@ -80,10 +80,10 @@ def test_a_damaged_table_of_verdicts_is_told_and_stays(store: Store) -> None:
     (folder / "part").write_text("normaL")
     (damage,) = verify(store, is_repairing=True).damages
     assert (damage.path, damage.set_aside) == (folder / "part", None)
-    assert f"delete {folder} to have that log judged anew" in damage.found
+    assert f"delete {folder} to have that log judged anew" in damage.fault
     (folder / "part").unlink()
     (damage,) = verify(store, is_repairing=True).damages
-    assert "No such file" in damage.found
+    assert "No such file" in damage.fault
 
 
 def test_a_folder_that_is_not_there_is_a_clear_error(store: Store) -> None:

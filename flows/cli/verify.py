@@ -43,7 +43,7 @@ def _tell(verified: "Verified") -> None:
     output = Console()
     for damage in verified.damages:
         output.print(f"[bold red]damaged[/bold red]  {plain(damage.path)}", soft_wrap=True)
-        output.print(f"    {plain(damage.found)}", soft_wrap=True, highlight=False)
+        output.print(f"    {plain(damage.fault)}", soft_wrap=True, highlight=False)
         if damage.set_aside:
             output.print(f"    It lies in {plain(damage.set_aside)} now.", soft_wrap=True)
     count = len(verified.damages)
