@@ -134,8 +134,8 @@ def _name(content: str) -> str:
     return f"memory-{VERSION}-{content}.sqlite"
 
 
-def _connected(place: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(place, timeout=LOCKED_SECONDS)
+def _connected(database: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(database, timeout=LOCKED_SECONDS)
     try:
         for kind in LIMITS:
             connection.execute(

@@ -57,7 +57,7 @@ class Judgements:
     deciding: list[Ids]  # the excerpt that decides
     num_excerpts: NDArray[np.int64]
     num_cut_lines: NDArray[np.int64]  # of whose message the model reads the beginning alone
-    # Of each message of the excerpt that decides, by its first place there, counted in the window;
+    # Of each message of the excerpt that decides, by its first line there, counted in the window;
     # None: normal, or not localized.
     contributions: list[Mapping[int, float] | None]
     are_reused: NDArray[np.bool_]  # all of it was scored before, or stands before it here
@@ -89,8 +89,8 @@ class _Answer:
     """What is remembered of an excerpt."""
 
     log_odds: float
-    cut: tuple[int, ...]  # places of lines of whose message the model reads the beginning alone
-    contributed: tuple[tuple[int, float], ...] | None = None  # by a message's first place
+    cut: tuple[int, ...]  # lines of whose message the model reads the beginning alone
+    contributed: tuple[tuple[int, float], ...] | None = None  # by a message's first line
 
     @property
     def payload(self) -> bytes:
@@ -199,8 +199,8 @@ class Judge:
 
 
 def _from(begin: int, contributed: tuple[tuple[int, float], ...] | None) -> dict[int, float] | None:
-    """By places in the window, of an excerpt that begins at one."""
-    return None if contributed is None else {begin + place: v for place, v in contributed}
+    """By lines of the window, of an excerpt that begins at one of them."""
+    return None if contributed is None else {begin + line: value for line, value in contributed}
 
 
 def _num_cut_lines(
@@ -209,14 +209,14 @@ def _num_cut_lines(
     """Of each window; a line may be in two of its excerpts.
 
     Args:
-        cut: places of such lines in each excerpt.
+        cut: such lines in each excerpt.
         begins: where each excerpt begins in its window.
         firsts: the first excerpt of each window.
     """
-    counts = np.array([len(places) for places in cut], dtype=np.int64)
+    counts = np.array([len(lines) for lines in cut], dtype=np.int64)
     for start, end in pairwise(firsts.tolist()):
         if end - start > 1:
-            lines = {begins[n] + place for n in range(start, end) for place in cut[n]}
+            lines = {begins[n] + line for n in range(start, end) for line in cut[n]}
             counts[start:end] = 0
             counts[start] = len(lines)
     return counts[firsts[:-1]]

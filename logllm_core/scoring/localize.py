@@ -127,4 +127,4 @@ def _chunks(windows: Sequence[Window]) -> Iterator[list[Window]]:
     """Consecutive windows with about so many variants."""
     numbers = np.cumsum([_num_variants(window) for window in windows]) // CHUNK_VARIANTS
     for number in dict.fromkeys(numbers.tolist()):
-        yield [windows[int(place)] for place in np.flatnonzero(numbers == number)]
+        yield [windows[int(row)] for row in np.flatnonzero(numbers == number)]

@@ -58,13 +58,13 @@ def measure_rounding(
         margins: how far from the decision, in log-odds.
         ways: by what they are called; each takes distinct windows, and gives their log-odds.
     """
-    distinct = list({window: place for place, window in enumerate(windows)}.values())
-    places = [distinct[place] for place in chosen(margins[distinct])]
-    asked = [windows[place] for place in places]
+    distinct = list({window: number for number, window in enumerate(windows)}.values())
+    numbers = [distinct[number] for number in chosen(margins[distinct])]
+    asked = [windows[number] for number in numbers]
     return Rounding(
         num_windows=len(asked),
         by_way={
-            name: float(np.abs(way(asked) - log_odds[places]).max(initial=0.0))
+            name: float(np.abs(way(asked) - log_odds[numbers]).max(initial=0.0))
             for name, way in ways.items()
         },
     )

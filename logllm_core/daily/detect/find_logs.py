@@ -77,10 +77,10 @@ def _logs_below(folder: Path, left_out: Counter[str]) -> Iterator[str]:
     def count(_: OSError) -> None:
         left_out[UNLISTED] += 1
 
-    for place, dirs, names in os.walk(folder, onerror=count):
-        links = [name for name in dirs if (Path(place) / name).is_symlink()]  # not walked into
+    for parent, dirs, names in os.walk(folder, onerror=count):
+        links = [name for name in dirs if (Path(parent) / name).is_symlink()]  # not walked into
         for name in sorted(names + links):
-            path = Path(place) / name
+            path = Path(parent) / name
             try:
                 reason = _reason_to_leave_out(path, root)
             except OSError:  # the names of this folder can be listed, and nothing behind them

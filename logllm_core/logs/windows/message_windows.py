@@ -59,7 +59,7 @@ class NewWindows:
         return np.append(0, np.cumsum(lengths.to_numpy()))
 
     def content(self, window: int, line: int) -> str:
-        """One message as logged, by its window and its place there."""
+        """One message as logged, by its window and its line there."""
         text: str = self.table["contents"][window].values[line].as_py()
         return text
 
@@ -67,8 +67,9 @@ class NewWindows:
         """The same windows for a model that reads lines with another masking."""
         contents = self.table["contents"].combine_chunks().flatten().cast(pa.string())
         texts = texts_of(contents, is_masked=is_masked_in_parts(masking))
-        vocabulary, places = Vocabulary(), texts.indices.to_numpy()
-        ids = vocabulary.add_lines(texts.dictionary, places, self.line_numbers)
+        vocabulary = Vocabulary()
+        row_of = texts.indices.to_numpy()
+        ids = vocabulary.add_lines(texts.dictionary, row_of, self.line_numbers)
         column = self.table.schema.get_field_index("message_ids")
         lists = pa.ListArray.from_arrays(self.starts.astype(np.int32), pa.array(ids))
         table = self.table.set_column(column, tables.WINDOWS.field("message_ids"), lists)
@@ -89,7 +90,7 @@ def window_table(
 ) -> pa.Table:
     """Stretches of lines as rows of tables.WINDOWS, sessions not named.
 
-    Lists are made from the lines' own columns and the places where windows begin; no Python object
+    Lists are made from the lines' columns and the rows where windows begin; no Python object
     is made for a line.
 
     Args:

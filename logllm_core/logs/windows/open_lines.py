@@ -151,9 +151,9 @@ def from_table(table: pa.Table, message_ids: NDArray[np.int32], *, arrived: floa
 
 def texts_of_lines(message_ids: NDArray[np.int32], texts: Sequence[str]) -> pa.DictionaryArray:
     """Each line's masked message, of messages by their ids."""
-    distinct, places = np.unique(message_ids, return_inverse=True)
+    distinct, row_of = np.unique(message_ids, return_inverse=True)
     used = pa.array([texts[message] for message in distinct.tolist()], STRINGS)
-    return pa.DictionaryArray.from_arrays(places.astype(np.int32), used)
+    return pa.DictionaryArray.from_arrays(row_of.astype(np.int32), used)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

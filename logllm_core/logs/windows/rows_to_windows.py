@@ -12,7 +12,7 @@ from logllm_core.logs.windows.message_windows import window_table
 KEY, SPLIT = "key", "split"
 ROWS = pa.schema(  # what a query over lines gives, a window's rows together and in log order
     [
-        pa.field(SPLIT, pa.int8()),  # place in SPLITS
+        pa.field(SPLIT, pa.int8()),  # number in SPLITS
         pa.field(KEY, pa.int64()),  # tells a split's windows apart
         pa.field("message_id", pa.int32()),
         pa.field("line_number", pa.int64()),
