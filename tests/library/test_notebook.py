@@ -13,24 +13,10 @@ from logllm_core.errors import LogLLMError
 from logllm_core.library.notebook import Data, Model
 from logllm_core.logs.catalog.catalog import Dataset
 from tests import tiny
+from tests.daily.new_logs import DATASET
 from tests.logs.samples import EPOCH
 
 LINES = ["alpha read ok", "beta write ok", "gamma disk failed", "delta"]
-DATASET = """
-title = "A log of our own"
-[source]
-kind = "file"
-path = "../../own.log"
-[line]
-fields = ["label", "epoch", "content"]
-time_fields = ["epoch"]
-time_format = "epoch"
-[labels]
-kind = "field"
-[windows]
-kind = "count"
-length = 4
-"""
 SMALL = {
     "batch_size": 8,
     "micro_batch_size": 8,
