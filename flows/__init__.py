@@ -1,1 +1,1 @@
-"""What happens in which order: Prefect flows and the command line. Never imports torch."""
+"""Prefect flows, a file each, and the command line. Never imports torch."""

@@ -3,9 +3,9 @@
 from loguru import logger
 from prefect import flow
 
+from flows.flow_pipeline import pipeline_of
 from flows.run_log import log_to_prefect
 from flows.settings import AblateSettings
-from flows.steps import pipeline_of
 from logllm_core.errors import LogLLMError
 from logllm_core.model.sources.named_backbones import backbones_named
 from logllm_core.paper.experiments.ablation_page import build_ablation
@@ -16,7 +16,7 @@ from logllm_core.pipeline import Prepared
 from logllm_core.store.store import Artifact
 from logllm_core.training.sampling import check_labelled
 from logllm_core.training.stage_plan import check_shares
-from tasks import publish, steps
+from tasks import shown_in_prefect, step_tasks
 
 DEFAULTS = AblateSettings()
 
@@ -39,8 +39,8 @@ def ablate_logllm(dataset: str, settings: AblateSettings = DEFAULTS) -> Artifact
     check_labelled(described.name, is_labelled=described.labels is not None)
     check_shares(own.recipe, settings.num_processes)
     outcomes = _run(planned, settings)
-    built = steps.run(build_ablation, settings.store, planned, outcomes)
-    publish.publish_ablation(built)
+    built = step_tasks.run(build_ablation, settings.store, planned, outcomes)
+    shown_in_prefect.publish_ablation(built)
     pipeline_of(settings).refresh_views()
     return built
 
@@ -58,7 +58,7 @@ def _run(planned: Plan, settings: AblateSettings) -> list[Artifact | str]:
         for place, setup in enumerate(planned.setups)
         if isinstance(made := prepared[place], Prepared)
     }
-    ran = steps.run(run_all, settings.store, list(jobs.values()))
+    ran = step_tasks.run(run_all, settings.store, list(jobs.values()))
     runs = dict(zip(jobs, ran, strict=True))
     faults = {place: made for place, made in enumerate(prepared) if isinstance(made, str)}
     return [(runs | faults)[place] for place in range(len(planned.setups))]

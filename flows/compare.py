@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from loguru import logger
 from prefect import flow
 
+from flows.flow_pipeline import pipeline_of
 from flows.run_log import log_to_prefect
 from flows.settings import CompareSettings
-from flows.steps import pipeline_of
 from logllm_core.errors import LogLLMError
 from logllm_core.model.sources.named_backbones import backbones_named
 from logllm_core.paper.detectors.detector_scores import Assignment, run_method
@@ -26,7 +26,7 @@ from logllm_core.store.store import Artifact
 from logllm_core.training.recipes import Recipe
 from logllm_core.training.sampling import check_labelled
 from logllm_core.training.stage_plan import check_shares
-from tasks import publish, steps
+from tasks import shown_in_prefect, step_tasks
 
 DEFAULTS = CompareSettings()
 
@@ -93,7 +93,7 @@ def _run_method(arena: Arena, entry: Entry) -> Contender:
     scores: dict[int, Artifact] = {}
     try:
         for seed in _seeds(arena):
-            scores[seed] = steps.run(
+            scores[seed] = step_tasks.run(
                 run_method,
                 arena.settings.store,
                 Assignment(
@@ -149,7 +149,7 @@ def _told(arena: Arena, title: str, fault: LogLLMError) -> str:
 def _report(arena: Arena, contenders: Sequence[Contender]) -> Artifact:
     """The page, its Prefect artifact and the views."""
     basis = arena.basis
-    built = steps.run(
+    built = step_tasks.run(
         build_comparison,
         arena.settings.store,
         basis.dataset,
@@ -158,6 +158,6 @@ def _report(arena: Arena, contenders: Sequence[Contender]) -> Artifact:
         prepared=basis.prepared,
         vectors=arena.vectors,
     )
-    publish.publish_comparison(built)
+    shown_in_prefect.publish_comparison(built)
     arena.pipeline.refresh_views()
     return built

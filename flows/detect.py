@@ -17,7 +17,7 @@ from logllm_core.daily.detect.detect import detect
 from logllm_core.daily.detect.detect_result import Detected, UnjudgedError
 from logllm_core.daily.detect.find_logs import find_logs
 from logllm_core.pages.renewed_pages import renew
-from tasks import publish, steps
+from tasks import shown_in_prefect, step_tasks
 
 DEFAULTS = DetectSettings()
 DRIFT_PERIOD = timedelta(days=1)  # also other calls judge: those that follow a log
@@ -44,7 +44,7 @@ def detect_anomalies(
         return _ended(f"There is no log in {', '.join(files)}; nothing was judged.", Detected())
     fault = None
     try:
-        detected = steps.run(
+        detected = step_tasks.run(
             detect, store, described, present, publish=lambda: renew(store, described.name)
         )
     except UnjudgedError as unjudged:  # the other logs are judged, and may have drifted
@@ -53,9 +53,9 @@ def detect_anomalies(
     if champion := find_champion(store, described.name):
         since = datetime.now(UTC) - DRIFT_PERIOD
         new = judged_since(store, described.name, champion, since)
-        measured = steps.run(drift_of, store, described.name, champion, new, settings.drift)
+        measured = step_tasks.run(drift_of, store, described.name, champion, new, settings.drift)
         if measured:
-            publish.publish_drift(measured)
+            shown_in_prefect.publish_drift(measured)
     if fault:
         raise fault
     return _ended(detected.sentence, detected)

@@ -2,8 +2,8 @@
 
 from prefect import flow
 
+from flows.flow_pipeline import report_on
 from flows.settings import TrainSettings
-from flows.steps import report_on
 from logllm_core.store.store import Artifact
 
 DEFAULTS = TrainSettings()

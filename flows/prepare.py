@@ -2,9 +2,9 @@
 
 from prefect import flow
 
+from flows.flow_pipeline import pipeline_of
 from flows.run_log import log_to_prefect
 from flows.settings import RunSettings
-from flows.steps import pipeline_of
 from logllm_core.pipeline import Prepared
 
 DEFAULTS = RunSettings()

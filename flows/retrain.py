@@ -7,9 +7,9 @@ from loguru import logger
 from prefect import flow
 from prefect.states import Completed
 
+from flows.flow_pipeline import pipeline_of
 from flows.run_log import log_to_prefect
 from flows.settings import RetrainSettings
-from flows.steps import pipeline_of
 from logllm_core.daily.champion.decisions import (
     Decision,
     current_model,
@@ -19,17 +19,17 @@ from logllm_core.daily.champion.decisions import (
     retraining,
 )
 from logllm_core.daily.champion.drift import drift_of
-from logllm_core.daily.champion.kept_models import keep_last
+from logllm_core.daily.champion.removed_models import keep_last
 from logllm_core.daily.champion.scored_windows import newest_windows
 from logllm_core.errors import LogLLMError
-from logllm_core.evaluation.contest import hold_contest
+from logllm_core.evaluation.champion_contest import hold_contest
 from logllm_core.logs.catalog.catalog import Dataset
 from logllm_core.logs.messages.log_messages import read_vocabulary
 from logllm_core.pipeline import Basis, Pipeline, Trained
 from logllm_core.store.store import Artifact
 from logllm_core.training.sampling import check_labelled
 from logllm_core.training.trained_model import pooling_of
-from tasks import publish, steps
+from tasks import shown_in_prefect, step_tasks
 
 DEFAULTS = RetrainSettings()
 
@@ -89,7 +89,7 @@ def _retrain(dataset: Dataset, settings: RetrainSettings) -> Retrained:
     recipe = champion.recipe.overridden(settings.overrides)
     prepared = pipeline.prepare(dataset, recipe)
     if prepared.windows.fingerprint in decisions.considered:
-        steps.run(keep_last, store, name, settings.keep_models)
+        step_tasks.run(keep_last, store, name, settings.keep_models)
         reason = f"There is nothing new in {name} since the last decision."
         return Retrained(dataset=name, run=None, is_promoted=False, reason=reason)
     check_labelled(name, is_labelled=dataset.labels is not None)
@@ -103,7 +103,7 @@ def _retrain(dataset: Dataset, settings: RetrainSettings) -> Retrained:
         settings=settings,
     )
     made = _decide(attempt, _train(attempt))
-    steps.run(keep_last, store, name, settings.keep_models)
+    step_tasks.run(keep_last, store, name, settings.keep_models)
     return Retrained(dataset=name, run=made.run, is_promoted=made.is_promoted, reason=made.reason)
 
 
@@ -141,9 +141,9 @@ def _decide(attempt: Attempt, candidate: Trained) -> Decision:
     _tell_drift(attempt, before)
     after = pipeline.predict(candidate.basis, candidate.stages[-1])
     run = pipeline.evaluate([candidate])
-    publish.publish_report(run)
+    shown_in_prefect.publish_report(run)
     pipeline.refresh_views()
-    contest = steps.run(
+    contest = step_tasks.run(
         hold_contest,
         store,
         candidate.basis.prepared.windows,
@@ -152,7 +152,7 @@ def _decide(attempt: Attempt, candidate: Trained) -> Decision:
         attempt.lineage,
         report=run,
     )
-    made = steps.run(
+    made = step_tasks.run(
         decide,
         store,
         run,
@@ -160,7 +160,7 @@ def _decide(attempt: Attempt, candidate: Trained) -> Decision:
         is_promoted=contest.is_promoted,
         reason=contest.reason,
     )
-    publish.publish_decision(attempt.basis.dataset.name, contest, made)
+    shown_in_prefect.publish_decision(attempt.basis.dataset.name, contest, made)
     if not made.is_promoted:  # the views show what was asked for last: the champion's verdicts
         pipeline.predict(champions_basis, attempt.champion_model)
         pipeline.refresh_views()
@@ -178,7 +178,7 @@ def _tell_drift(attempt: Attempt, predictions: Artifact) -> None:
         predictions=predictions,
     )
     name = attempt.basis.dataset.name
-    drift = steps.run(drift_of, settings.store, name, attempt.champion, newest, settings.drift)
+    drift = step_tasks.run(drift_of, settings.store, name, attempt.champion, newest, settings.drift)
     if drift:
         # No event: the retraining that it would ask for is this one.
-        publish.publish_drift(drift, is_told=False)
+        shown_in_prefect.publish_drift(drift, is_told=False)

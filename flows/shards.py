@@ -20,7 +20,7 @@ from logllm_core.logs.messages import file_messages
 from logllm_core.logs.sources.raw_log import RawFile, log_files
 from logllm_core.store.intact_files import is_whole
 from logllm_core.store.store import Artifact
-from tasks import steps
+from tasks import step_tasks
 
 
 def build_parts(
@@ -30,12 +30,14 @@ def build_parts(
     store, runner, files = settings.store, settings.runner, log_files(raw)
     shards = into_shards(files, settings.num_shards or os.cpu_count() or 1)
     if len(shards) == 1 and runner == "threads":
-        return steps.run(file_messages.build_parts, store, dataset, raw, files, is_masked=is_masked)
+        return step_tasks.run(
+            file_messages.build_parts, store, dataset, raw, files, is_masked=is_masked
+        )
     # Elsewhere, another folder is the working one.
     store = replace(store, data_dir=store.data_dir.absolute())
     raw = replace(raw, path=raw.path.absolute())
     parameters = {"store": store, "dataset": dataset, "raw": raw, "is_masked": is_masked}
-    read = steps.as_task(file_messages.build_parts)
+    read = step_tasks.as_task(file_messages.build_parts)
     built: dict[RawFile, Artifact] = {}
     with RUNNERS[runner](len(shards)) as started:
         futures = [started.submit(read, {**parameters, "files": shard}) for shard in shards]
@@ -45,7 +47,7 @@ def build_parts(
     missing = [file for file in files if not is_whole(built[file].path)]
     if missing:
         logger.warning("{:,} of {:,} parts were built elsewhere", len(missing), len(files))
-        fetched = steps.run(
+        fetched = step_tasks.run(
             file_messages.build_parts, store, dataset, raw, missing, is_masked=is_masked
         )
         built |= zip(missing, fetched, strict=True)

@@ -3,11 +3,11 @@
 from loguru import logger
 from prefect import flow
 
+from flows.flow_pipeline import report_on
 from flows.settings import TrainSettings
-from flows.steps import report_on
 from logllm_core.daily.champion.decisions import promote_first
 from logllm_core.store.store import Artifact
-from tasks import steps
+from tasks import step_tasks
 
 DEFAULTS = TrainSettings()
 
@@ -20,7 +20,7 @@ def train_logllm(dataset: str, settings: TrainSettings = DEFAULTS) -> Artifact:
     model of a data set becomes its champion; a later one does not replace it unasked.
     """
     run = report_on(dataset, settings, may_train=True)
-    champion = steps.run(promote_first, settings.store, run)
+    champion = step_tasks.run(promote_first, settings.store, run)
     if champion.run != run.fingerprint:
         logger.info(
             "{}: run {} stays the champion. To have this model judge new logs: logllm models "

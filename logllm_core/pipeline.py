@@ -13,11 +13,7 @@ from loguru import logger
 
 from logllm_core.logs.catalog.catalog import Dataset
 from logllm_core.logs.messages.file_messages import build_parts
-from logllm_core.logs.messages.log_messages import (
-    build_messages,
-    find_messages,
-    is_masked_in_parts,
-)
+from logllm_core.logs.messages.log_messages import build_messages, find_messages, is_masked_in_parts
 from logllm_core.logs.sources.raw_log import log_files, obtain_log
 from logllm_core.logs.windows.window_artifact import build_windows
 from logllm_core.model import Pooling
@@ -26,8 +22,8 @@ from logllm_core.store.store import Artifact, Store
 from logllm_core.training.recipes import Recipe
 
 if TYPE_CHECKING:  # with torch, which takes seconds and which preparing a log needs not
-    from logllm_core.evaluation.results.figures import KeptSeed
     from logllm_core.model.sources.named_backbones import BackboneFolders
+    from logllm_core.results.figures import KeptSeed
     from logllm_core.training.stage_plan import Execution
 
 P = ParamSpec("P")

@@ -37,7 +37,7 @@ FLOORS = (
     "logllm_core.daily.detect",
     "logllm_core.query",
     "logllm_core.verification",
-    "logllm_core.evaluation.results",  # shown by pages, so below them
+    "logllm_core.results",  # shown by pages, so below them
     "logllm_core.pages",
     "logllm_core.evaluation.measures",
     "logllm_core.evaluation",
@@ -45,7 +45,7 @@ FLOORS = (
     "logllm_core.paper.building_blocks",
     "logllm_core.paper.detectors",
     "logllm_core.paper.experiments",
-    "logllm_core.library",
+    "logllm_core.notebook",
     "tasks",
     "flows",
     "flows.server",
@@ -262,7 +262,7 @@ def test_every_step_that_runs_as_a_task_is_there() -> None:
     from inspect import signature
     from string import Formatter
 
-    from tasks.steps import RUN_NAMES
+    from tasks.step_tasks import RUN_NAMES
 
     for step, run_name in RUN_NAMES.items():
         module, _, function = step.rpartition(".")

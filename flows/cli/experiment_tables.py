@@ -57,11 +57,7 @@ def print_ablation(ablation: "Artifact", *, as_json: bool) -> None:
 
 def print_comparison(comparison: "Artifact", *, as_json: bool) -> None:
     """The figures of all detectors, the verdict, and where the page lies."""
-    from logllm_core.paper.experiments.comparison import (
-        PAGE_NAME,
-        comparison_rows,
-        read_comparison,
-    )
+    from logllm_core.paper.experiments.comparison import PAGE_NAME, comparison_rows, read_comparison
     from logllm_core.paper.experiments.contenders import NOT_ASKED
 
     content = read_comparison(comparison)
@@ -82,7 +78,7 @@ def _print(table: Table, *lines: str) -> None:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    from logllm_core.evaluation.results import MODEL
+    from logllm_core.results import MODEL
 
     table = Table(box=box.SIMPLE, pad_edge=False, collapse_padding=True, show_edge=False)
     table.add_column("detector", min_width=15)

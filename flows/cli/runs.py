@@ -11,12 +11,12 @@ from rich.table import Table
 from flows.cli.options import AsJson, DataDir, OptionalName, RunName
 from flows.data_settings import DATA_DIR
 from flows.terminal_text import NUM_DIGITS, plain, print_json
-from logllm_core.evaluation.results import MODEL
+from logllm_core.results import MODEL
 
 if TYPE_CHECKING:
     from logllm_core.evaluation.compare_runs import ComparedFigure, Comparison
-    from logllm_core.evaluation.results.figures import OverSeeds
-    from logllm_core.evaluation.results.report import Report
+    from logllm_core.results.figures import OverSeeds
+    from logllm_core.results.report import Report
     from logllm_core.store.runs import ListedRun
     from logllm_core.store.store import Artifact
 
@@ -63,8 +63,8 @@ def compare(
 
 def print_report(report: "Artifact", *, as_json: bool) -> None:
     """The figures of all detectors, the verdict, and where the page lies."""
-    from logllm_core.evaluation.results.json_files import as_json as in_files
-    from logllm_core.evaluation.results.json_files import read_report
+    from logllm_core.results.json_files import as_json as in_files
+    from logllm_core.results.json_files import read_report
 
     content = read_report(report)
     if as_json:

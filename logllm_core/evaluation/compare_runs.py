@@ -13,12 +13,12 @@ import numpy as np
 from logllm_core import tables
 from logllm_core.evaluation.measures.intervals import difference
 from logllm_core.evaluation.measures.scored_windows import read_labels, read_scores
-from logllm_core.evaluation.results import MODEL
-from logllm_core.evaluation.results.figures import PAIRED, Figure, Interval
-from logllm_core.evaluation.results.json_files import read_report
-from logllm_core.evaluation.results.report import Report
-from logllm_core.evaluation.results.training import peaks
 from logllm_core.pages.figures_as_text import LABELS
+from logllm_core.results import MODEL
+from logllm_core.results.figures import PAIRED, Figure, Interval
+from logllm_core.results.json_files import read_report
+from logllm_core.results.report import Report
+from logllm_core.results.training import peaks
 from logllm_core.store.runs import seeds_of
 from logllm_core.store.store import Artifact, Kind, Store
 

@@ -2,7 +2,7 @@
 
 from pydantic import TypeAdapter
 
-from logllm_core.evaluation.results.training import ScoringFigures, StageFigures
+from logllm_core.results.training import ScoringFigures, StageFigures
 from logllm_core.store.store import Artifact
 
 _STAGE, _SCORING = TypeAdapter(StageFigures), TypeAdapter(ScoringFigures)

@@ -6,9 +6,9 @@ import numpy as np
 
 from logllm_core import tables
 from logllm_core.evaluation.measures.metrics import Labels, best_f1
-from logllm_core.evaluation.results.data_card import DataCard, Repeats, SplitCounts
 from logllm_core.logs.catalog.catalog import Dataset, FieldLabels
 from logllm_core.logs.windows.window_artifact import Windows
+from logllm_core.results.data_card import DataCard, Repeats, SplitCounts
 from logllm_core.store.store import Artifact
 
 NO_LABEL = "no label"

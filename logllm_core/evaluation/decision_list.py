@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from logllm_core.daily.champion.decisions import Decision, read_decisions
 from logllm_core.daily.champion.drift import NUM_BINS, Drift, Measure
 from logllm_core.errors import LogLLMError
-from logllm_core.evaluation.contest import Contest
+from logllm_core.evaluation.champion_contest import Contest
 from logllm_core.pages.figures_as_text import LABELS, shown, shown_interval
 from logllm_core.pages.markdown import escape, table
 from logllm_core.store.intact_files import is_whole

@@ -14,8 +14,9 @@ from logllm_core.evaluation.measures.metrics import (
     judge,
     rank,
 )
-from logllm_core.evaluation.results import MODEL
-from logllm_core.evaluation.results.figures import (
+from logllm_core.pages.figures_as_text import LABELS, shown
+from logllm_core.results import MODEL
+from logllm_core.results.figures import (
     DetectorFigures,
     Figure,
     KeptSeed,
@@ -26,7 +27,6 @@ from logllm_core.evaluation.results.figures import (
     ThresholdFigures,
     ToStrongest,
 )
-from logllm_core.pages.figures_as_text import LABELS, shown
 
 Detectors = Mapping[str, DetectorFigures]
 F1_AT_VALIDATION = "f1_at_validation_threshold"

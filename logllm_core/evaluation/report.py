@@ -16,7 +16,6 @@ from logllm_core.evaluation.detector_figures import (
     verdict,
 )
 from logllm_core.evaluation.judged_splits import Judged, JudgedSplits, judge_splits, read_splits
-from logllm_core.evaluation.learned import judge_training
 from logllm_core.evaluation.measures.alert_types import (
     read_alert_rates,
     read_alert_types,
@@ -27,10 +26,15 @@ from logllm_core.evaluation.measures.line_ranking import localization, read_cont
 from logllm_core.evaluation.measures.metrics import Scores, judge, rank
 from logllm_core.evaluation.measures.novelty import subsets
 from logllm_core.evaluation.measures.scored_windows import read_scores
-from logllm_core.evaluation.results import MODEL, json_files
-from logllm_core.evaluation.results.data_card import DataCard
-from logllm_core.evaluation.results.figures import KeptSeed
-from logllm_core.evaluation.results.report import (
+from logllm_core.evaluation.shown_windows import Chosen, choose_windows
+from logllm_core.evaluation.training_check import judge_training
+from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.logs.windows.window_artifact import Windows
+from logllm_core.pages import charts, report_page
+from logllm_core.results import MODEL, json_files
+from logllm_core.results.data_card import DataCard
+from logllm_core.results.figures import KeptSeed
+from logllm_core.results.report import (
     DATASET_FACTS,
     PAGE_NAME,
     Alerts,
@@ -38,11 +42,7 @@ from logllm_core.evaluation.results.report import (
     Report,
     ValidationFigures,
 )
-from logllm_core.evaluation.results.training import Learned
-from logllm_core.evaluation.shown_windows import Chosen, choose_windows
-from logllm_core.logs.catalog.catalog import Dataset
-from logllm_core.logs.windows.window_artifact import Windows
-from logllm_core.pages import charts, report_page
+from logllm_core.results.training import Learned
 from logllm_core.store.store import Artifact, Json, Store
 from logllm_core.training.recipes import Recipe
 

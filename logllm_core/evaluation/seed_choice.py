@@ -6,7 +6,7 @@ import numpy as np
 
 from logllm_core.evaluation.measures.metrics import rank
 from logllm_core.evaluation.measures.scored_windows import read_labels, read_scores
-from logllm_core.evaluation.results.figures import KeptSeed, SeedFigures
+from logllm_core.results.figures import KeptSeed, SeedFigures
 from logllm_core.store.store import Artifact
 
 LEAST = float(np.finfo(np.float64).eps)  # a probability of 0 for what is so would cost infinitely

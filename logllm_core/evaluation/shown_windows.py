@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from logllm_core import tables
 from logllm_core.evaluation.measures.alert_types import shown_alert
 from logllm_core.evaluation.measures.metrics import Labels, Scores
-from logllm_core.evaluation.results.shown_windows import (
+from logllm_core.logs.messages.log_messages import message_files
+from logllm_core.results.shown_windows import (
     NUM_SHOWN_LINES,
     ShownCounts,
     ShownLine,
     ShownWindow,
     WindowKind,
 )
-from logllm_core.logs.messages.log_messages import message_files
 from logllm_core.scoring import DECISION
 from logllm_core.scoring.verdicts import carriers_of
 from logllm_core.store.database import bounded_connection

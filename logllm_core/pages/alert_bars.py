@@ -6,10 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from logllm_core.evaluation.results import MODEL
-from logllm_core.evaluation.results.figures import ToStrongest
-from logllm_core.evaluation.results.report import Alerts, AlertType
 from logllm_core.pages.svg import ACCENT, CARD, DIM, HALF, INK, as_svg, visible
+from logllm_core.results import MODEL
+from logllm_core.results.figures import ToStrongest
+from logllm_core.results.report import Alerts, AlertType
 
 MAX_ALERT_TYPES = 24  # as bars; the page's table has all
 

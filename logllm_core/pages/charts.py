@@ -13,13 +13,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 from sklearn.metrics import precision_recall_curve
 
-from logllm_core.evaluation.results import MODEL
-from logllm_core.evaluation.results.figures import ThresholdFigures
-from logllm_core.evaluation.results.report import Calibration, Report
 from logllm_core.pages.alert_bars import alert_recall
 from logllm_core.pages.figures_as_text import shown, shown_threshold
 from logllm_core.pages.svg import ACCENT, ALARM, CARD, DIM, HALF, INK, QUIET, RULE, as_svg, mark
 from logllm_core.pages.timeline import Labels, Scores, probability_over_time
+from logllm_core.results import MODEL
+from logllm_core.results.figures import ThresholdFigures
+from logllm_core.results.report import Calibration, Report
 from logllm_core.scoring import DECISION
 
 _MARKERS = "s^v<>pPXh*"

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Mapping
 
-from logllm_core.evaluation.results import MODEL
-from logllm_core.evaluation.results.figures import PAIRED, DetectorFigures, Interval, OverSeeds
-from logllm_core.evaluation.results.report import Alerts
-from logllm_core.evaluation.results.training import ScoringFigures
+from logllm_core.results import MODEL
+from logllm_core.results.figures import PAIRED, DetectorFigures, Interval, OverSeeds
+from logllm_core.results.report import Alerts
+from logllm_core.results.training import ScoringFigures
 
 Row = dict[str, str | int | float | None]  # of a table, by column
 

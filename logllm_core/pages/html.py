@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import jinja2
 from markupsafe import Markup
 
-from logllm_core.evaluation.results.shown_windows import ShownLine
 from logllm_core.pages.figures_as_text import shown_threshold
 from logllm_core.pages.svg import visible
+from logllm_core.results.shown_windows import ShownLine
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from logllm_core import tables
 from logllm_core.daily.ledger.cursors import Cursor
 from logllm_core.errors import LogLLMError
-from logllm_core.evaluation.results.shown_windows import NUM_SHOWN_LINES, ShownLine
 from logllm_core.pages.judged_windows import (
     DRAWN,
     Bars,
@@ -24,6 +23,7 @@ from logllm_core.pages.judged_windows import (
     ListedLog,
 )
 from logllm_core.pages.svg import visible
+from logllm_core.results.shown_windows import NUM_SHOWN_LINES, ShownLine
 from logllm_core.store.database import as_it_stands, bounded_connection
 
 NUM_SHOWN_ALARMS = 500

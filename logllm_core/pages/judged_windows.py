@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from logllm_core.evaluation.results.shown_windows import ShownLine
+from logllm_core.results.shown_windows import ShownLine
 
 DRAWN = timedelta(days=7)  # before the newest verdict; a year of nights would hide the last one
 

@@ -6,10 +6,10 @@ Log text, such as the name of an alert, is hostile: its marks are escaped.
 import re
 from collections.abc import Iterable, Sequence
 
-from logllm_core.evaluation.results import MODEL
-from logllm_core.evaluation.results.report import Alerts, Report
 from logllm_core.pages import figures_as_text
 from logllm_core.pages.figures_as_text import LABELS, Row, shown, shown_interval
+from logllm_core.results import MODEL
+from logllm_core.results.report import Alerts, Report
 
 # All signs that mean something in markdown. Of some, a reader might still make markup when they
 # stand behind a backslash; these are written by their numbers.

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from logllm_core.evaluation.results import MODEL
-from logllm_core.evaluation.results.report import Report
-from logllm_core.evaluation.results.shown_windows import ShownCounts, ShownWindow, WindowKind
 from logllm_core.pages.alert_bars import MAX_ALERT_TYPES
 from logllm_core.pages.figures_as_text import rounding_sentence, seed_choice
 from logllm_core.pages.html import render_page
+from logllm_core.results import MODEL
+from logllm_core.results.report import Report
+from logllm_core.results.shown_windows import ShownCounts, ShownWindow, WindowKind
 
 # The kinds of windows in the order of the page; what it calls several, and what each is.
 KINDS: Mapping[WindowKind, tuple[str, str]] = {

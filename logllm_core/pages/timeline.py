@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from logllm_core.evaluation.results.report import Report
 from logllm_core.pages.figures_as_text import shown_threshold
 from logllm_core.pages.judged_windows import Bars, ListedAlarm
 from logllm_core.pages.svg import ACCENT, ALARM, INK, QUIET, WHOLE, Link, as_svg, mark
+from logllm_core.results.report import Report
 from logllm_core.scoring import DECISION
 
 Labels = NDArray[np.bool_]

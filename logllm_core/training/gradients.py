@@ -11,9 +11,9 @@ from logllm_core.model.batches import Collator, WindowBatch
 from logllm_core.model.encoders import EncoderVectors
 from logllm_core.model.logllm import LogLLM
 from logllm_core.signals import Interruption
+from logllm_core.training.process_team import Team
 from logllm_core.training.recipes import Recipe
 from logllm_core.training.sampling import Indices, derived_seed
-from logllm_core.training.team import Team
 from logllm_core.training.training_state import TrainingState
 
 

@@ -25,10 +25,10 @@ from logllm_core.store.store import Artifact, Json, Store
 from logllm_core.training import launch, sampling, trained_model
 from logllm_core.training.checkpoint import Checkpoints, checkpoints_beside
 from logllm_core.training.gradients import TrainingMaterial
+from logllm_core.training.process_team import Team, alone, join, leave
 from logllm_core.training.projector_start import start_projector
 from logllm_core.training.stage_plan import Execution, StagePlan, check_shares
 from logllm_core.training.stage_run import StageRun
-from logllm_core.training.team import Team, alone, join, leave
 from logllm_core.training.training_state import METRICS
 
 VERSION = 3

@@ -21,10 +21,10 @@ from logllm_core.store.store import Json
 from logllm_core.training import sampling
 from logllm_core.training.checkpoint import Checkpoints
 from logllm_core.training.gradients import Outcome, TrainingMaterial, accumulate
+from logllm_core.training.process_team import Team
 from logllm_core.training.recipes import Recipe, Stage
 from logllm_core.training.resumable_steps import ResumableSteps
 from logllm_core.training.stage_plan import Execution
-from logllm_core.training.team import Team
 from logllm_core.training.training_state import TrainingState
 from logllm_core.training.validation import check_choice, score_validation, validation_steps
 

@@ -11,8 +11,8 @@ from logllm_core.logs.windows.window_artifact import Windows
 from logllm_core.model.logllm import LogLLM
 from logllm_core.model.window_answers import score_windows
 from logllm_core.training.gradients import TrainingMaterial
+from logllm_core.training.process_team import Team
 from logllm_core.training.recipes import Recipe
-from logllm_core.training.team import Team
 
 
 def validation_steps(recipe: Recipe, num_steps: int) -> frozenset[int]:

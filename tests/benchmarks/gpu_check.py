@@ -27,10 +27,10 @@ from logllm_core.model.sources.named_backbones import BackboneFolders
 from logllm_core.model.window_answers import score_windows
 from logllm_core.store.store import Artifact, Json, Store
 from logllm_core.training import trained_model
+from logllm_core.training.process_team import Team
 from logllm_core.training.recipes import Recipe, recipe_named
 from logllm_core.training.stage import VERSION, Order, train_in_team
 from logllm_core.training.stage_plan import Execution, StagePlan
-from logllm_core.training.team import Team
 from tests.benchmarks.alone import ROOT, Figures
 from tests.benchmarks.material import Prepared, simulated
 from tests.benchmarks.training import Laps

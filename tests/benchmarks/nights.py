@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from logllm_core.daily.champion.decisions import promote
-from logllm_core.daily.champion.kept_models import keep_last
+from logllm_core.daily.champion.removed_models import keep_last
 from logllm_core.logs.catalog.catalog import Dataset
 from logllm_core.logs.simulator.writing import Shape, write_log
 from logllm_core.logs.windows.window_artifact import build_windows

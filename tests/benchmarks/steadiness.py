@@ -27,7 +27,7 @@ from typing import Any
 
 from rich.console import Console
 
-from logllm_core.evaluation.results import MODEL
+from logllm_core.results import MODEL
 from tests.benchmarks.alone import ROOT
 
 DEMO = ROOT / "data" / "datasets" / "demo.toml"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from logllm_core.evaluation.results import MODEL
 from logllm_core.logs.catalog.catalog import find_dataset
+from logllm_core.results import MODEL
 from tests.benchmarks import steadiness
 from tests.benchmarks.steadiness import Cell, Outcome
 

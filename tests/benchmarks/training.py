@@ -35,10 +35,10 @@ from logllm_core.progress import Advance
 from logllm_core.store.store import Store
 from logllm_core.training.checkpoint import Checkpoints
 from logllm_core.training.gradients import TrainingMaterial
+from logllm_core.training.process_team import Team
 from logllm_core.training.recipes import Recipe, Stage, recipe_named
 from logllm_core.training.stage_plan import Execution
 from logllm_core.training.stage_run import StageRun, set_trainable
-from logllm_core.training.team import Team
 from tests.benchmarks.alone import Figures
 from tests.benchmarks.material import SCALES, SEED, Prepared, Scale, bgl_windows
 from tests.model.plain import plain_loss

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from logllm_core.evaluation.data_card import f1_ceiling, labels_of_dropped, num_runs, repeats
-from logllm_core.evaluation.results.data_card import Repeats
 from logllm_core.logs.windows.window_artifact import read_windows
+from logllm_core.results.data_card import Repeats
 from tests.evaluation.labelled import prepared
 from tests.evaluation.measures.test_baselines import windows as windows_of
 from tests.logs.samples import of_line

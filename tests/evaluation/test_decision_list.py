@@ -7,7 +7,7 @@ from logllm_core.daily.champion.drift_limits import DriftLimits
 from logllm_core.daily.champion.fair_windows import Newer
 from logllm_core.daily.champion.scored_windows import ScoredWindows
 from logllm_core.errors import LogLLMError
-from logllm_core.evaluation.contest import compete
+from logllm_core.evaluation.champion_contest import compete
 from logllm_core.evaluation.decision_list import decision_markdown, drift_markdown, list_models
 from logllm_core.store.store import Store
 from tests.daily.sample_champions import NAME, model, run

@@ -11,7 +11,7 @@ from logllm_core.evaluation.detector_figures import (
     verdict,
 )
 from logllm_core.evaluation.judged_splits import Judged
-from logllm_core.evaluation.results.figures import (
+from logllm_core.results.figures import (
     DetectorFigures,
     Figure,
     Interval,

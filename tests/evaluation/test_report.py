@@ -13,16 +13,16 @@ import pytest
 from logllm_core import tables
 from logllm_core.errors import LogLLMError
 from logllm_core.evaluation import report
-from logllm_core.evaluation.results.data_card import Repeats
-from logllm_core.evaluation.results.figures import KeptSeed, SeedFigures
-from logllm_core.evaluation.results.json_files import as_json, read_report
-from logllm_core.evaluation.results.report import Report, ValidationFigures
-from logllm_core.evaluation.results.training import RoundingFigures
 from logllm_core.logs.catalog.catalog import Dataset
 from logllm_core.logs.messages.log_messages import read_vocabulary
 from logllm_core.logs.sources.raw_log import obtain_log
 from logllm_core.logs.windows.splits import Split
 from logllm_core.logs.windows.window_artifact import build_windows, read_windows
+from logllm_core.results.data_card import Repeats
+from logllm_core.results.figures import KeptSeed, SeedFigures
+from logllm_core.results.json_files import as_json, read_report
+from logllm_core.results.report import Report, ValidationFigures
+from logllm_core.results.training import RoundingFigures
 from logllm_core.store.store import Artifact, Store
 from logllm_core.training.recipes import recipe_named
 from tests.logs.samples import labelled_by_line, messages_of

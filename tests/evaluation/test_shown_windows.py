@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from logllm_core.evaluation import shown_windows
-from logllm_core.evaluation.results import shown_windows as values
-from logllm_core.evaluation.results.shown_windows import ShownCounts, ShownLine, ShownWindow
 from logllm_core.evaluation.shown_windows import choose_windows, chosen_lines
 from logllm_core.logs.messages.log_messages import read_vocabulary
 from logllm_core.logs.windows.window_artifact import read_windows
+from logllm_core.results import shown_windows as values
+from logllm_core.results.shown_windows import ShownCounts, ShownLine, ShownWindow
 from tests.evaluation.labelled import prepared
 
 

@@ -84,13 +84,13 @@ def plain_flows() -> Iterator[Published]:
     from prefect import Flow
 
     from logllm_core.pipeline import at_once
-    from tasks import publish, steps
+    from tasks import shown_in_prefect, step_tasks
 
     published: Published = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(steps, "run", at_once)
-        for name in [name for name in vars(publish) if name.startswith("publish_")]:
-            patch.setattr(publish, name, _noted_in(published, name))
+        patch.setattr(step_tasks, "run", at_once)
+        for name in [name for name in vars(shown_in_prefect) if name.startswith("publish_")]:
+            patch.setattr(shown_in_prefect, name, _noted_in(published, name))
         patch.setattr(Flow, "__call__", lambda flow, *given: _outcome(flow.fn(*given)))
         yield published
 

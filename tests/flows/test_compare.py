@@ -12,7 +12,7 @@ import pytest
 
 from flows.compare import compare_detectors
 from flows.settings import CompareSettings
-from logllm_core.paper.detectors.table import METHODS
+from logllm_core.paper.detectors.all_methods import METHODS
 from logllm_core.paper.experiments.comparison import comparison_rows, read_comparison
 from logllm_core.paper.experiments.contenders import NOT_ASKED
 from logllm_core.query.views import query

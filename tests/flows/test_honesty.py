@@ -12,9 +12,9 @@ import pytest
 from flows.settings import TrainSettings
 from flows.train import train_logllm
 from logllm_core import tables
-from logllm_core.evaluation.results.figures import DetectorFigures
-from logllm_core.evaluation.results.json_files import read_report
-from logllm_core.evaluation.results.report import Report
+from logllm_core.results.figures import DetectorFigures
+from logllm_core.results.json_files import read_report
+from logllm_core.results.report import Report
 from logllm_core.store.store import Artifact, Store
 from tests import tiny
 

@@ -41,7 +41,7 @@ from logllm_core.daily.champion.drift import measure
 from logllm_core.daily.champion.drift_limits import DriftLimits
 from logllm_core.daily.champion.scored_windows import ScoredWindows
 from logllm_core.pages.markdown import escape
-from tasks import publish
+from tasks import shown_in_prefect
 from tests.daily.new_logs import lines, prepare_champion
 from tests.flows.conftest import settings_of
 
@@ -181,7 +181,9 @@ def test_drift_beyond_a_limit_is_an_event_that_names_the_data_set(
 ) -> None:
     sent: list[tuple[str, dict[str, str]]] = []
     monkeypatch.setattr(
-        publish, "emit_event", lambda name, resource, payload: sent.append((name, resource))
+        shown_in_prefect,
+        "emit_event",
+        lambda name, resource, payload: sent.append((name, resource)),
     )
 
     @flow
@@ -195,7 +197,7 @@ def test_drift_beyond_a_limit_is_an_event_that_names_the_data_set(
             for number in (20, num_anomalous)
         )
         drift = measure(calm, other, DriftLimits(), dataset="a_b", run="0" * 16)
-        publish.publish_drift(drift, is_told=is_told)
+        shown_in_prefect.publish_drift(drift, is_told=is_told)
 
     publish_drift(20)
     publish_drift(120, is_told=False)

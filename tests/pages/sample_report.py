@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from logllm_core.evaluation.results.json_files import from_json
-from logllm_core.evaluation.results.report import Report
 from logllm_core.pages import charts
+from logllm_core.results.json_files import from_json
+from logllm_core.results.report import Report
 from tests.pages.sample_parts import (
     HOSTILE,
     MODEL,

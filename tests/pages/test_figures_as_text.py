@@ -10,7 +10,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from logllm_core.evaluation.results.figures import Interval
 from logllm_core.pages import markdown
 from logllm_core.pages.figures_as_text import (
     NUM_SHOWN_ALERTS,
@@ -23,6 +22,7 @@ from logllm_core.pages.figures_as_text import (
     shown_interval,
 )
 from logllm_core.pages.markdown import as_markdown, escape
+from logllm_core.results.figures import Interval
 from tests.pages.sample_parts import HOSTILE
 from tests.pages.sample_report import bare_content, report_of, small_content
 

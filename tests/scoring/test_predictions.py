@@ -12,7 +12,7 @@ from logllm_core.logs.windows.window_artifact import read_windows
 from logllm_core.model import Embedder
 from logllm_core.model.window_answers import probabilities, score_log_odds, score_windows
 from logllm_core.query.views import query, refresh_views
-from logllm_core.scoring import judge as judging
+from logllm_core.scoring import judge
 from logllm_core.scoring import predictions as scoring
 from logllm_core.scoring.localize import contributions
 from logllm_core.scoring.rounding import IN_FEW, IN_FLOAT32, MOST_COMPARED
@@ -48,7 +48,7 @@ def check(setting: Setting, predictions: Artifact) -> list[str]:
         device=CPU,
     )
     verdicts = []
-    threshold: float = vars(judging)["DECISION"]  # as a fixture set it
+    threshold: float = vars(judge)["DECISION"]  # as a fixture set it
     rounding = predictions.results["rounding"]["log_odds"]
     for split in SPLITS:
         windows = read_windows(setting.windows, split)
@@ -87,10 +87,10 @@ def _middling_decision(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def scored(*arguments: Any) -> Any:
         found = score_log_odds(*arguments)
-        monkeypatch.setattr(f"{judging.__name__}.DECISION", middle(probabilities(found)))
+        monkeypatch.setattr(f"{judge.__name__}.DECISION", middle(probabilities(found)))
         return found
 
-    monkeypatch.setattr(f"{judging.__name__}.score_log_odds", scored)
+    monkeypatch.setattr(f"{judge.__name__}.score_log_odds", scored)
 
 
 @pytest.mark.usefixtures("_middling_decision")
@@ -114,7 +114,7 @@ def test_windows_without_labels_are_localized_too(tmp_path: Path) -> None:
 def test_where_nothing_is_flagged_the_table_is_empty(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"{judging.__name__}.DECISION", 1.0)
+    monkeypatch.setattr(f"{judge.__name__}.DECISION", 1.0)
     predictions = prepare(tmp_path).predict()
     for split in SPLITS:
         predicted, contributed = rows(predictions, split)
@@ -128,7 +128,7 @@ def test_of_a_long_window_the_most_suspicious_excerpt_decides_and_is_localized(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threshold = 0.16  # of the 16 pairs of messages six are above, the nearest .176, one is .146
-    monkeypatch.setattr(f"{judging.__name__}.DECISION", threshold)
+    monkeypatch.setattr(f"{judge.__name__}.DECISION", threshold)
     setting = prepare(tmp_path, max_window_messages=2)  # windows of four
     predictions = setting.predict()
     model, collator = load_model(
@@ -261,7 +261,7 @@ def test_windows_nearer_to_the_decision_than_rounding_are_counted_in_each_split(
 
     given: dict[tuple[int, ...], float] = {}
     monkeypatch.setattr(f"{scoring.__name__}.in_batches_of", way)
-    monkeypatch.setattr(f"{judging.__name__}.score_log_odds", scored)
+    monkeypatch.setattr(f"{judge.__name__}.score_log_odds", scored)
     results = prepare(tmp_path).predict().results
     assert max(map(abs, given.values())) < 30  # untrained, it is sure of nothing
     assert results["rounding"]["log_odds"] == off

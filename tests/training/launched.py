@@ -12,7 +12,7 @@ import torch
 from logllm_core.errors import LogLLMError
 from logllm_core.training import launch
 from logllm_core.training.launch import Tell
-from logllm_core.training.team import Team, join, leave
+from logllm_core.training.process_team import Team, join, leave
 
 
 def count(team: Team, tell: Tell, *arguments: str) -> None:

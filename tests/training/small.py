@@ -23,11 +23,11 @@ from logllm_core.store.store import Artifact, Json, Store
 from logllm_core.training import sampling
 from logllm_core.training.checkpoint import Checkpoints
 from logllm_core.training.gradients import TrainingMaterial
+from logllm_core.training.process_team import Team
 from logllm_core.training.recipes import Recipe, Stage
 from logllm_core.training.stage import train_stage
 from logllm_core.training.stage_plan import Execution, StagePlan
 from logllm_core.training.stage_run import StageRun
-from logllm_core.training.team import Team
 from tests import tiny
 
 TEXTS = ["alpha read ok", "beta write", "gamma disk failed", "delta"]

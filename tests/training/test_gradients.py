@@ -12,8 +12,8 @@ from torch import Tensor
 from logllm_core.model.logllm import LogLLM
 from logllm_core.signals import Interruption
 from logllm_core.training.gradients import Outcome, accumulate
+from logllm_core.training.process_team import Team
 from logllm_core.training.stage_run import StageRun
-from logllm_core.training.team import Team
 from tests import tiny
 from tests.training import small
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from logllm_core.evaluation.measures.metrics import Labels, Scores
-from logllm_core.evaluation.results.report import AlertGroup, Alerts, AlertType
 from logllm_core.logs.messages.log_messages import message_files
 from logllm_core.logs.windows.splits import Split
 from logllm_core.logs.windows.window_artifact import split_files
+from logllm_core.results.report import AlertGroup, Alerts, AlertType
 from logllm_core.scoring import DECISION
 from logllm_core.store.database import bounded_connection
 from logllm_core.store.store import Artifact

@@ -27,11 +27,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from logllm_core.evaluation.measures.bags import Ids, count_messages, distinct, distinct_bags
 from logllm_core.evaluation.measures.metrics import Scores
-from logllm_core.evaluation.measures.training_bags import (
-    Evidence,
-    NotApplicableError,
-    TrainingBags,
-)
+from logllm_core.evaluation.measures.training_bags import Evidence, NotApplicableError, TrainingBags
 from logllm_core.logs.windows.window_artifact import Windows
 
 Scorer = Callable[[Windows], Scores]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from logllm_core.evaluation.measures.metrics import Labels, Scores
-from logllm_core.evaluation.results.report import Bin, Calibration
+from logllm_core.results.report import Bin, Calibration
 
 NUM_BINS = 10
 # Written as quotients: 3 / 10 is the number that "0.3" reads as, 3 * 0.1 is not.

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from logllm_core.evaluation.measures.metrics import Labels, Scores, rates
-from logllm_core.evaluation.results.figures import Difference, Interval, PairedFigure
+from logllm_core.results.figures import Difference, Interval, PairedFigure
 from logllm_core.scoring import DECISION
 
 NUM_RESAMPLES = 1_000

@@ -9,8 +9,8 @@ from sklearn.metrics import average_precision_score
 
 from logllm_core import tables
 from logllm_core.evaluation.measures.metrics import Scores
-from logllm_core.evaluation.results import MODEL
-from logllm_core.evaluation.results.report import LineRankings, RankingFigures
+from logllm_core.results import MODEL
+from logllm_core.results.report import LineRankings, RankingFigures
 from logllm_core.store.store import Artifact
 
 Ranking = Mapping[int, float]  # a window's distinct messages, by id; higher is more suspicious

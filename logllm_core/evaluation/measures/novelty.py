@@ -9,8 +9,8 @@ from collections.abc import Hashable, Mapping, Sequence
 import numpy as np
 
 from logllm_core.evaluation.measures.metrics import Labels, Scores, judge, rank
-from logllm_core.evaluation.results.report import Subset, SubsetFigures, UnseenSubsets
 from logllm_core.logs.windows.window_artifact import Windows
+from logllm_core.results.report import Subset, SubsetFigures, UnseenSubsets
 
 
 def subsets(

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from logllm_core.logs.simulator import clock
 from logllm_core.logs.simulator.bgl_tables import EPISODES, FLAGS, ORDINARY, TROUBLES, UNITS
-from logllm_core.logs.simulator.machine import Head, Machine, Slots
-from logllm_core.logs.simulator.pieces import Ints, Sheet, TextPieces
+from logllm_core.logs.simulator.line_fragments import Ints, Sheet, TextPieces
+from logllm_core.logs.simulator.simulated_machine import Head, Machine, Slots
 
 
 def _slots() -> Slots:

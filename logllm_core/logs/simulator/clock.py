@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from logllm_core.logs.simulator.pieces import Ints, Sheet, Span, TextPieces
+from logllm_core.logs.simulator.line_fragments import Ints, Sheet, Span, TextPieces
 
 SECOND = 1_000_000  # in microseconds, the unit of all times here
 DAY_SECONDS = 86_400

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from logllm_core.logs.simulator import clock
 from logllm_core.logs.simulator.hdfs_tables import REST, SESSION_KINDS
-from logllm_core.logs.simulator.machine import Batch
-from logllm_core.logs.simulator.pieces import (
+from logllm_core.logs.simulator.line_fragments import (
     HOLE,
     Floats,
     Ints,
@@ -31,6 +30,7 @@ from logllm_core.logs.simulator.pieces import (
     pick,
     shares,
 )
+from logllm_core.logs.simulator.simulated_machine import Batch
 
 SESSIONS_PER_BATCH = 6_000  # bounds memory; part of what a seed means
 START_SECONDS = 1_226_262_930

@@ -7,8 +7,8 @@ distinct: process numbers, mail ids and addresses.
 from datetime import datetime
 
 from logllm_core.logs.simulator import clock
-from logllm_core.logs.simulator.machine import Head, Machine, Slots
-from logllm_core.logs.simulator.pieces import Ints, Sheet, TextPieces
+from logllm_core.logs.simulator.line_fragments import Ints, Sheet, TextPieces
+from logllm_core.logs.simulator.simulated_machine import Head, Machine, Slots
 from logllm_core.logs.simulator.thunderbird_tables import (
     CHANGES,
     DAEMONS,

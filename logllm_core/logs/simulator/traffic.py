@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from logllm_core.logs.simulator.pieces import Ints, between, expand, pick, shares
+from logllm_core.logs.simulator.line_fragments import Ints, between, expand, pick, shares
 
 EVENTS_PER_BATCH = 100_000  # bounds memory; part of what a seed means
 NORMAL = "-"

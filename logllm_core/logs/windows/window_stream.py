@@ -23,12 +23,7 @@ from logllm_core.logs.messages.parsing import ParsedBlock, parse_block
 from logllm_core.logs.messages.vocabulary import Vocabulary
 from logllm_core.logs.records.line_blocks import Block
 from logllm_core.logs.windows.label_column import LabelColumn
-from logllm_core.logs.windows.message_windows import (
-    NEW_WINDOWS,
-    NewWindows,
-    lists_of,
-    window_table,
-)
+from logllm_core.logs.windows.message_windows import NEW_WINDOWS, NewWindows, lists_of, window_table
 from logllm_core.logs.windows.open_lines import (
     ARRIVED,
     CONTENT,

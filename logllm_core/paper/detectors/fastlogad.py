@@ -27,8 +27,8 @@ from logllm_core.paper.building_blocks import thresholds
 from logllm_core.paper.building_blocks.event_transformer import EventTransformer
 from logllm_core.paper.building_blocks.fitting import AttentionSettings
 from logllm_core.paper.building_blocks.interface import Bench, Ids, Method, Scorer, Scores, Training
-from logllm_core.paper.building_blocks.pieces import Group, cut, grouped
 from logllm_core.paper.building_blocks.window_classifier import batches, padded
+from logllm_core.paper.building_blocks.window_pieces import Group, cut, grouped
 
 NAME = "fastlogad"
 LEAST = 1e-6  # a norm or a chance that is not 0

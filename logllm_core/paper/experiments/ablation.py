@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from logllm_core.evaluation.results import json_files
-from logllm_core.evaluation.results.data_card import Facts
-from logllm_core.evaluation.results.figures import Difference, Figure, OverSeeds
-from logllm_core.evaluation.results.report import AboutDataset
-from logllm_core.evaluation.results.training import Cost
 from logllm_core.pages.figures_as_text import Row, shown, shown_interval
+from logllm_core.results import json_files
+from logllm_core.results.data_card import Facts
+from logllm_core.results.figures import Difference, Figure, OverSeeds
+from logllm_core.results.report import AboutDataset
+from logllm_core.results.training import Cost
 from logllm_core.store.store import Artifact
 
 FILE_NAME, PAGE_NAME = "ablation.json", "ablation.html"

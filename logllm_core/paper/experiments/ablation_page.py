@@ -6,8 +6,6 @@ from pathlib import Path
 from loguru import logger
 
 from logllm_core.errors import LogLLMError
-from logllm_core.evaluation.results import json_files
-from logllm_core.evaluation.results.report import DATASET_FACTS
 from logllm_core.pages.html import render_page
 from logllm_core.paper.experiments.ablation import (
     FILE_NAME,
@@ -21,6 +19,8 @@ from logllm_core.paper.experiments.ablation_rows import describe, read_run, spre
 from logllm_core.paper.experiments.ablation_table import GROUPS, RECIPE, Plan
 from logllm_core.paper.experiments.beta_figure import draw
 from logllm_core.paper.experiments.paper_tables import DATASETS
+from logllm_core.results import json_files
+from logllm_core.results.report import DATASET_FACTS
 from logllm_core.store.store import Artifact, Json, Store
 
 VERSION = 2

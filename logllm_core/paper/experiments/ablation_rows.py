@@ -9,13 +9,13 @@ from logllm_core.evaluation.detector_figures import over_seeds
 from logllm_core.evaluation.measures.intervals import differences
 from logllm_core.evaluation.measures.metrics import Labels, Scores
 from logllm_core.evaluation.measures.scored_windows import read_labels, read_scores
-from logllm_core.evaluation.results.figures import Difference, Interval, OverSeeds
-from logllm_core.evaluation.results.json_files import read_report
-from logllm_core.evaluation.results.report import Report
-from logllm_core.evaluation.results.training import peaks
 from logllm_core.paper.experiments import paper_tables
 from logllm_core.paper.experiments.ablation import AblationRow, PublishedVariant, VariantCost
 from logllm_core.paper.experiments.ablation_table import GROUPS, Plan, Trial
+from logllm_core.results.figures import Difference, Interval, OverSeeds
+from logllm_core.results.json_files import read_report
+from logllm_core.results.report import Report
+from logllm_core.results.training import peaks
 from logllm_core.store.store import Artifact, Store
 
 FIGURES = ("precision", "recall", "f1", "f1_at_validation_threshold", "pr_auc")

@@ -7,10 +7,10 @@ from itertools import product
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from logllm_core.evaluation.results.figures import Interval
 from logllm_core.pages.figures_as_text import LABELS
 from logllm_core.pages.svg import ACCENT, CARD, QUIET, WHOLE, as_svg
 from logllm_core.paper.experiments.ablation import AblationRow
+from logllm_core.results.figures import Interval
 
 RATES = ("precision", "recall", "f1")
 

@@ -17,10 +17,6 @@ from logllm_core.evaluation.measures import intervals
 from logllm_core.evaluation.measures.alert_types import read_alert_rates
 from logllm_core.evaluation.measures.metrics import Labels, Scores
 from logllm_core.evaluation.measures.scored_windows import read_scores
-from logllm_core.evaluation.results import MODEL, json_files
-from logllm_core.evaluation.results.data_card import DataCard
-from logllm_core.evaluation.results.figures import Difference, PairedFigure
-from logllm_core.evaluation.results.report import DATASET_FACTS
 from logllm_core.logs.catalog.catalog import Dataset
 from logllm_core.logs.windows.splits import Split
 from logllm_core.logs.windows.window_artifact import Windows
@@ -39,6 +35,10 @@ from logllm_core.paper.experiments.comparison import (
 )
 from logllm_core.paper.experiments.contenders import Contender
 from logllm_core.pipeline import Prepared
+from logllm_core.results import MODEL, json_files
+from logllm_core.results.data_card import DataCard
+from logllm_core.results.figures import Difference, PairedFigure
+from logllm_core.results.report import DATASET_FACTS
 from logllm_core.store.manifest import describe_machine, recorded_versions
 from logllm_core.store.store import Artifact, Json, Store
 

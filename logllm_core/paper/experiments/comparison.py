@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from logllm_core.evaluation.detector_figures import Detectors, figure
-from logllm_core.evaluation.results import MODEL, json_files
-from logllm_core.evaluation.results.data_card import DataCard, Facts
-from logllm_core.evaluation.results.figures import DetectorFigures, Difference, OverSeeds
-from logllm_core.evaluation.results.report import AboutDataset
-from logllm_core.evaluation.results.training import Cost
 from logllm_core.pages.figures_as_text import LABELS, Row, figure_rows, shown
 from logllm_core.paper.building_blocks.interface import LabelsUsed, Reads
 from logllm_core.paper.experiments.paper_tables import PublishedMinutes, PublishedWindows
+from logllm_core.results import MODEL, json_files
+from logllm_core.results.data_card import DataCard, Facts
+from logllm_core.results.figures import DetectorFigures, Difference, OverSeeds
+from logllm_core.results.report import AboutDataset
+from logllm_core.results.training import Cost
 from logllm_core.store.store import Artifact
 
 FILE_NAME, PAGE_NAME = "comparison.json", "comparison.html"

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from logllm_core.config import Settings
 from logllm_core.errors import LogLLMError
-from logllm_core.evaluation.results import MODEL
 from logllm_core.paper.building_blocks.interface import LabelsUsed, Method, Reads
-from logllm_core.paper.detectors.table import METHODS
+from logllm_core.paper.detectors.all_methods import METHODS
+from logllm_core.results import MODEL
 from logllm_core.store.store import Artifact, Json
 from logllm_core.training.recipes import Recipe
 

@@ -9,12 +9,7 @@ from scipy.stats import ks_2samp
 
 from logllm_core import tables
 from logllm_core.daily.champion.decisions import find_champion, promote
-from logllm_core.daily.champion.drift import (
-    Drift,
-    drift_of,
-    kolmogorov_smirnov,
-    measure,
-)
+from logllm_core.daily.champion.drift import Drift, drift_of, kolmogorov_smirnov, measure
 from logllm_core.daily.champion.drift_limits import DriftLimits
 from logllm_core.daily.champion.scored_windows import (
     ScoredWindows,

@@ -9,9 +9,9 @@ from logllm_core.evaluation.measures.alert_types import (
     recall_by_alert,
     shown_alert,
 )
-from logllm_core.evaluation.results.report import AlertGroup, AlertType
 from logllm_core.logs.messages.log_messages import read_vocabulary
 from logllm_core.logs.windows.window_artifact import build_windows, read_windows
+from logllm_core.results.report import AlertGroup, AlertType
 from logllm_core.store.store import Store
 from tests.evaluation.labelled import prepared
 from tests.logs.samples import EPOCH, labelled_by_line, labelled_by_session, messages_of

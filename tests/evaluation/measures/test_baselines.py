@@ -12,11 +12,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from logllm_core.evaluation.measures import baselines
 from logllm_core.evaluation.measures.bags import Ids, count_messages
-from logllm_core.evaluation.measures.baselines import (
-    BASELINES,
-    Scorer,
-    fit_baselines,
-)
+from logllm_core.evaluation.measures.baselines import BASELINES, Scorer, fit_baselines
 from logllm_core.evaluation.measures.training_bags import Evidence, TrainingBags
 from logllm_core.logs.windows.window_artifact import Windows
 

@@ -15,7 +15,7 @@ from logllm_core.evaluation.measures.intervals import (
     resamples,
 )
 from logllm_core.evaluation.measures.metrics import Labels, Scores, judge, rank
-from logllm_core.evaluation.results.figures import PAIRED, Difference, Interval
+from logllm_core.results.figures import PAIRED, Difference, Interval
 
 NO_DIFFERENCE = Difference(difference=0.0, interval=Interval(0.0, 0.0))
 ROWS = st.lists(

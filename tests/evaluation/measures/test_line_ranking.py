@@ -15,9 +15,9 @@ from logllm_core.evaluation.measures.line_ranking import (
     ranking_figures,
     read_contributions,
 )
-from logllm_core.evaluation.results.report import RankingFigures
 from logllm_core.logs.messages.log_messages import read_vocabulary
 from logllm_core.logs.windows.window_artifact import read_windows
+from logllm_core.results.report import RankingFigures
 from logllm_core.store.store import Artifact
 from tests.evaluation.labelled import prepared
 

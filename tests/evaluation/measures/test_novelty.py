@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from logllm_core.evaluation.measures.novelty import subsets
-from logllm_core.evaluation.results.report import Subset, SubsetFigures, UnseenSubsets
 from logllm_core.logs.windows.window_artifact import read_windows
+from logllm_core.results.report import Subset, SubsetFigures, UnseenSubsets
 from tests.evaluation.labelled import prepared
 
 

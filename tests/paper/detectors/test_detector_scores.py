@@ -24,13 +24,13 @@ from logllm_core.model.sources.named_backbones import (
 )
 from logllm_core.paper.building_blocks.interface import Bench, Ids, Method, Scorer, Scores, Training
 from logllm_core.paper.building_blocks.training_windows import training_windows
+from logllm_core.paper.detectors.all_methods import METHODS
 from logllm_core.paper.detectors.detector_scores import (
     SCORED_SPLITS,
     Assignment,
     run_method,
     score_distinct,
 )
-from logllm_core.paper.detectors.table import METHODS
 from logllm_core.store.store import Artifact, Store
 from tests.paper.logs import Log, hdfs_sample, simulated, trimmed
 

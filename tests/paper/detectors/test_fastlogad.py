@@ -6,8 +6,8 @@ import torch
 from torch.nn import functional
 
 from logllm_core.paper.building_blocks.interface import Bench, Events, Training
-from logllm_core.paper.building_blocks.pieces import cut, grouped
 from logllm_core.paper.building_blocks.window_classifier import padded
+from logllm_core.paper.building_blocks.window_pieces import cut, grouped
 from logllm_core.paper.detectors.fastlogad import (
     METHOD,
     Discriminator,

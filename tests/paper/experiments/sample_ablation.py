@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from logllm_core.evaluation.results.json_files import from_json
 from logllm_core.paper.experiments.ablation import AblationRow, verdict
+from logllm_core.results.json_files import from_json
 from tests.pages.sample_parts import HOSTILE
 
 FIGURES = ("precision", "recall", "f1", "f1_at_validation_threshold", "pr_auc")

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from logllm_core.errors import LogLLMError
-from logllm_core.evaluation.results.json_files import as_json, from_json
 from logllm_core.paper.experiments import ablation_page
 from logllm_core.paper.experiments.ablation import Ablation, AblationRow, ablation_rows, verdict
 from logllm_core.paper.experiments.ablation_table import plan
+from logllm_core.results.json_files import as_json, from_json
 from logllm_core.store.store import Store
 from tests.pages.sample_parts import HOSTILE
 from tests.paper.experiments.sample_ablation import absent, content, row

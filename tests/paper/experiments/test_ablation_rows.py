@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from logllm_core.evaluation.results import MODEL
 from logllm_core.paper.experiments.ablation import AblationRow, PublishedVariant, VariantCost
 from logllm_core.paper.experiments.ablation_rows import Ran, describe, spread_of_seeds
 from logllm_core.paper.experiments.ablation_table import Plan, plan
+from logllm_core.results import MODEL
 from logllm_core.store.store import Artifact
 from tests.pages.sample_parts import detector, stage_content, verdicts
 from tests.pages.sample_report import report_of, small_content

@@ -8,8 +8,6 @@ import pytest
 
 from logllm_core.evaluation.measures.intervals import difference
 from logllm_core.evaluation.measures.scored_windows import read_scores
-from logllm_core.evaluation.results.figures import DetectorFigures
-from logllm_core.evaluation.results.json_files import from_json
 from logllm_core.logs.windows.window_artifact import read_windows
 from logllm_core.pages.figures_as_text import UNDEFINED
 from logllm_core.paper.experiments.compare_methods import render
@@ -23,6 +21,8 @@ from logllm_core.paper.experiments.comparison import (
     verdict,
 )
 from logllm_core.paper.experiments.paper_tables import PublishedMinutes
+from logllm_core.results.figures import DetectorFigures
+from logllm_core.results.json_files import from_json
 from tests.pages.sample_parts import HOSTILE, detector, verdicts
 from tests.paper.experiments.sample_contenders import ANOMALOUS, LENGTHS, Sample, contender, sample
 

@@ -3,7 +3,7 @@
 import pytest
 
 from logllm_core.errors import LogLLMError
-from logllm_core.paper.detectors.table import METHODS
+from logllm_core.paper.detectors.all_methods import METHODS
 from logllm_core.paper.experiments import paper_tables
 from logllm_core.paper.experiments.contenders import Contender, choose, wants_logllm
 from logllm_core.training.recipes import recipe_named

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from logllm_core.evaluation.judged_splits import Judged
-from logllm_core.evaluation.learned import judge_training, prior_loss
-from logllm_core.evaluation.results.training import Learned
+from logllm_core.evaluation.training_check import judge_training, prior_loss
+from logllm_core.results.training import Learned
 from logllm_core.training.recipes import recipe_named
 
 QUICK, PAPER = recipe_named("quick"), recipe_named("paper")

@@ -13,14 +13,14 @@ from logllm_core.model.sources.named_backbones import backbones_named
 from logllm_core.pipeline import Pipeline, Prepared, Trained
 from logllm_core.store.store import Artifact
 from logllm_core.training.sampling import check_labelled
-from tasks import publish, steps
+from tasks import shown_in_prefect, step_tasks
 
 
 def pipeline_of(settings: PrepareSettings) -> Pipeline:
     """Each step a task, and the files of a log read side by side."""
     return Pipeline(
         store=settings.store,
-        run=steps.run,
+        run=step_tasks.run,
         mirror=settings.archive_mirror,
         read_files=lambda dataset, raw, is_masked: build_parts(
             settings, dataset, raw, is_masked=is_masked
@@ -46,7 +46,7 @@ def report_on(name: str, settings: TrainSettings, *, may_train: bool) -> Artifac
         execution = settings.execution if may_train else None
         trained.append(pipeline.train(replace(basis, recipe=recipe), execution))
     report = pipeline.evaluate(trained, chooses_seed=settings.chooses_seed)
-    publish.publish_report(report)
+    shown_in_prefect.publish_report(report)
     pipeline.refresh_views()
     return report
 

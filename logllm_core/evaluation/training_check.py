@@ -12,9 +12,9 @@ from math import log
 from logllm_core.evaluation.judged_splits import Judged
 from logllm_core.evaluation.measures.intervals import difference
 from logllm_core.evaluation.measures.metrics import rank
-from logllm_core.evaluation.results import MODEL
-from logllm_core.evaluation.results.training import Learned
 from logllm_core.pages.figures_as_text import shown
+from logllm_core.results import MODEL
+from logllm_core.results.training import Learned
 from logllm_core.training.recipes import Recipe
 
 # "The sequence is normal.": five, and the end; of these the fourth decides. So many they are for

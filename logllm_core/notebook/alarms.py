@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from logllm_core import tables
 from logllm_core.daily.detect.verdict_rows import verdicts
 from logllm_core.errors import LogLLMError
-from logllm_core.library.tables import Table
 from logllm_core.logs.catalog.catalog import Dataset
 from logllm_core.logs.messages import Masking
 from logllm_core.logs.records.line_blocks import Block, read_blocks
 from logllm_core.logs.sources.archives import open_stream
 from logllm_core.logs.windows.message_windows import NEW_WINDOWS, NewWindows
 from logllm_core.logs.windows.window_stream import WindowStream
+from logllm_core.notebook.tables import Table
 from logllm_core.progress import track
 from logllm_core.scoring.new_log_judge import NewLogJudge
 

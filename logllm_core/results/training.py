@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from logllm_core.evaluation.results.data_card import Facts
+from logllm_core.results.data_card import Facts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from logllm_core.errors import LogLLMError
-from logllm_core.evaluation.results.figures import Figure, Interval
-from logllm_core.evaluation.results.json_files import as_json, from_json, read_report, write
-from logllm_core.evaluation.results.report import Report
+from logllm_core.results.figures import Figure, Interval
+from logllm_core.results.json_files import as_json, from_json, read_report, write
+from logllm_core.results.report import Report
 from logllm_core.store.store import Artifact
 from tests.pages.sample_report import bare_content, report_of, small_content
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from logllm_core.evaluation.results import MODEL
-from logllm_core.evaluation.results.data_card import DataCard, Facts
-from logllm_core.evaluation.results.figures import DetectorFigures, Figure, OverSeeds, ToStrongest
-from logllm_core.evaluation.results.shown_windows import ShownCounts, ShownWindow, WindowKind
-from logllm_core.evaluation.results.training import Learned, ScoringFigures, StageFigures
+from logllm_core.results import MODEL
+from logllm_core.results.data_card import DataCard, Facts
+from logllm_core.results.figures import DetectorFigures, Figure, OverSeeds, ToStrongest
+from logllm_core.results.shown_windows import ShownCounts, ShownWindow, WindowKind
+from logllm_core.results.training import Learned, ScoringFigures, StageFigures
 
 PAGE_NAME = "report.html"
 DATASET_FACTS = {"title", "page", "licence", "citation"}  # of a data set's file

@@ -14,8 +14,8 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from logllm_core.errors import LogLLMError
-from logllm_core.evaluation.results.figures import DetectorFigures
-from logllm_core.evaluation.results.report import Report
+from logllm_core.results.figures import DetectorFigures
+from logllm_core.results.report import Report
 from logllm_core.store.store import Artifact, Json
 
 REPORT_NAME = "report.json"

@@ -10,8 +10,8 @@ import pytest
 
 import logllm_core as logllm
 from logllm_core.errors import LogLLMError
-from logllm_core.library.notebook import Data, Model
 from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.notebook.functions import Data, Model
 from tests import tiny
 from tests.daily.new_logs import DATASET
 from tests.logs.samples import EPOCH

@@ -3,8 +3,8 @@ import os
 import pytest
 import torch
 
-from logllm_core.training import team as team_module
-from logllm_core.training.team import alone, join
+from logllm_core.training import process_team
+from logllm_core.training.process_team import alone, join
 
 
 def test_a_process_alone_is_its_own_team(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +31,7 @@ class Distributed:
 
 def test_the_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
-    monkeypatch.setattr(team_module, "distributed", Distributed())
+    monkeypatch.setattr(process_team, "distributed", Distributed())
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(7)))
     try:
         team = join()

@@ -16,7 +16,7 @@ from logllm_core.store.store import Artifact
 if TYPE_CHECKING:
     from logllm_core.daily.champion.decisions import Decision
     from logllm_core.daily.champion.drift import Drift
-    from logllm_core.evaluation.contest import Contest
+    from logllm_core.evaluation.champion_contest import Contest
 
 DRIFT_EXCEEDED = "logllm.drift.exceeded"
 
@@ -24,8 +24,8 @@ DRIFT_EXCEEDED = "logllm.drift.exceeded"
 @task(task_run_name="publish-report-{built.dataset}", cache_policy=NO_CACHE)
 def publish_report(built: Artifact) -> None:
     """The test figures and the alert types as Prefect tables, and in short the report."""
-    from logllm_core.evaluation.results.json_files import read_report
     from logllm_core.pages import figures_as_text, markdown
+    from logllm_core.results.json_files import read_report
 
     report = read_report(built)
     key = _key(built.dataset)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from logllm_core.logs.simulator.clock import SECOND
-from logllm_core.logs.simulator.pieces import HOLE, Ints, Patterns, Sheet, Span, TextPieces
+from logllm_core.logs.simulator.line_fragments import HOLE, Ints, Patterns, Sheet, Span, TextPieces
 from logllm_core.logs.simulator.traffic import NORMAL, Episode, Line, Ordinary, Traffic
 
 ODD_BYTES = " \xe9\xff\x00\x85"  # not UTF-8

@@ -3,7 +3,7 @@
 import pytest
 
 from logllm_core.daily.champion.decisions import current_model, decide, promote, read_decisions
-from logllm_core.daily.champion.kept_models import keep_last
+from logllm_core.daily.champion.removed_models import keep_last
 from logllm_core.errors import LogLLMError
 from logllm_core.store.store import Kind, Store
 from tests.daily.sample_champions import NAME, artifact, model, run

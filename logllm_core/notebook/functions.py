@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from logllm_core import tables
 from logllm_core.daily.champion import decisions
-from logllm_core.evaluation.results.json_files import read_report
-from logllm_core.evaluation.results.report import Report
-from logllm_core.library.alarms import Detection, judge_logs, score
-from logllm_core.library.tables import Table
 from logllm_core.logs.catalog.catalog import Dataset, catalog_dirs, find_dataset
 from logllm_core.logs.messages.log_messages import read_vocabulary
 from logllm_core.logs.windows.splits import SPLITS
+from logllm_core.notebook.alarms import Detection, judge_logs, score
+from logllm_core.notebook.tables import Table
 from logllm_core.pipeline import Pipeline, Prepared, Trained
+from logllm_core.results.json_files import read_report
+from logllm_core.results.report import Report
 from logllm_core.scoring.answer_cache import open_memory
 from logllm_core.scoring.new_log_judge import NewLogJudge
 from logllm_core.store.data_folder import checked_data_dir

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from logllm_core.daily.champion.fair_windows import Newer
-from logllm_core.evaluation.contest import Contest, compete, held_back
+from logllm_core.evaluation.champion_contest import Contest, compete, held_back
 from logllm_core.evaluation.measures.metrics import Labels, Scores
 
 NUM_WINDOWS = 36

@@ -16,10 +16,10 @@ from logllm_core.daily.champion.fair_windows import TRAINED_ON, Newer, newer_win
 from logllm_core.evaluation.measures.intervals import difference
 from logllm_core.evaluation.measures.metrics import Labels, Scores, judge, rank
 from logllm_core.evaluation.measures.scored_windows import read_scores
-from logllm_core.evaluation.results.figures import PAIRED, Interval, PairedFigure
-from logllm_core.evaluation.results.json_files import read_report
 from logllm_core.logs.windows.window_artifact import read_windows
 from logllm_core.pages.figures_as_text import LABELS, shown, shown_interval
+from logllm_core.results.figures import PAIRED, Interval, PairedFigure
+from logllm_core.results.json_files import read_report
 from logllm_core.store.store import Artifact, Store
 
 # Of fewer windows the resamples have less than six blocks, and their interval means nothing.
