@@ -12,7 +12,7 @@ from flows.train import train_logllm
 from logllm_core.daily.champion import decisions as champion
 from logllm_core.errors import LogLLMError
 from logllm_core.store.intact_files import is_whole
-from tasks import steps
+from tasks import step_tasks
 from tests.flows.conftest import settings_of
 from tests.full_disk import no_file_beyond
 
@@ -39,7 +39,7 @@ def fails_in_each(names: list[str], run: Callable[[], object], data_dir: Path) -
                 return step(*given, **more)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(steps, "run", without_room)
+            patch.setattr(step_tasks, "run", without_room)
             with pytest.raises(LogLLMError, match=r"Cannot write to .* Free some space") as fault:
                 run()
         assert entered, name
