@@ -1,5 +1,6 @@
 """README and the pages of docs/, held against the code: commands, queries, links, the tree."""
 
+import ast
 import re
 import shlex
 import tomllib
@@ -12,6 +13,7 @@ import pytest
 from typer.core import TyperGroup
 from typer.main import get_command
 
+import logllm_core
 from flows.cli.main import app
 from logllm_core import tables
 from logllm_core.logs.catalog.catalog import Dataset, find_dataset
@@ -118,6 +120,21 @@ def test_a_command_of_the_pages_is_one(page: str, command: str) -> None:
             name = called
             command_line = subcommand
         command_line.make_context(name, words)
+
+
+def test_the_python_of_the_pages_names_what_is_there() -> None:
+    """What it does `tests/notebook` tests."""
+    blocks = [
+        b for text in PAGES.values() for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    ]
+    named = {
+        node.attr
+        for block in blocks
+        for node in ast.walk(ast.parse(block))
+        if isinstance(node, ast.Attribute)
+        if isinstance(node.value, ast.Name) and node.value.id == "logllm"
+    }
+    assert named == set(logllm_core.__all__) - {"load", "promote"}
 
 
 def test_there_are_at_least_five_questions() -> None:
