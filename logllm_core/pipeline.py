@@ -232,7 +232,8 @@ class Pipeline:
         from logllm_core.evaluation.seed_choice import choose_seed
 
         kept = self.run(choose_seed, scored)
-        logger.info("Seed {} is kept, by the validation split", kept.seed)
+        name = by_seed[kept.seed].basis.dataset.name
+        logger.info("{}: seed {} is kept, by the validation split", name, kept.seed)
         # Once more, for the views; nothing is computed again.
         self.predict(by_seed[kept.seed].basis, by_seed[kept.seed].stages[-1])
         return kept

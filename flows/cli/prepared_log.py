@@ -17,13 +17,10 @@ def find_prepared(name: str, settings: RunSettings) -> Prepared | None:
         read_files=_read_nothing,
     )
     dataset = settings.find_dataset(name)
-    logger.disable("logllm_core")  # where there is something to do, the flow says the same again
     try:
         prepared = pipeline.prepare(dataset, settings.find_recipe())
     except UnfinishedError:
         return None
-    finally:
-        logger.enable("logllm_core")
     logger.info("{}: all of it is there already", dataset.name)
     return prepared
 

@@ -1,7 +1,7 @@
 """A model's verdicts about logs at hand, of which nothing is written down."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import numpy as np
@@ -17,6 +17,7 @@ from logllm_core.logs.messages import Masking
 from logllm_core.logs.records.line_blocks import Block, read_blocks
 from logllm_core.logs.sources.archives import open_stream
 from logllm_core.logs.windows.message_windows import NEW_WINDOWS, NewWindows
+from logllm_core.logs.windows.stream_state import Counts
 from logllm_core.logs.windows.window_stream import WindowStream
 from logllm_core.notebook.tables import Table
 from logllm_core.progress import track
@@ -56,9 +57,14 @@ class Detection:
     """What a model says of each window of some logs; iterated over, its alarms."""
 
     table: pa.Table  # as in tables.NEW_PREDICTIONS
+    counts: Counts  # what became of the lines
 
     def __repr__(self) -> str:
-        return f"Detection({len(self)} alarms in {self.table.num_rows:,} windows)"
+        told = f"{len(self)} alarms in {self.table.num_rows:,} windows"
+        for name, number in asdict(self.counts).items():
+            if number and name not in {"num_lines", "num_kept_lines"}:
+                told += f"; {number:,} {name.removeprefix('num_').replace('_', ' ')}"
+        return f"Detection({told})"
 
     def __len__(self) -> int:
         return len(self._flagged())
@@ -82,14 +88,17 @@ def judge_logs(
     judge: NewLogJudge, dataset: Dataset, masking: Masking, paths: Sequence[str]
 ) -> Detection:
     """Read each log from its beginning to its end, as `dataset` says that lines are."""
-    parts = [part for path in paths for part in _judge_log(judge, dataset, masking, path)]
-    return Detection(pa.concat_tables(parts) if parts else tables.NEW_PREDICTIONS.empty_table())
+    parts, counts = [tables.NEW_PREDICTIONS.empty_table()], Counts()
+    for path in paths:
+        stream = WindowStream(dataset, masking, source=path)
+        parts += _judge_log(judge, dataset, stream, path)
+        counts = counts.plus(stream.counts)
+    return Detection(pa.concat_tables(parts), counts)
 
 
 def _judge_log(
-    judge: NewLogJudge, dataset: Dataset, masking: Masking, path: str
+    judge: NewLogJudge, dataset: Dataset, stream: WindowStream, path: str
 ) -> Iterator[pa.Table]:
-    stream = WindowStream(dataset, masking, source=path)
     most = dataset.line.max_line_bytes
     with open_stream(path, None) as opened, track(f"Judging {path}", unit="windows") as advance:
         for windows in _closed(stream, read_blocks(opened, max_line_bytes=most)):

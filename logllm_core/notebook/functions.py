@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from logllm_core import tables
 from logllm_core.daily.champion import decisions
+from logllm_core.errors import LogLLMError
 from logllm_core.logs.catalog.catalog import Dataset, catalog_dirs, find_dataset
 from logllm_core.logs.messages.log_messages import read_vocabulary
 from logllm_core.logs.windows.splits import SPLITS
 from logllm_core.notebook.alarms import Detection, judge_logs, score
-from logllm_core.notebook.tables import Table
+from logllm_core.notebook.tables import Table, by_split
 from logllm_core.pipeline import Pipeline, Prepared, Trained
 from logllm_core.results.json_files import read_report
 from logllm_core.results.report import Report
@@ -54,7 +54,7 @@ class Data:
     @property
     def windows(self) -> Table:
         """A row a window, with a column `split`."""
-        return _by_split("windows", self.prepared.windows, tables.WINDOWS)
+        return by_split("windows", self.prepared.windows, tables.WINDOWS)
 
     @property
     def messages(self) -> Table:
@@ -92,7 +92,7 @@ class Model:
     def predictions(self) -> Table:
         """What it says of the validation and the test split."""
         made = self.pipeline.predict(self.trained.basis, self.trained.stages[-1])
-        return _by_split("predictions", made, tables.PREDICTIONS)
+        return by_split("predictions", made, tables.PREDICTIONS)
 
     @cached_property
     def judge(self) -> NewLogJudge:
@@ -158,16 +158,14 @@ def evaluate(model: Model) -> Report:
 
     Of a champion it is the report that it was promoted by, as long as that is there.
     """
-    if model.run and is_whole(model.run.path):
-        return read_report(model.run)
-    run = model.pipeline.evaluate([model.trained])
+    run = _run_of(model)
     model.pipeline.refresh_views()
     return read_report(run)
 
 
 def promote(model: Model) -> None:
     """Have this model judge the data set's new logs from now on: `load` gives it, too."""
-    run = model.pipeline.evaluate([model.trained])
+    run = _run_of(model)
     decisions.promote(model.pipeline.store, run, reason="It was promoted by hand.")
 
 
@@ -217,6 +215,19 @@ def detect(model: Model, *paths: str | Path) -> Detection:
     return judge_logs(model.judge, basis.dataset, basis.recipe.masking, list(map(str, paths)))
 
 
+def _run_of(model: Model) -> Artifact:
+    if model.run is None:
+        return model.pipeline.evaluate([model.trained])
+    if is_whole(model.run.path):
+        return model.run
+    name = model.trained.basis.dataset.name
+    raise LogLLMError(
+        f"The report of run {model.run.fingerprint}, by which this model of {name} became "
+        "champion, is gone or damaged. Train it again, which finds what is there: logllm train "
+        f"{name}, with the same options."
+    )
+
+
 def _recipe(given: str | Recipe) -> Recipe:
     return given if isinstance(given, Recipe) else recipe_named(given)
 
@@ -224,18 +235,3 @@ def _recipe(given: str | Recipe) -> Recipe:
 def _prepared(pipeline: Pipeline, dataset: Dataset, recipe: Recipe) -> Data:
     prepared = pipeline.prepare(dataset, recipe)
     return Data(dataset=dataset, recipe=recipe, prepared=prepared, pipeline=pipeline)
-
-
-def _by_split(name: str, artifact: Artifact, schema: pa.Schema) -> Table:
-    """All splits as one table, with a column that names each row's."""
-
-    def read() -> pa.Table:
-        parts = []
-        for split in SPLITS:
-            folder = artifact.path / f"split={split}"
-            if folder.is_dir():
-                part = tables.read(folder, schema)
-                parts.append(part.append_column("split", pa.repeat(split, len(part))))
-        return pa.concat_tables(parts)
-
-    return Table(name, read)

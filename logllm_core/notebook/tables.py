@@ -6,7 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from logllm_core import tables
 from logllm_core.errors import LogLLMError
+from logllm_core.logs.windows.splits import SPLITS
+from logllm_core.store.store import Artifact
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +39,18 @@ class Table:
                 "(pip install pandas), or take the table as Arrow: .arrow()."
             ) from None
         return self.read().to_pandas()
+
+
+def by_split(name: str, artifact: Artifact, schema: pa.Schema) -> Table:
+    """All splits as one table, with a column that names each row's."""
+
+    def read() -> pa.Table:
+        parts = []
+        for split in SPLITS:
+            folder = artifact.path / f"split={split}"
+            if folder.is_dir():
+                part = tables.read(folder, schema)
+                parts.append(part.append_column("split", pa.repeat(split, len(part))))
+        return pa.concat_tables(parts)
+
+    return Table(name, read)

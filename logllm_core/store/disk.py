@@ -4,12 +4,14 @@ Nothing else in the house gives a finished file or folder its name, or takes it 
 """
 
 import errno
+import glob
 import itertools
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +24,7 @@ from logllm_core.errors import LogLLMError
 # of their own for it, but all of them quote the system's words.
 FULL = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+DAY_SECONDS = 86_400.0
 WRITING, BUILDING = ".writing", ".building"  # end the name of what is not in its place yet
 
 
@@ -79,6 +82,14 @@ def whole_file(path: Path) -> Iterator[Path]:
         put_in_place(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def remove_unfinished(path: Path) -> None:
+    """What `whole_file` left beside where it was killed; whoever writes since today is spared."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*{WRITING}"):
+        with suppress(FileNotFoundError):
+            if time.time() - leftover.stat().st_mtime > DAY_SECONDS:
+                leftover.unlink()
 
 
 @contextmanager

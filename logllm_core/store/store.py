@@ -157,10 +157,10 @@ class Store:
             logger.info(
                 "{} of {}: reused {}", artifact.kind, artifact.dataset, artifact.fingerprint
             )
-        if is_here and remote and not is_shared:  # a push was cut off, or there was no remote then
-            remote.push(artifact.name, artifact.path)
         if is_here or is_shared:
             mark_as_newest(artifact.path)
+        if is_here and remote and not is_shared:  # a push was cut off, or there was no remote then
+            remote.push(artifact.name, artifact.path)
         return is_here or is_shared
 
     def set_aside(self, artifact: Artifact) -> Path:

@@ -11,6 +11,7 @@ derives them from the seed and its number (`logllm_core.training.stage_run`).
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,10 @@ class Checkpoints:
                 checkpoints before it are still there.
         """
         path = self.folder / f"step-{progress.step:08d}"
+        if path.exists():  # the training stopped here before, and went on from it
+            with suppress(OSError, ValueError):
+                _check(path)
+                return path
         for leftover in self.folder.glob(f".step-*{BUILDING}"):
             shutil.rmtree(leftover)
         with whole_folder(path) as beside:

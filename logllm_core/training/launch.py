@@ -191,9 +191,9 @@ def run_together(module: str, order: bytes, *, num_processes: int, hear: Tell) -
             launched.heed(interruption)
             time.sleep(POLL_SECONDS)
         _check(launched, num_processes)
-    if launched.is_stopping and "results" not in launched.ending:
+    if "results" not in launched.ending:  # they were asked to stop, through here or themselves
         raise StoppedError
-    return launched.ending.get("results")
+    return launched.ending["results"]
 
 
 def _check(torchrun: Launched, num_processes: int) -> None:

@@ -103,6 +103,10 @@ def test_alarms_name_their_lines(
     write_log(folder / "other.log", 12, is_labelled=False)
     verdicts = logllm.detect(model, folder / "other.log")
     assert repr(verdicts) == "Detection(3 alarms in 3 windows)"
+    with (folder / "other.log").open("a") as log:
+        log.write("- neither a time nor a message\n")
+    told = repr(logllm.detect(model, folder / "other.log"))
+    assert told == "Detection(4 alarms in 4 windows; 1 lines without time)"
     alarms = list(verdicts)
     assert [(alarm.first_line, alarm.last_line) for alarm in alarms] == [(0, 3), (4, 7), (8, 11)]
     for alarm in alarms:
@@ -121,7 +125,11 @@ def test_a_promoted_model_is_the_one_that_is_loaded(folder: Path, model: Model) 
     assert loaded.trained.stages == model.trained.stages
     at_hand = [[LINES[2], LINES[1]]]
     assert np.array_equal(loaded.score(at_hand), model.score(at_hand))
-    assert logllm.evaluate(loaded).page == logllm.evaluate(model).page
+    report = logllm.evaluate(loaded)
+    assert report.page == logllm.evaluate(model).page
+    report.page.with_name("manifest.json").unlink()
+    with pytest.raises(LogLLMError, match="by which this model of own became champion, is gone"):
+        logllm.evaluate(loaded)
 
 
 def test_a_callers_mistake_is_one_error(data: Data, model: Model) -> None:

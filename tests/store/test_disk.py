@@ -8,6 +8,7 @@ import pytest
 from logllm_core.store.disk import (
     Stamp,
     put_in_place,
+    remove_unfinished,
     replace_file,
     set_aside,
     whole_file,
@@ -127,3 +128,15 @@ def test_a_stamp_tells_of_a_write_and_of_another_file_but_not_of_another_name(
     assert Stamp.at(path) != stamp
     os.utime(other, ns=(0, 1))
     assert Stamp.at(other) == stamp._replace(changed_ns=1)
+
+
+def test_what_killed_writers_left_goes_a_day_later(tmp_path: Path) -> None:
+    old, fresh, other = (
+        tmp_path / name for name in (".a.1.writing", ".a.2.writing", ".b.1.writing")
+    )
+    for path in (old, fresh, other):
+        path.touch()
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    remove_unfinished(tmp_path / "a")
+    assert {path.name for path in tmp_path.iterdir()} == {".a.2.writing", ".b.1.writing"}

@@ -72,6 +72,14 @@ def test_a_checkpoint_gives_back_what_was_saved(saved: Checkpoints, warnings: li
     assert warnings == []
 
 
+def test_a_step_that_is_saved_again_costs_nothing_of_what_is_there(saved: Checkpoints) -> None:
+    with no_file_beyond(100), pytest.raises(Exception, match=r"."):  # no room for another one
+        save(saved, 11)
+    with no_file_beyond(100):
+        assert save(saved, 10) == saved.folder / "step-00000010"
+    assert newest_step(saved) == 10
+
+
 def test_where_none_was_saved_there_is_none(tmp_path: Path) -> None:
     assert small.checkpoints(tmp_path).newest() is None
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from logllm_core.daily.detect.detect_result import Detected, UnjudgedError
-from logllm_core.daily.detect.find_logs import find_logs
+from logllm_core.daily.detect.find_logs import FoundLogs, find_logs
 from logllm_core.daily.detect.follow_file import POLL_SECONDS
 from logllm_core.daily.detect.judged_log import Steps, Wishes
 from logllm_core.daily.detect.log_identity import is_packed, rotations
@@ -46,13 +46,12 @@ def detect(
 
     Args:
         files: logs, plain or packed, folders with logs, or "-" for standard input.
-        tell: is given verdicts (`tables.NEW_PREDICTIONS`), batch by batch, once they are written;
-            without it they count as not told.
+        tell: is given written verdicts (NEW_PREDICTIONS); without it they count as not told.
         publish: renews what is made of all verdicts.
         is_new_only: do not tell again what was told before.
-        is_following: go on as the files grow, until `is_stopped`; tells what is new alone. A file
-            may come later, and what goes wrong with one meanwhile is told once and tried again.
-        max_delay_seconds: a window of a followed file or a pipe waits no longer for its lines, a
+        is_following: go on as the files grow, until `is_stopped`; tells what is new alone. Files
+            may come later; what goes wrong with one meanwhile is told once and tried again.
+        max_delay_seconds: so long a window of a followed file or a pipe waits for its lines, and a
             session for its next one; None: `waiting_times.patience`.
         is_stopped: asked between batches; what was read until then is written down.
 
@@ -68,8 +67,9 @@ def detect(
         max_delay_seconds=max_delay_seconds,
         is_stopped=is_stopped,
     )
+    logs = find_logs(files, is_to_come=is_following)  # a wrong name costs no loading of a model
     with track("Reading", unit="lines") as advance:
-        return _Watch(store, dataset, wishes, advance).run(files)
+        return _Watch(store, dataset, wishes, advance).run(files, logs)
 
 
 class _Watch:
@@ -90,8 +90,7 @@ class _Watch:
         self._under_way: set[str] = set()  # paths
         self._looks: dict[str, object] = {}  # at each log, from before it was read
 
-    def run(self, files: Sequence[str]) -> Detected:
-        logs = find_logs(files, is_to_come=self._wishes.is_following)
+    def run(self, files: Sequence[str], logs: FoundLogs) -> Detected:
         self.detected.left_out = logs.left_out
         self._folders = [path for path in files if Path(path).is_dir()]
         try:

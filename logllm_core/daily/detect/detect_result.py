@@ -65,11 +65,11 @@ class Detected:
                 "lines are longer than the model reads, and their ends not judged",
             ),
             (self.num_late_lines, "lines came late"),
-            (self.num_lines_ahead, "lines sentence a time far ahead of the next one's"),
+            (self.num_lines_ahead, "lines told a time far ahead of the next one's"),
             (self.num_cut_short_logs, "logs were rotated away and not found again"),
             (
                 self.num_followed_logs,
-                "logs are followed by another call, and sentence as far as it came",
+                "logs are followed by another call, and told as far as it came",
             ),
             (self.num_faults, "logs could not be judged as a whole"),
             *((number, reason) for reason, number in self.left_out.items()),

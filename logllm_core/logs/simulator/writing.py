@@ -10,7 +10,7 @@ import numpy as np
 from logllm_core.errors import LogLLMError
 from logllm_core.logs.simulator import bgl, hdfs, thunderbird
 from logllm_core.progress import track
-from logllm_core.store.disk import whole_file
+from logllm_core.store.disk import remove_unfinished, whole_file
 from logllm_core.store.store import Json
 
 Shape = Literal["bgl", "thunderbird", "hdfs"]
@@ -70,6 +70,7 @@ def _new_files(path: Path, shape: Shape, label_path: Path | None) -> list[Path]:
     if shape == "hdfs":
         paths.append(label_path or path.with_name(f"{path.stem}_label.csv"))
     for wanted in paths:
+        remove_unfinished(wanted)  # a log may be large
         if wanted.exists():
             raise LogLLMError(f"{wanted} exists already. Choose another file, or delete it first.")
     return paths

@@ -986,7 +986,8 @@ def test_beside_the_follower_of_a_busy_log_another_call_tells_what_it_judged_so_
     detected = heard(log, is_stopped=lambda: time.monotonic() > ends)
     assert heard.ids == list(range(51))
     assert detected.num_followed_logs == 1
-    assert "1 logs are followed by another call" in detected.sentence
+    told = "1 logs are followed by another call, and told as far as it came"
+    assert told in detected.sentence
     claim.release()
     assert heard(log).num_followed_logs == 0
     assert heard.ids == list(range(53))
