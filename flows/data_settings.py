@@ -8,10 +8,9 @@ from pydantic import Field, field_validator
 
 from logllm_core.config import Settings
 from logllm_core.logs.catalog.catalog import Dataset, catalog_dirs, find_dataset
-from logllm_core.store.data_folder import checked_data_dir
+from logllm_core.store.data_folder import DATA_DIR, checked_data_dir
 from logllm_core.store.store import Store
 
-DATA_DIR = Path("data")
 MIRROR_VARIABLE = "LOGLLM_MIRROR"
 RunnerName = Literal["threads", "processes", "ray"]
 

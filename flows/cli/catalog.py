@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.cli.options import AsJson, DataDir
-from flows.data_settings import DATA_DIR
 from flows.terminal_text import plain, print_json
 from logllm_core.errors import LogLLMError
+from logllm_core.store.data_folder import DATA_DIR
 
 if TYPE_CHECKING:
     from logllm_core.logs.drafting.draft import Draft

@@ -13,10 +13,10 @@ import typer
 from rich.text import Text
 
 from flows.cli.options import AsJson, DataDir
-from flows.data_settings import DATA_DIR
 from flows.settings import DetectSettings
 from flows.terminal_text import legible
 from logllm_core.logs.catalog.catalog import Dataset
+from logllm_core.store.data_folder import DATA_DIR
 from logllm_core.store.store import Store
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from flows.cli.options import AsJson, DataDir, OptionalName, RunName
-from flows.data_settings import DATA_DIR
 from flows.terminal_text import NUM_DIGITS, plain, print_json
+from logllm_core.store.data_folder import DATA_DIR
 
 if TYPE_CHECKING:
     from logllm_core.evaluation.decision_list import ListedModel

@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.cli.options import AsJson, DataDir
-from flows.data_settings import DATA_DIR
 from flows.terminal_text import legible_lines, print_json_list
 from logllm_core.errors import LogLLMError
+from logllm_core.store.data_folder import DATA_DIR
 
 if TYPE_CHECKING:
     from logllm_core.query.views import Answer

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.cli.options import AsJson, DataDir, OptionalName, RunName
-from flows.data_settings import DATA_DIR
 from flows.terminal_text import NUM_DIGITS, plain, print_json
 from logllm_core.results import MODEL
+from logllm_core.store.data_folder import DATA_DIR
 
 if TYPE_CHECKING:
     from logllm_core.evaluation.compare_runs import ComparedFigure, Comparison

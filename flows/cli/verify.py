@@ -7,8 +7,8 @@ import typer
 from rich.console import Console
 
 from flows.cli.options import AsJson, DataDir
-from flows.data_settings import DATA_DIR
 from flows.terminal_text import plain, print_json
+from logllm_core.store.data_folder import DATA_DIR
 
 if TYPE_CHECKING:
     from logllm_core.verification import Verified

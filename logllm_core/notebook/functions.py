@@ -26,15 +26,13 @@ from logllm_core.results.json_files import read_report
 from logllm_core.results.report import Report
 from logllm_core.scoring.answer_cache import open_memory
 from logllm_core.scoring.new_log_judge import NewLogJudge
-from logllm_core.store.data_folder import checked_data_dir
+from logllm_core.store.data_folder import DATA_DIR, checked_data_dir
 from logllm_core.store.intact_files import is_whole
 from logllm_core.store.store import Artifact, Kind, Store
 from logllm_core.training.recipes import Recipe, recipe_named
 from logllm_core.training.sampling import check_labelled
 from logllm_core.training.stage_plan import Execution
 from logllm_core.training.trained_model import pooling_of
-
-DATA_DIR = Path("data")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -44,9 +44,6 @@ class Messages(Protocol):
     def cut_messages(self, excerpts: Sequence[Ids]) -> Set[int]:
         """Those of their messages of which the model reads the beginning alone."""
 
-    def digest(self, excerpt: Ids) -> bytes:
-        """What it is remembered by: its messages' texts in short."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judgements:
@@ -110,18 +107,26 @@ Answers = dict[Ids, _Answer]  # by excerpt
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Remembered:
+    """A memory, and what an excerpt is known by in it: its messages' texts in short."""
+
+    memory: Memory
+    digest: Callable[[Ids], bytes]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Judge:
     """A model that is asked about windows of some messages.
 
     Args:
         chosen: of distinct flagged excerpts, those to localize.
-        memory: what the model was asked before, if anything is remembered.
+        remembered: what the model was asked before, if anything is remembered.
     """
 
     model: LogLLM
     messages: Messages
     chosen: Callable[[Sequence[Ids]], Sequence[Ids]]
-    memory: Memory | None = None
+    remembered: Remembered | None = None
 
     def judge(self, windows: Sequence[Ids]) -> Judgements:
         """In the order given; of a long window the most suspicious excerpt decides."""
@@ -150,16 +155,16 @@ class Judge:
         )
 
     def _recalled(self, excerpts: Sequence[Ids]) -> Answers:
-        if self.memory is None:
+        if self.remembered is None:
             return {}
-        excerpt_of = {self.messages.digest(excerpt): excerpt for excerpt in excerpts}
-        payloads = self.memory.recall("windows", excerpt_of)
+        excerpt_of = {self.remembered.digest(excerpt): excerpt for excerpt in excerpts}
+        payloads = self.remembered.memory.recall("windows", excerpt_of)
         return {excerpt_of[digest]: _Answer.of(payload) for digest, payload in payloads.items()}
 
     def _remember(self, answers: Answers) -> Answers:
-        if self.memory is not None:
-            digests = {self.messages.digest(e): answer.payload for e, answer in answers.items()}
-            self.memory.remember("windows", digests)
+        if self.remembered is not None:
+            digests = {self.remembered.digest(e): answer.payload for e, answer in answers.items()}
+            self.remembered.memory.remember("windows", digests)
         return answers
 
     def _scored(self, excerpts: Sequence[Ids]) -> Answers:

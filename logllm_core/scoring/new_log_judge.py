@@ -18,7 +18,7 @@ from logllm_core.model.devices import devices_of, explained_shortage
 from logllm_core.model.sources.named_backbones import BackboneFolders
 from logllm_core.model.weights import set_trainable
 from logllm_core.scoring.answer_cache import Memory
-from logllm_core.scoring.judge import MAX_LOCALIZED, Ids, Judge, Judgements
+from logllm_core.scoring.judge import MAX_LOCALIZED, Ids, Judge, Judgements, Remembered
 from logllm_core.scoring.read_messages import NewMessages
 from logllm_core.store.store import Artifact
 from logllm_core.training.recipes import Recipe
@@ -78,11 +78,12 @@ class NewLogJudge:
             self._day_ends = time.monotonic() + DAY_SECONDS
         used, ids = np.unique(windows.message_ids, return_inverse=True)
         texts = [windows.texts[message] for message in used.tolist()]
+        messages = NewMessages(self._loaded, self._recipe, texts, self._memory)
         judge = Judge(
             model=self._loaded.model,
-            messages=NewMessages(self._loaded, self._recipe, texts, self._memory),
+            messages=messages,
             chosen=self._first_ones,
-            memory=self._memory,
+            remembered=Remembered(memory=self._memory, digest=messages.digest),
         )
         with explained_shortage():
             return judge.judge(list(tuples_of(ids, windows.starts)))

@@ -13,11 +13,11 @@ from logllm_core.model.logllm import LogLLM, encode_messages
 from logllm_core.model.message_tokens import IdVocabulary, TextVocabulary, TokenizedVocabulary
 from logllm_core.model.window_answers import encode_windows
 from logllm_core.scoring.answer_cache import Memory
+from logllm_core.scoring.judge import Ids
 from logllm_core.training.recipes import Recipe
 from logllm_core.training.trained_model import text_vocabulary
 
 DIGEST_BYTES = 16
-Ids = tuple[int, ...]
 
 
 class PreparedMessages:
@@ -36,11 +36,6 @@ class PreparedMessages:
 
     def cut_messages(self, _excerpts: Sequence[Ids]) -> Set[int]:
         return self.collator.vocabulary.cut_messages
-
-    def digest(self, excerpt: Ids) -> bytes:
-        raise NotImplementedError(
-            "What is asked of a prepared log is written down, not remembered."
-        )
 
 
 class NewMessages:

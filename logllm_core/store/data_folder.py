@@ -6,6 +6,8 @@ from pathlib import Path
 
 from logllm_core.errors import LogLLMError
 
+DATA_DIR = Path("data")  # where nobody names another
+
 
 def checked_data_dir(data_dir: Path) -> Path:
     """The folder, which need not be there yet.
