@@ -42,6 +42,11 @@ COMMANDS = sorted(
         for command in line.split(" | ")
         if command.startswith(("logllm ", "make ", "python -m "))
     }
+    | {
+        (page, command.replace("\n", " "))
+        for page, text in PAGES.items()
+        for command in re.findall(r"(?<!`)`((?:logllm|make|python -m) [a-z][^`]* --[^`]*)`", text)
+    }
 )
 
 
@@ -112,7 +117,7 @@ def test_a_command_of_the_pages_is_one(page: str, command: str) -> None:
         assert find_spec(words[1])
     else:
         command_line, name = get_command(app), "logllm"
-        while isinstance(command_line, TyperGroup) and words:
+        while isinstance(command_line, TyperGroup) and words and words[0][0] != "-":
             context = command_line.make_context(name, words, resilient_parsing=True)
             called, subcommand, words = command_line.resolve_command(context, words)
             assert called
