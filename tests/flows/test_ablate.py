@@ -169,10 +169,10 @@ def test_killed_in_the_middle_and_run_again_it_goes_on_from_there(
 ) -> None:
     """As `kill -9` ends it while a variant is in its last stage."""
     chosen: dict[str, Any] = {"only": ("without-2",), "num_seeds": 1}
-    chosen |= {"overrides": {"stages.3.num_epochs": 15}, "checkpoint_minutes": 0}
+    chosen |= {"overrides": {"stages.3.num_epochs": 40}, "checkpoint_minutes": 0}
     options = ["--data-dir", str(settings.data_dir), "--recipe", settings.recipe, "--seeds", "1"]
     options += ["--backbones", settings.backbones, "--checkpoint-minutes", "0"]
-    options += ["--only", "without-2", "--set", "stages.3.num_epochs=15"]
+    options += ["--only", "without-2", "--set", "stages.3.num_epochs=40"]
     (tmp_path / "tmp").mkdir()
     models = settings.data_dir / "models" / "small-log"
     with (
