@@ -175,9 +175,8 @@ def load(name: str, *, data_dir: str | Path = DATA_DIR) -> Model:
     """
     store = Store(data_dir=checked_data_dir(Path(data_dir)))
     described = dataset(name, data_dir=data_dir)
-    model = decisions.current_model(store, described.name)
-    champion = decisions.read_decisions(store, described.name).champion
-    assert champion is not None, "a model without a decision"
+    champion = decisions.current_champion(store, described.name)
+    model = decisions.model_of(store, described.name, champion)
 
     def artifact(kind: Kind, fingerprint: str) -> Artifact:
         path = store.data_dir / kind / described.name / fingerprint

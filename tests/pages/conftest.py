@@ -9,13 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from logllm_core.pages import report_page
-from logllm_core.store.store import Store
 from tests.pages.sample_report import pictures_of, report_of, small_content
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(data_dir=tmp_path / "data")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -98,11 +98,11 @@ def find_champion(store: Store, dataset: str) -> Champion | None:
     return read_decisions(store, dataset).champion
 
 
-def current_model(store: Store, dataset: str) -> Artifact:
-    """The champion's trained weights.
+def current_champion(store: Store, dataset: str) -> Champion:
+    """The champion of a data set.
 
     Raises:
-        LogLLMError: there is no champion, or its model is gone or damaged.
+        LogLLMError: there is none.
     """
     champion = find_champion(store, dataset)
     if champion is None:
@@ -110,7 +110,12 @@ def current_model(store: Store, dataset: str) -> Artifact:
             f"{dataset} has no champion in {store.data_dir}. Train a model first: logllm train "
             f"{dataset}"
         )
-    return model_of(store, dataset, champion)
+    return champion
+
+
+def current_model(store: Store, dataset: str) -> Artifact:
+    """The champion's trained weights. Raises as `current_champion` and `model_of`."""
+    return model_of(store, dataset, current_champion(store, dataset))
 
 
 def model_of(store: Store, dataset: str, decision: Decision) -> Artifact:

@@ -3,7 +3,6 @@ import shutil
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -22,11 +21,6 @@ from logllm_core.store.intact_files import is_whole
 from logllm_core.store.sealed_json import seal
 from logllm_core.store.store import Store
 from tests.daily.sample_champions import NAME, RECIPE, model, run
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(data_dir=tmp_path / "data")
 
 
 def test_without_a_decision_there_is_no_champion(store: Store) -> None:

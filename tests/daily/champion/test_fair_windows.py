@@ -14,11 +14,6 @@ START = datetime(2026, 11, 1)
 Rows = list[tuple[str | None, float | None]]  # of each window its session and its hour
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(data_dir=tmp_path / "data")
-
-
 def windows(store: Store, *splits: Rows, odd_end: int | None = None) -> Artifact:
     """Windows of half an hour: training, validation, test.
 
