@@ -28,7 +28,7 @@ from logllm_core.scoring.answer_cache import open_memory
 from logllm_core.scoring.new_log_judge import NewLogJudge
 from logllm_core.store.data_folder import DATA_DIR, checked_data_dir
 from logllm_core.store.intact_files import is_whole
-from logllm_core.store.store import Artifact, Kind, Store
+from logllm_core.store.store import Artifact, Store
 from logllm_core.training.recipes import Recipe, recipe_named
 from logllm_core.training.sampling import check_labelled
 from logllm_core.training.stage_plan import Execution
@@ -175,15 +175,12 @@ def load(name: str, *, data_dir: str | Path = DATA_DIR) -> Model:
     """
     store = Store(data_dir=checked_data_dir(Path(data_dir)))
     described = dataset(name, data_dir=data_dir)
-    champion = decisions.current_champion(store, described.name)
-    model = decisions.model_of(store, described.name, champion)
+    name = described.name
+    champion = decisions.current_champion(store, name)
+    model = decisions.model_of(store, name, champion)
 
-    def artifact(kind: Kind, fingerprint: str) -> Artifact:
-        path = store.data_dir / kind / described.name / fingerprint
-        return Artifact(kind=kind, dataset=described.name, fingerprint=fingerprint, path=path)
-
-    messages = artifact("messages", champion.messages)
-    run = artifact("runs", champion.run)
+    messages = store.named("messages", name, champion.messages)
+    run = store.named("runs", name, champion.run)
     raw = run.manifest["inputs"]["raw"] if is_whole(run.path) else ""
     pipeline = Pipeline(store=store)
     basis = pipeline.basis(
@@ -191,13 +188,13 @@ def load(name: str, *, data_dir: str | Path = DATA_DIR) -> Model:
         champion.recipe,
         champion.backbones,
         Prepared(
-            raw=artifact("raw", raw),
+            raw=store.named("raw", name, raw),
             messages=messages,
-            windows=artifact("windows", champion.windows),
+            windows=store.named("windows", name, champion.windows),
         ),
         pooling=pooling_of(model),
     )
-    stages = tuple(artifact("models", fingerprint) for fingerprint in champion.stages)
+    stages = tuple(store.named("models", name, fingerprint) for fingerprint in champion.stages)
     trained = Trained(basis=basis, stages=stages)
     return Model(trained=trained, pipeline=pipeline, run=run)
 

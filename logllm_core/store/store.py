@@ -138,12 +138,12 @@ class Store:
     @contextmanager
     def _claimed(self, wanted: Mapping[str, Json]) -> Iterator[Artifact]:
         """The artifact's place, kept from all others."""
-        names = {key: wanted[key] for key in ("kind", "dataset", "fingerprint")}
-        path = self.data_dir.joinpath(*names.values())
+        artifact = self.named(*(wanted[key] for key in ("kind", "dataset", "fingerprint")))
+        path = artifact.path
         with writable(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
             with lock(_lock_path(path)):
-                yield Artifact(**names, path=path)
+                yield artifact
 
     def _reuse(
         self, artifact: Artifact, wanted: Mapping[str, Json], *, is_told: bool = True
@@ -177,11 +177,14 @@ class Store:
 
         What is not whole is told, once, and left out.
         """
-        return [
-            Artifact(kind=kind, dataset=dataset, fingerprint=path.name, path=path)
-            for path in newest_first(self.data_dir / kind / dataset)
-            if is_whole(path) or _tell_damaged(path)
-        ]
+        paths = newest_first(self.data_dir / kind / dataset)
+        whole = (path for path in paths if is_whole(path) or _tell_damaged(path))
+        return [self.named(kind, dataset, path.name) for path in whole]
+
+    def named(self, kind: Kind, dataset: str, fingerprint: str) -> Artifact:
+        """The artifact of that fingerprint, which need not be there."""
+        path = self.data_dir / kind / dataset / fingerprint
+        return Artifact(kind=kind, dataset=dataset, fingerprint=fingerprint, path=path)
 
     def newest(self, kind: Kind, dataset: str, fingerprint: str | None = None) -> Artifact | None:
         """The artifact that was built or reused last, or the one of that fingerprint."""

@@ -124,7 +124,7 @@ def model_of(store: Store, dataset: str, decision: Decision) -> Artifact:
     Raises:
         LogLLMError: they are gone or damaged.
     """
-    model = model_named(store, dataset, decision.trained)
+    model = store.named("models", dataset, decision.trained)
     if not is_whole(model.path):
         raise LogLLMError(
             f"The model {decision.trained} of run {decision.run} ({dataset}) is gone from "
@@ -213,7 +213,7 @@ def _decision(store: Store, run: Artifact, *, reason: str, is_promoted: bool) ->
     """What is to be remembered of a run."""
     manifest = run.manifest
     stages = [stage["artifact"] for stage in _read_report(run)["stages"]]
-    first = model_named(store, run.dataset, stages[0])
+    first = store.named("models", run.dataset, stages[0])
     started = first.manifest["inputs"] if is_whole(first.path) else {}
     values = {
         "run": run.fingerprint,
@@ -241,8 +241,3 @@ def _read_report(run: Artifact) -> dict[str, Any]:
 def _write(store: Store, dataset: str, decisions: Decisions, made: Decision) -> None:
     after = Decisions(decisions=(*decisions.decisions, made))
     replace_file(champion_path(store, dataset), seal(after.model_dump(mode="json")))
-
-
-def model_named(store: Store, dataset: str, fingerprint: str) -> Artifact:
-    path = store.data_dir / "models" / dataset / fingerprint
-    return Artifact(kind="models", dataset=dataset, fingerprint=fingerprint, path=path)

@@ -11,7 +11,7 @@ from typing import get_args
 
 from loguru import logger
 
-from logllm_core.daily.champion.decisions import Decision, deciding, model_named, read_decisions
+from logllm_core.daily.champion.decisions import Decision, deciding, read_decisions
 from logllm_core.daily.champion.fair_windows import note_known
 from logllm_core.store.disk import set_aside
 from logllm_core.store.store import Artifact, Kind, Store
@@ -37,7 +37,7 @@ def keep_last(store: Store, dataset: str, num_models: int) -> list[str]:
         decisions = read_decisions(store, dataset).decisions
         kept = _stages_of_last(decisions, num_models)
         for stage in dict.fromkeys(stage for made in decisions for stage in made.stages):
-            path = model_named(store, dataset, stage).path
+            path = store.named("models", dataset, stage).path
             if stage not in kept and path.is_dir():
                 _remove(path)
                 removed.append(stage)

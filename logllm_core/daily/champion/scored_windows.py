@@ -111,11 +111,8 @@ def judged_since(
 
 def known_messages(store: Store, dataset: str, champion: Champion) -> set[str] | None:
     """The masked messages that the champion's training met; None where they are gone."""
-    path = store.data_dir / "messages" / dataset / champion.messages
-    if not is_whole(path):
-        return None
-    messages = Artifact(kind="messages", dataset=dataset, fingerprint=champion.messages, path=path)
-    return set(read_vocabulary(messages))
+    messages = store.named("messages", dataset, champion.messages)
+    return set(read_vocabulary(messages)) if is_whole(messages.path) else None
 
 
 def _probabilities(predictions: Artifact, split: Split) -> Scores:
